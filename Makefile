@@ -1,0 +1,54 @@
+# Everything below runs in a virtual environment of its own, with exactly the versions in requirements.lock.
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8000
+# The CPU build of torch is a tenth of the CUDA build. Set TORCH_INDEX= (empty) to take the package index's own,
+# or to PyTorch's index of another build.
+TORCH_INDEX ?= $(shell nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+MANAGE := $(BIN)/python manage.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test soak demo lint format lock
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
+		|| { echo "ObjectVision needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing into $(VENV), once ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) install -c requirements.lock $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch torchvision
+	@$(PIP) install -c requirements.lock -e '.[dev]'
+	@touch $@
+
+run: $(VENV)/.installed ## Set up, then serve on PORT (8000)
+	@$(MANAGE) setup
+	@exec $(MANAGE) serve --port $(PORT)
+
+demo: $(VENV)/.installed ## Send a photo through a server of its own and show what was found
+	@$(MANAGE) demo
+
+test: lint ## Check and test everything
+	@$(BIN)/python -m pytest --cov --cov-report=term -m "not soak"
+
+soak: $(VENV)/.installed ## The tests that take long
+	@$(BIN)/python -m pytest -m soak
+
+lint: $(VENV)/.installed ## Check style, types, import order, migrations and the API's document
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy .
+	@$(BIN)/lint-imports
+	@$(MANAGE) makemigrations --check --dry-run
+	@$(MANAGE) spectacular --validate --fail-on-warn --file /dev/null
+
+format: $(VENV)/.installed ## Rewrite the code in the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## Pin the newest versions that fit pyproject.toml (needs uv)
+	uv pip compile --universal --upgrade --no-header --extra dev pyproject.toml -o requirements.lock

@@ -1,0 +1,11 @@
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+
+
+class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc,no-untyped-call]  # untyped library
+    target_class = "accounts.authentication.SessionTokenAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002  # the library's signature
+        return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}

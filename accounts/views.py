@@ -1,0 +1,82 @@
+from typing import Any
+
+from django.contrib.auth import authenticate
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.generics import CreateAPIView, RetrieveAPIView
+from rest_framework.parsers import FormParser, JSONParser
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import User
+from accounts.serializers import (
+    FormLoginSerializer,
+    LoginSerializer,
+    SignupSerializer,
+    TokenPairSerializer,
+    UserSerializer,
+)
+from accounts.tokens import open_session
+
+CREDENTIALS = {"email": "ada@example.com", "password": "a-long-passphrase"}
+
+
+@extend_schema(
+    summary="Sign up",
+    description="Makes an account. The address is compared without regard to case.",
+    responses={201: UserSerializer},
+    examples=[OpenApiExample("Sign up", {**CREDENTIALS, "name": "Ada"}, request_only=True)],
+    tags=["auth"],
+)
+class SignupView(CreateAPIView[User]):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    serializer_class = SignupSerializer
+
+
+class LoginView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    parser_classes = (JSONParser, FormParser)
+
+    @extend_schema(
+        summary="Log in",
+        description=(
+            "Begins a session and answers with its tokens. Takes JSON as shown, or a form with "
+            "`username` and `password`. An unknown address and a wrong password answer alike."
+        ),
+        request=LoginSerializer,
+        responses={200: TokenPairSerializer},
+        examples=[OpenApiExample("Log in", CREDENTIALS, request_only=True)],
+        tags=["auth"],
+    )
+    def post(self, request: Request) -> Response:
+        user = self.who(request)
+        pair = open_session(user, request.headers.get("User-Agent", ""))
+        return Response(TokenPairSerializer(pair).data, status.HTTP_200_OK)
+
+    def who(self, request: Request) -> User:
+        is_form = (request.content_type or "").startswith("application/x-www-form-urlencoded")
+        serializer: Any = (FormLoginSerializer if is_form else LoginSerializer)(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        # Hashes for an unknown address too, so that the time tells nothing.
+        user = authenticate(request, **serializer.validated_data)
+        if not isinstance(user, User):
+            raise AuthenticationFailed("The e-mail address or the password is wrong.")
+        return user
+
+    def get_authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # without it, 401 becomes 403
+        return "Bearer"
+
+
+@extend_schema(summary="My profile", responses={200: UserSerializer}, tags=["users"])
+class ProfileView(RetrieveAPIView[User]):
+    """Who the access token belongs to."""
+
+    serializer_class = UserSerializer
+
+    def get_object(self) -> User:
+        return self.request.user  # type: ignore[return-value]  # the view lets nobody else in

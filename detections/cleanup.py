@@ -1,0 +1,84 @@
+"""Takes work back, or away: whoever does so locks the detections first, in the order that workers do."""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
+from notifications import news
+
+# Detections locked at once: a bound on what one transaction holds.
+BATCH = 200
+
+
+def sweep() -> bool:
+    """Give lapsed claims back and finish what has ended. Whether any image waits."""
+    release_lapsed_claims()
+    finish_ended_detections()
+    return DetectionImage.objects.waiting().exists()
+
+
+def release_lapsed_claims() -> None:
+    """Let images whose worker is gone wait again; fail those that have had all of their attempts."""
+    now = timezone.now()
+    lapsed = DetectionImage.objects.lapsed(now)
+    while ids := set(lapsed.values_list("detection", flat=True)[:BATCH]):
+        with transaction.atomic():
+            detections = Detection.objects.lock(ids)
+            theirs = lapsed.filter(detection__in=ids)
+            theirs.filter(attempts__gte=MAX_ATTEMPTS).update(
+                state=DetectionImage.State.FAILED,
+                claim=None,
+                claimed_at=None,
+                error_code="processing_failed",
+                error=f"The image could not be processed in {MAX_ATTEMPTS} attempts.",
+                processed_at=now,
+            )
+            theirs.put_back(counted=True)
+            recount(detections)
+
+
+def finish_ended_detections() -> None:
+    """Every path that ends an image recounts its detection; this is for what none of them foresaw."""
+    open_images = DetectionImage.objects.filter(detection=OuterRef("pk"), state__in=DetectionImage.OPEN)
+    ended = Detection.objects.filter(~Exists(open_images), status__in=Detection.UNFINISHED)
+    while ids := list(ended.values_list("pk", flat=True)[:BATCH]):
+        with transaction.atomic():
+            recount(Detection.objects.lock(ids))
+
+
+def cancel(detection_id: UUID) -> None:
+    """End a detection now: work not done is not done, work done is kept. Nothing if it has ended already."""
+    with transaction.atomic():
+        detections = Detection.objects.filter(status__in=Detection.UNFINISHED).lock([detection_id])
+        open_images = DetectionImage.objects.filter(detection__in=detections, state__in=DetectionImage.OPEN)
+        open_images.update(state=DetectionImage.State.CANCELLED, claim=None, claimed_at=None)
+        for detection in detections:
+            detection.status = Detection.Status.CANCELLED
+            detection.finished_at = timezone.now()
+        recount(detections)
+
+
+def delete(ids: Collection[UUID]) -> None:
+    """Rows and files of these detections are gone, also while a worker has some of them."""
+    with transaction.atomic():
+        Detection.objects.lock(ids)
+        images = DetectionImage.objects.filter(detection__in=ids).exclude(image_path="")
+        paths = list(images.values_list("image_path", flat=True))
+        Detection.objects.filter(pk__in=ids).delete()
+        transaction.on_commit(lambda: delete_files(paths), robust=True)
+
+
+def delete_files(paths: Collection[str]) -> None:
+    for path in paths:
+        default_storage.delete(path)
+
+
+def recount(detections: Collection[Detection]) -> None:
+    Detection.objects.recount(detections)
+    ids = [detection.pk for detection in detections]
+    transaction.on_commit(lambda: news.publish(ids), robust=True)

@@ -1,0 +1,46 @@
+"""Where a picture lies in a model's fixed input, and back: pure arithmetic on pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """A picture scaled to fit a larger canvas, its shape kept, and centred there. All in pixels."""
+
+    picture_width: int
+    picture_height: int
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @classmethod
+    def fit(cls, picture: tuple[int, int], canvas: tuple[int, int]) -> Letterbox:
+        """`picture` and `canvas` are (width, height). Rounds as ultralytics' LetterBox and scale_boxes do."""
+        scale = min(canvas[0] / picture[0], canvas[1] / picture[1])
+        width, height = (max(round(side * scale), 1) for side in picture)
+        left, top = round((canvas[0] - width) / 2 - 0.1), round((canvas[1] - height) / 2 - 0.1)
+        return cls(*picture, left, top, width, height)
+
+    def place(self, canvas: NDArray[Any]) -> NDArray[Any]:
+        """The view of a canvas (height, width, channels) that the scaled picture covers."""
+        return canvas[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def restore(self, corners: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Corners x1 y1 x2 y2 (n, 4) on the canvas as corners in the picture, clipped to it."""
+        restored = corners.copy()
+        for axis, offset, scaled, whole in (
+            (0, self.left, self.width, self.picture_width),
+            (1, self.top, self.height, self.picture_height),
+        ):
+            restored[:, axis::2] -= offset
+            restored[:, axis::2] /= scaled / whole
+            restored[:, axis::2] = restored[:, axis::2].clip(0, whole)
+        return restored

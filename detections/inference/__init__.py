@@ -1,0 +1,39 @@
+"""The only place that knows a model runtime. None is imported before `load` or `decode` is called."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .contract import Box, DecodeError, Found, LoadedDetector, LoadError, Options
+from .decoding import decode
+from .openvino_backend import OpenVINODetector
+from .ultralytics_backend import UltralyticsDetector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = [
+    "BACKENDS",
+    "Box",
+    "DecodeError",
+    "Found",
+    "LoadError",
+    "LoadedDetector",
+    "Options",
+    "decode",
+    "load",
+]
+
+BACKENDS: dict[str, Callable[[Path], LoadedDetector]] = {
+    "openvino": OpenVINODetector,
+    "ultralytics": UltralyticsDetector,
+}
+
+
+def load(folder: Path, backend: str) -> LoadedDetector:
+    """A detector from a prepared or exported folder, with one of BACKENDS. Raises LoadError."""
+    try:
+        return BACKENDS[backend](folder)
+    except Exception as error:  # the runtimes promise no types for what a bad file raises
+        raise LoadError(f"{folder} does not load with {backend}: {error!r}") from error

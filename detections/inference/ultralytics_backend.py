@@ -1,0 +1,77 @@
+"""Everything that ultralytics loads, on its own engine and post-processing: torch on CPU or CUDA."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import weights
+from .contract import Found, Options, boxes_from
+from .decoding import decode
+from .runtimes import import_ultralytics
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class UltralyticsDetector:
+    lanes = 1  # its predictor keeps the image in work on itself
+
+    def __init__(self, folder: Path) -> None:
+        import numpy as np
+
+        ultralytics = import_ultralytics()
+        self._model = ultralytics.YOLO(source(folder))
+        check(self._model)
+        self._predictor = predictor_without_warm_up()
+        self._lock = threading.Lock()
+        self._boxes(np.zeros((64, 64, 3), np.uint8), Options())  # loads what YOLO() left for later
+        self.classes = {int(class_id): str(name) for class_id, name in self._model.names.items()}
+        self.image_size = max(self._model.predictor.imgsz)
+
+    def predict(self, data: bytes, options: Options, *, alone: bool = False) -> Found:  # noqa: ARG002 - one engine
+        start = time.perf_counter()
+        image = decode(data)
+        height, width = image.shape[:2]
+        boxes = boxes_from(self._boxes(image, options), (width, height), self.classes)
+        return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
+
+    def _boxes(self, image: Any, options: Options) -> Any:
+        with self._lock:
+            [result] = self._model.predict(
+                image,
+                conf=options.confidence,
+                iou=options.iou,
+                classes=None if options.classes is None else list(options.classes),
+                max_det=options.max_detections,
+                predictor=self._predictor,
+                verbose=False,
+            )
+        return result.boxes.data.cpu().numpy()
+
+
+def source(folder: Path) -> str:
+    """The path that ultralytics recognises the format by: for an OpenVINO IR its folder."""
+    file = weights.find(folder)
+    if file.suffix == ".xml" and not file.parent.name.endswith("_openvino_model"):
+        raise ValueError("ultralytics reads an IR only from a folder whose name ends in _openvino_model")
+    return str(file.parent if file.suffix == ".xml" else file)
+
+
+def check(model: Any) -> None:
+    if model.task != "detect":
+        raise ValueError(f"its task is {model.task}, not detect")
+
+
+def predictor_without_warm_up() -> Any:
+    from ultralytics.models.yolo.detect import DetectionPredictor
+
+    class Predictor(DetectionPredictor):  # type: ignore[misc]
+        """On a CPU the warm-up only imports torchvision, which fails beside a torch of another build."""
+
+        def setup_model(self, *args: Any, **kwargs: Any) -> None:
+            super().setup_model(*args, **kwargs)
+            self.done_warmup = self.device.type == "cpu"
+
+    return Predictor

@@ -1,0 +1,431 @@
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Self
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models, transaction
+from django.db.models import F, Max, Min, OuterRef, Q, Subquery
+from django.utils import timezone
+
+from objectvision.ids import uuid7
+
+MAX_ATTEMPTS = 3
+NAME_LENGTH = 255
+OUTCOME_FIELDS = (
+    "state", "claim", "claimed_at", "width", "height", "error", "error_code", "processed_at", "inference_ms",
+)  # fmt: skip  # a list to read at a glance
+
+
+class DetectorQuerySet(models.QuerySet["Detector"]):
+    def active(self) -> Self:
+        return self.filter(is_active=True)
+
+    def default(self) -> "Detector | None":
+        return self.active().filter(is_default=True).first()
+
+    def with_waiting_images(self) -> Self:
+        """Those that somebody waits for, whose turn comes first in front; annotated with `lowest_turn`.
+
+        One probe of the waiting images' index a detector, however many wait.
+        """
+        first = DetectionImage.objects.waiting().filter(detector=OuterRef("pk")).in_fair_order()
+        return (
+            self.annotate(lowest_turn=Subquery(first.values("turn")[:1]))
+            .exclude(lowest_turn=None)
+            .order_by("lowest_turn", "id")
+        )
+
+
+class Detector(models.Model):
+    """Named, versioned weights in a prepared folder. `path` is relative to `DATA_DIR/detectors`."""
+
+    class Backend(models.TextChoices):
+        OPENVINO = "openvino"
+        ULTRALYTICS = "ultralytics"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    name = models.CharField(max_length=100)
+    version = models.CharField(max_length=50)
+    task = models.CharField(max_length=20, default="detect")
+    sha256 = models.CharField(max_length=64)
+    path = models.CharField(max_length=255)
+    backend = models.CharField(max_length=20, choices=Backend)
+    image_size = models.PositiveIntegerField()
+    classes = models.JSONField(help_text="Names by class id, in the order of the ids.")
+    is_default = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DetectorQuerySet.as_manager()
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["name", "version", "backend"], name="detections_detector_unique"),
+            models.UniqueConstraint(
+                fields=["is_default"], condition=Q(is_default=True), name="detections_detector_one_default"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.backend})"
+
+    @property
+    def folder(self) -> Path:
+        return settings.DETECTORS_DIR / self.path
+
+    def make_default(self) -> None:
+        with transaction.atomic():
+            Detector.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
+            Detector.objects.filter(pk=self.pk).update(is_default=True, is_active=True)
+
+
+class DetectionQuerySet(models.QuerySet["Detection"]):
+    def owned_by(self, user: Any) -> Self:
+        return self.filter(user=user)
+
+    def with_images(self) -> Self:
+        """With all that an answer shows, in three queries."""
+        results = DetectionResult.objects.order_by("-confidence", "id")
+        images = DetectionImage.objects.order_by("id").prefetch_related(
+            models.Prefetch("results", queryset=results)
+        )
+        return self.select_related("detector").prefetch_related(models.Prefetch("images", queryset=images))
+
+    def lock(self, ids: Collection[UUID]) -> list["Detection"]:
+        """Take these rows until the transaction ends, in id order: whoever needs several takes them alike."""
+        return list(self.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
+
+    def begin(self, ids: Collection[UUID]) -> list[UUID]:
+        """`pending → processing`. The ids that changed."""
+        with transaction.atomic():
+            pending = [detection.pk for detection in self.filter(status=Detection.Status.PENDING).lock(ids)]
+            now = timezone.now()
+            self.filter(pk__in=pending).update(
+                status=Detection.Status.PROCESSING, started_at=now, updated_at=now
+            )
+        return pending
+
+    def recount(self, detections: Collection["Detection"]) -> None:
+        """Take the counts of these locked rows from their images; finish those whose images have all ended."""
+        counts: dict[UUID, Counter[str]] = {detection.pk: Counter() for detection in detections}
+        images = DetectionImage.objects.filter(detection__in=counts).values_list("detection", "state")
+        for detection_id, state, count in images.annotate(count=models.Count("pk")).order_by():
+            counts[detection_id][state] = count
+        for detection in detections:
+            states = counts[detection.pk]
+            detection.processed = states[DetectionImage.State.DONE]
+            detection.failed = states[DetectionImage.State.FAILED]
+            detection.updated_at = timezone.now()
+            if not detection.is_finished and not any(states[state] for state in DetectionImage.OPEN):
+                detection.finish()
+        self.bulk_update(detections, ["processed", "failed", "status", "error", "finished_at", "updated_at"])
+
+
+class Detection(models.Model):
+    """One request's images and what was found on them. Its id is its job's id."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        PROCESSING = "processing"
+        COMPLETED = "completed"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Moderation(models.TextChoices):
+        PENDING = "pending"
+        APPROVED = "approved"
+        REJECTED = "rejected"
+
+    UNFINISHED = (Status.PENDING, Status.PROCESSING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="detections")
+    name = models.CharField(max_length=200, blank=True)
+    status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
+    detector = models.ForeignKey(Detector, models.PROTECT, related_name="detections")
+    parameters = models.JSONField(default=dict, help_text="All that a repetition needs beside the images.")
+    total = models.PositiveIntegerField(default=0)
+    processed = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    is_public = models.BooleanField(default=False)
+    moderation = models.CharField(max_length=10, choices=Moderation, default=Moderation.PENDING)
+    error = models.TextField(blank=True)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
+    request_hash = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = DetectionQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["user", "-created_at", "-id"], name="detections_history"),
+            models.Index(
+                fields=["-created_at", "-id"],
+                name="detections_public",
+                condition=Q(is_public=True, moderation="approved"),
+            ),
+            models.Index(
+                fields=["id"], name="detections_unfinished", condition=Q(status__in=("pending", "processing"))
+            ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "idempotency_key"], name="detections_idempotency"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or str(self.pk)
+
+    @property
+    def is_finished(self) -> bool:
+        return self.status not in self.UNFINISHED
+
+    @property
+    def percent(self) -> int:
+        """How many of a hundred images have ended, well or badly: 0..100, and 100 only when all have."""
+        return 100 * (self.processed + self.failed) // self.total if self.total else 0
+
+    @property
+    def queue_position(self) -> int:
+        """The place of this detection's first waiting image, counted up to 1,000; 0 if none waits."""
+        waiting = DetectionImage.objects.waiting()
+        first = waiting.filter(detection=self).in_fair_order().first()
+        if first is None:
+            return 0
+        before = waiting.filter(detector=self.detector_id).before(first)
+        return len(before.values_list("pk", flat=True)[:999]) + 1
+
+    def finish(self) -> None:
+        """End it, now that all of its images have. The caller saves."""
+        self.status = self.Status.COMPLETED if self.processed else self.Status.FAILED
+        self.error = "" if self.processed else self.first_error()
+        self.finished_at = timezone.now()
+
+    def first_error(self) -> str:
+        failed = self.images.filter(state=DetectionImage.State.FAILED).order_by("pk")
+        return failed.values_list("error", flat=True).first() or "The detection has no images."
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Images that one worker has taken, under a fence that is written on each of their rows."""
+
+    fence: UUID
+    images: "Sequence[DetectionImage]"
+
+    @property
+    def detections(self) -> set[UUID]:
+        return {image.detection_id for image in self.images}
+
+
+class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
+    def waiting(self) -> Self:
+        return self.filter(state=DetectionImage.State.WAITING)
+
+    def in_fair_order(self) -> Self:
+        return self.order_by("turn", "priority", "id")
+
+    def before(self, image: "DetectionImage") -> Self:
+        """Those that are claimed earlier than `image`."""
+        same_turn = Q(turn=image.turn)
+        return self.filter(
+            Q(turn__lt=image.turn)
+            | same_turn & Q(priority__lt=image.priority)
+            | same_turn & Q(priority=image.priority, pk__lt=image.pk)
+        )
+
+    def next_turn(self, user: Any, priority: int) -> int:
+        """One past the larger of the user's highest turn in this priority and the lowest of all that wait.
+
+        So a user's images queue behind each other, another user's first one goes before the rest of them, and
+        what waits longest is always among the next.
+        """
+        own = self.waiting().filter(user=user, priority=priority).aggregate(turn=Max("turn"))["turn"]
+        lowest = Detector.objects.with_waiting_images().aggregate(turn=Min("lowest_turn"))["turn"]
+        return max(own or 0, lowest or 0) + 1
+
+    def claim(self, detector: Detector, count: int) -> Claim | None:
+        """Take up to `count` waiting images of a detector, in fair order. None if nothing waits.
+
+        An image that was claimed before is taken alone: what ended its worker then may do so again.
+        """
+        with transaction.atomic():
+            candidates = list(
+                self.waiting()
+                .filter(detector=detector)
+                .in_fair_order()
+                .select_for_update(skip_locked=True, of=("self",))[:count]
+            )
+            images = until(lambda image: image.attempts > 0, candidates) or candidates[:1]
+            fence, now = uuid4(), timezone.now()
+            self.filter(pk__in=[image.pk for image in images]).update(
+                state=DetectionImage.State.CLAIMED, claim=fence, claimed_at=now, attempts=F("attempts") + 1
+            )
+        return Claim(fence, images) if images else None
+
+    def claimed_by(self, fence: UUID) -> Self:
+        return self.filter(state=DetectionImage.State.CLAIMED, claim=fence)
+
+    def renew(self, fence: UUID) -> int:
+        """Keep a claim from lapsing. How many images still carry it."""
+        return self.claimed_by(fence).update(claimed_at=timezone.now())
+
+    def lapsed(self, now: datetime) -> Self:
+        """Claims that nobody has renewed for a lease: their worker is gone, or as good as that."""
+        oldest = now - timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
+        return self.filter(state=DetectionImage.State.CLAIMED, claimed_at__lt=oldest)
+
+    def put_back(self, *, counted: bool) -> int:
+        """Let the claimed images among these wait again; uncounted if the attempt was none."""
+        attempts = {} if counted else {"attempts": F("attempts") - 1}
+        claimed = self.filter(state=DetectionImage.State.CLAIMED)
+        return claimed.update(state=DetectionImage.State.WAITING, claim=None, claimed_at=None, **attempts)
+
+    def save_outcomes(self, images: Sequence["DetectionImage"]) -> None:
+        """Save what processing wrote on these rows, which must exist, in one statement."""
+        # An upsert that always meets its row: a fraction of the work of bulk_update's CASE for every field.
+        self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=OUTCOME_FIELDS)
+
+
+def until(
+    stop: Callable[["DetectionImage"], bool], images: Sequence["DetectionImage"]
+) -> list["DetectionImage"]:
+    end = next((index for index, image in enumerate(images) if stop(image)), len(images))
+    return list(images[:end])
+
+
+class DetectionImage(models.Model):
+    """One image: a row of the queue until it has ended, and the home of its results after that.
+
+    Owner and detector stand here too, so that the queue is asked without a join.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        CLAIMED = "claimed"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Priority(models.IntegerChoices):
+        SINGLE = 0
+        BATCH = 1
+
+    OPEN = (State.WAITING, State.CLAIMED)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    detection = models.ForeignKey(Detection, models.CASCADE, related_name="images")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
+    detector = models.ForeignKey(Detector, models.PROTECT, related_name="images", db_index=False)
+    image_path = models.CharField(
+        max_length=255, blank=True, help_text="In the storage; empty where refused."
+    )
+    original_name = models.CharField(max_length=NAME_LENGTH, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    width = models.PositiveIntegerField(null=True, help_text="Pixels of the upright image.")
+    height = models.PositiveIntegerField(null=True, help_text="Pixels of the upright image.")
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    claim = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    turn = models.BigIntegerField(default=0)
+    priority = models.PositiveSmallIntegerField(choices=Priority, default=Priority.SINGLE)
+    error = models.TextField(blank=True)
+    error_code = models.CharField(max_length=50, blank=True)
+    processed_at = models.DateTimeField(null=True, blank=True)
+    inference_ms = models.FloatField(null=True, blank=True)
+
+    objects = DetectionImageQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["detector", "turn", "priority", "id"],
+                name="detections_queue",
+                condition=Q(state="waiting"),
+            ),
+            models.Index(
+                fields=["user", "priority", "turn"], name="detections_own_turn", condition=Q(state="waiting")
+            ),
+            models.Index(fields=["claim"], name="detections_claim", condition=Q(state="claimed")),
+            models.Index(fields=["claimed_at"], name="detections_lease", condition=Q(state="claimed")),
+        ]
+
+    def __str__(self) -> str:
+        return self.original_name or str(self.pk)
+
+    @property
+    def processed(self) -> bool:
+        return self.state == self.State.DONE
+
+    def fail(self, code: str, reason: str) -> None:
+        """End it badly, with a reason that its owner can read. The caller saves."""
+        self.state = self.State.FAILED
+        self.claim = self.claimed_at = None
+        self.error_code, self.error = code, reason
+        self.processed_at = timezone.now()
+
+
+class DetectionResult(models.Model):
+    """One object found. The box is normalised to 0..1 of the upright image: top-left corner and size."""
+
+    class Review(models.TextChoices):
+        NONE = "none"
+        CONFIRMED = "confirmed"
+        REJECTED = "rejected"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    detection = models.ForeignKey(Detection, models.CASCADE, related_name="results")
+    image = models.ForeignKey(DetectionImage, models.CASCADE, related_name="results")
+    object_class = models.CharField(max_length=100)
+    class_id = models.PositiveIntegerField()
+    confidence = models.FloatField(validators=[MinValueValidator(0), MaxValueValidator(1)])
+    bbox_x = models.FloatField()
+    bbox_y = models.FloatField()
+    bbox_width = models.FloatField()
+    bbox_height = models.FloatField()
+    review = models.CharField(max_length=10, choices=Review, default=Review.NONE)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["object_class", "-confidence"], name="detections_by_class")]
+
+    def __str__(self) -> str:
+        return f"{self.object_class} {self.confidence:.2f}"
+
+    def corners(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """The box as `x1, y1, x2, y2` in pixels of an upright image of this size."""
+        x1, y1 = self.bbox_x * width, self.bbox_y * height
+        return x1, y1, x1 + self.bbox_width * width, y1 + self.bbox_height * height
+
+
+class Export(models.Model):
+    """A file of results, made as a job, kept until `expires_at`."""
+
+    class Format(models.TextChoices):
+        COCO = "coco"
+        YOLO = "yolo"
+        VOC = "voc"
+        CSV = "csv"
+        JSONL = "jsonl"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
+    format = models.CharField(max_length=5, choices=Format)
+    filters = models.JSONField(default=dict)
+    status = models.CharField(max_length=10, choices=Detection.Status, default=Detection.Status.PENDING)
+    total = models.PositiveIntegerField(default=0)
+    processed = models.PositiveIntegerField(default=0)
+    path = models.CharField(max_length=255, blank=True)
+    error = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"{self.format} {self.status}"

@@ -1,0 +1,182 @@
+"""Claim, predict, record: waiting images become rows of results."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from detections import inference
+from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
+from notifications import news
+
+log = logging.getLogger(__name__)
+
+CHUNK = 16
+# A task ends after this, so that a worker with one thread gets to its other tasks.
+TURN_SECONDS = 10
+
+# Set when this process has been told to stop: what is not begun is given back.
+stopping = threading.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An image that no further attempt would read, with a reason for its owner."""
+
+    code: str
+    reason: str
+
+
+Outcome = inference.Found | Refused
+
+
+def run(ring: Callable[[], None]) -> bool:
+    """Process chunks for up to `TURN_SECONDS`. Whether images may still be waiting.
+
+    A full chunk rings once more, so that every worker wakes while there is work for it.
+    """
+    deadline = monotonic() + TURN_SECONDS
+    # One after the other, as long as the time lasts: changing the detector costs a load.
+    for detector in Detector.objects.with_waiting_images():
+        try:
+            loaded = load(detector.path, detector.backend)
+        except inference.LoadError:
+            log.exception("Nothing claimed for the detector %s", detector)
+            continue
+        while claim := None if stopping.is_set() else DetectionImage.objects.claim(detector, CHUNK):
+            if len(claim.images) == CHUNK:
+                ring()
+            process(claim, loaded)
+            if monotonic() > deadline:
+                return True
+    return False
+
+
+# One a process, for its life: a second one in use takes the place of the first.
+@lru_cache(maxsize=1)
+def load(path: str, backend: str) -> inference.LoadedDetector:
+    return inference.load(settings.DETECTORS_DIR / path, backend)
+
+
+def process(claim: Claim, detector: inference.LoadedDetector) -> None:
+    """Predict a claim's images and record what came of them; what a stop left out is given back uncounted."""
+    begun = Detection.objects.begin(claim.detections)
+    news.publish(begun)
+    record(claim, predict(claim, detector))
+    if stopping.is_set():
+        give_back(claim)
+
+
+def predict(claim: Claim, detector: inference.LoadedDetector) -> dict[UUID, Outcome]:
+    """What came of each image, by its id. One that met a passing fault, or a stop, is not in it."""
+    parameters = dict(Detection.objects.filter(pk__in=claim.detections).values_list("pk", "parameters"))
+    alone = len(claim.images) == 1
+    with ThreadPoolExecutor(detector.lanes, "lane") as lanes:
+        futures = {
+            lanes.submit(
+                outcome_of, image, detector, options(parameters[image.detection_id]), alone=alone
+            ): image
+            for image in claim.images
+            if image.detection_id in parameters  # else deleted since
+        }
+        keep_claim_until_done(claim, futures)
+    return {image.pk: outcome for future, image in futures.items() if (outcome := result_of(future, image))}
+
+
+def options(parameters: dict[str, Any]) -> inference.Options:
+    classes = parameters.get("classes")
+    return inference.Options(**{**parameters, "classes": None if classes is None else tuple(classes)})
+
+
+def outcome_of(
+    image: DetectionImage, detector: inference.LoadedDetector, options: inference.Options, *, alone: bool
+) -> Outcome | None:
+    if stopping.is_set():
+        return None
+    try:
+        with default_storage.open(image.image_path) as file:
+            data = file.read()
+    except FileNotFoundError:
+        return Refused("file_missing", "The image's file is no longer in the storage.")
+    try:
+        return detector.predict(data, options, alone=alone)
+    except inference.DecodeError as error:
+        return Refused("corrupt_image", str(error))
+
+
+def keep_claim_until_done(claim: Claim, futures: Iterable[Future[Outcome | None]]) -> None:
+    """Renew the claim while lanes work on it; drop what is not begun once nothing carries it any longer."""
+    undone = set(futures)
+    while undone:
+        _, undone = wait(undone, timeout=settings.CLAIM_LEASE_SECONDS / 3)
+        if undone and not DetectionImage.objects.renew(claim.fence):
+            for future in undone:
+                future.cancel()
+
+
+def result_of(future: Future[Outcome | None], image: DetectionImage) -> Outcome | None:
+    """The outcome; None, with a line in the log, where a fault of ours prevented one."""
+    if future.cancelled():
+        return None
+    if error := future.exception():
+        log.error("Image %s waits for its next attempt", image.pk, exc_info=error)
+        return None
+    return future.result()
+
+
+def record(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
+    """Write the outcomes of the images that still carry the claim. Running twice leaves the same rows."""
+    with transaction.atomic():
+        detections = Detection.objects.lock(claim.detections)
+        images = list(DetectionImage.objects.claimed_by(claim.fence).filter(pk__in=outcomes))
+        DetectionResult.objects.filter(image__in=images).delete()
+        DetectionResult.objects.bulk_create(
+            result for image in images for result in write(image, outcomes[image.pk])
+        )
+        DetectionImage.objects.save_outcomes(images)
+        Detection.objects.recount(detections)
+        changed = [detection.pk for detection in detections]
+        transaction.on_commit(lambda: news.publish(changed), robust=True)
+
+
+def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
+    """Put the outcome on the image; the results that belong to it. Saves nothing."""
+    if isinstance(outcome, Refused):
+        image.fail(outcome.code, outcome.reason)
+        return []
+    image.state = DetectionImage.State.DONE
+    image.claim = image.claimed_at = None
+    image.error = image.error_code = ""
+    image.width, image.height = outcome.width, outcome.height
+    image.inference_ms = outcome.milliseconds
+    image.processed_at = timezone.now()
+    return [
+        DetectionResult(
+            detection_id=image.detection_id,
+            image=image,
+            object_class=box.object_class,
+            class_id=box.class_id,
+            confidence=box.confidence,
+            bbox_x=box.x,
+            bbox_y=box.y,
+            bbox_width=box.width,
+            bbox_height=box.height,
+        )
+        for box in outcome.boxes
+    ]
+
+
+def give_back(claim: Claim) -> None:
+    with transaction.atomic():
+        Detection.objects.lock(claim.detections)
+        DetectionImage.objects.claimed_by(claim.fence).put_back(counted=False)

@@ -1,0 +1,158 @@
+from dataclasses import asdict
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError as DjangoValidationError
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from detections.inference import Options
+from detections.intake import Upload
+from detections.models import Detection, DetectionImage, DetectionResult
+from detections.validators import read_image
+
+
+@extend_schema_field(OpenApiTypes.BINARY)
+class ImageUploadField(serializers.Field[Upload, Any, Any, Any]):
+    """A file that the validators accept, with what they read from its head."""
+
+    default_error_messages = {"invalid": "Send the image as a file in a multipart form."}  # noqa: RUF012  # DRF's form
+
+    def to_internal_value(self, data: Any) -> Upload:
+        if not hasattr(data, "read"):
+            self.fail("invalid")
+        try:
+            return Upload(data, read_image(data))
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(error.messages, error.code) from error
+
+
+class DetectImageSerializer(serializers.Serializer[Any]):
+    image = ImageUploadField(help_text="JPEG, PNG, WebP, BMP, TIFF or GIF (its first frame).")
+    confidence = serializers.FloatField(
+        min_value=0, max_value=1, required=False, help_text="Report objects of at least this confidence."
+    )
+    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
+    is_public = serializers.BooleanField(default=False)
+
+    def parameters(self) -> dict[str, Any]:
+        """All that a repetition of the detection needs beside its image."""
+        confidence = self.validated_data.get("confidence", settings.CONFIDENCE_THRESHOLD)
+        return asdict(Options(confidence=confidence))
+
+
+class PixelBoxSerializer(serializers.Serializer[Any]):
+    x1 = serializers.FloatField()
+    y1 = serializers.FloatField()
+    x2 = serializers.FloatField()
+    y2 = serializers.FloatField()
+    width = serializers.FloatField()
+    height = serializers.FloatField()
+
+
+class NormalizedBoxSerializer(serializers.Serializer[Any]):
+    x = serializers.FloatField(min_value=0, max_value=1)
+    y = serializers.FloatField(min_value=0, max_value=1)
+    width = serializers.FloatField(min_value=0, max_value=1)
+    height = serializers.FloatField(min_value=0, max_value=1)
+
+
+class ResultSerializer(serializers.ModelSerializer[DetectionResult]):
+    bbox = serializers.SerializerMethodField(help_text="Pixels of the upright image.")
+    bbox_normalized = serializers.SerializerMethodField(help_text="0..1 of the upright image.")
+
+    class Meta:
+        model = DetectionResult
+        fields = ("id", "object_class", "class_id", "confidence", "bbox", "bbox_normalized")
+        read_only_fields = fields
+
+    @extend_schema_field(PixelBoxSerializer)
+    def get_bbox(self, result: DetectionResult) -> dict[str, float]:
+        x1, y1, x2, y2 = result.corners(result.image.width or 0, result.image.height or 0)
+        edges = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "width": x2 - x1, "height": y2 - y1}
+        return {name: round(value, 2) for name, value in edges.items()}
+
+    @extend_schema_field(NormalizedBoxSerializer)
+    def get_bbox_normalized(self, result: DetectionResult) -> dict[str, float]:
+        return {
+            "x": result.bbox_x,
+            "y": result.bbox_y,
+            "width": result.bbox_width,
+            "height": result.bbox_height,
+        }
+
+
+class ImageErrorSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    detail = serializers.CharField()
+
+
+class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
+    processed = serializers.BooleanField(read_only=True)
+    error = serializers.SerializerMethodField()
+    results = ResultSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = DetectionImage
+        fields = (
+            "id", "original_name", "width", "height", "state", "processed", "error", "inference_ms", "results",
+        )  # fmt: skip  # a list to read at a glance
+        read_only_fields = fields
+
+    @extend_schema_field(ImageErrorSerializer(allow_null=True))
+    def get_error(self, image: DetectionImage) -> dict[str, str] | None:
+        return {"code": image.error_code, "detail": image.error} if image.error_code else None
+
+
+class DetectionSerializer(serializers.ModelSerializer[Detection]):
+    detector = serializers.CharField(source="detector.name", read_only=True)
+    images = DetectionImageSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Detection
+        fields = (
+            "id", "name", "status", "detector", "parameters", "total", "processed", "failed", "is_public",
+            "error", "created_at", "started_at", "finished_at", "images",
+        )  # fmt: skip  # a list to read at a glance
+        read_only_fields = fields
+
+
+class ProgressSerializer(serializers.ModelSerializer[Detection]):
+    percent = serializers.IntegerField(min_value=0, max_value=100, read_only=True)
+
+    class Meta:
+        model = Detection
+        fields = ("total", "processed", "failed", "percent")
+        read_only_fields = fields
+
+
+class JobSerializer(serializers.ModelSerializer[Detection]):
+    job_id = serializers.UUIDField(source="id", read_only=True)
+    detection_id = serializers.UUIDField(source="id", read_only=True)
+    progress = ProgressSerializer(source="*", read_only=True)
+    queue_position = serializers.IntegerField(
+        min_value=0,
+        max_value=1000,
+        read_only=True,
+        help_text="Images in front, itself included; 0: not waiting.",
+    )
+
+    class Meta:
+        model = Detection
+        fields = (
+            "job_id", "detection_id", "status", "progress", "queue_position", "created_at", "started_at",
+            "finished_at", "error",
+        )  # fmt: skip  # a list to read at a glance
+        read_only_fields = fields
+
+
+class AcceptedSerializer(serializers.ModelSerializer[Detection]):
+    detection_id = serializers.UUIDField(source="id", read_only=True)
+    job_id = serializers.UUIDField(source="id", read_only=True)
+    job_url = serializers.HyperlinkedIdentityField("job")
+
+    class Meta:
+        model = Detection
+        fields = ("detection_id", "job_id", "status", "job_url")
+        read_only_fields = fields

@@ -1,0 +1,454 @@
+import importlib.util
+import io
+import os
+import struct
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageOps
+
+from detections.geometry import Letterbox
+from detections.inference import Box, DecodeError, LoadError, Options, decode, load
+from detections.tests import standin
+
+COCO = [
+    pytest.param(Path(folder), id=Path(folder).name.partition("_")[0])
+    for folder in os.environ.get("COCO_DETECTORS", "").split(":")
+    if folder
+]
+NO_COCO = pytest.param(None, marks=pytest.mark.skip(reason="COCO_DETECTORS names no detectors"), id="none")
+PHOTOS = Path(importlib.util.find_spec("ultralytics").origin).parent / "assets"
+SEEN = {
+    ("yolo26n", "bus.jpg"): [
+        ("bus", 0.94),
+        ("person", 0.93),
+        ("person", 0.92),
+        ("person", 0.87),
+        ("person", 0.59),
+    ],
+    ("yolo26n", "zidane.jpg"): [("person", 0.93), ("person", 0.91), ("tie", 0.48)],
+    ("yolov8n", "bus.jpg"): [
+        ("person", 0.89),
+        ("person", 0.88),
+        ("person", 0.88),
+        ("bus", 0.87),
+        ("person", 0.35),
+    ],
+    ("yolov8n", "zidane.jpg"): [("person", 0.83), ("person", 0.82), ("tie", 0.34), ("person", 0.31)],
+}
+VARIED = [
+    Options(),
+    Options(confidence=0.6),
+    Options(confidence=0.01),
+    Options(confidence=0.01, iou=0.3),
+    Options(confidence=0.05, classes=(0, 27)),
+    Options(confidence=0.05, classes=(27,), max_detections=1),
+    Options(max_detections=2),
+    Options(confidence=1.0),
+    Options(classes=()),
+]
+RED, GREEN = (200, 30, 40), (20, 180, 60)
+
+
+@pytest.fixture(scope="session")
+def settings_folder(tmp_path_factory):
+    """ultralytics reads where its settings lie once, when it is imported."""
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
+
+
+@pytest.fixture(scope="session", params=COCO or [NO_COCO])
+def coco(request):
+    return request.param
+
+
+@pytest.fixture(scope="session", params=["openvino", "ultralytics"])
+def detector(request, coco, settings_folder):
+    return load(coco, request.param)
+
+
+@pytest.fixture(scope="session")
+def reference(coco, detector):
+    """ultralytics' own predict on a decoded image: rows of corners in pixels, confidence, class id."""
+    from detections.inference.runtimes import import_ultralytics
+    from detections.inference.ultralytics_backend import predictor_without_warm_up
+
+    model = import_ultralytics().YOLO(coco, task="detect")
+
+    def predict(image, options):
+        [result] = model.predict(
+            image,
+            conf=options.confidence,
+            iou=options.iou,
+            classes=None if options.classes is None else list(options.classes),
+            max_det=options.max_detections,
+            predictor=predictor_without_warm_up(),
+            verbose=False,
+        )
+        return result.boxes.data.tolist()
+
+    return predict
+
+
+@pytest.fixture
+def small(tmp_path):
+    return load(standin.build(tmp_path / "standin"), "openvino")
+
+
+def photo(name):
+    return (PHOTOS / name).read_bytes()
+
+
+def encoded(image, form="PNG", **parameters):
+    stream = io.BytesIO()
+    image.save(stream, form, **parameters)
+    return stream.getvalue()
+
+
+def halves(mode="RGB"):
+    """Red on the left, green on the right, 40 x 20."""
+    image = Image.new("RGB", (40, 20), RED)
+    image.paste(GREEN, (20, 0, 40, 20))
+    return image.quantize(2) if mode == "P" else image.convert(mode)
+
+
+def oriented(image, orientation):
+    """A JPEG that looks like `image` once its EXIF orientation is applied."""
+    turned = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # the inverse, as Image.Transpose
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = image.transpose(Image.Transpose(turned[orientation])) if orientation in turned else image
+    return encoded(stored, "JPEG", quality=98, subsampling=0, exif=exif)
+
+
+def pixels(found):
+    return [
+        (
+            box.x * found.width,
+            box.y * found.height,
+            (box.x + box.width) * found.width,
+            (box.y + box.height) * found.height,
+        )
+        for box in found.boxes
+    ]
+
+
+def same_boxes(found, rows, tolerance):
+    """Each row (corners in pixels, confidence, class id) has its box. Equal confidences have no order."""
+    seen = list(zip((box.class_id for box in found.boxes), pixels(found), strict=True))
+    for *corners, _, class_id in rows:
+        match = (class_id, pytest.approx(corners, abs=tolerance))
+        seen.remove(next(each for each in seen if each == match))
+    return not seen
+
+
+@pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
+def test_finds_the_objects_that_were_seen_before(detector, coco, name):
+    found = detector.predict(photo(name), Options())
+    family = coco.name.partition("_")[0]
+    if (family, name) not in SEEN:
+        pytest.skip(f"nothing is noted for {family}")
+    expected = SEEN[family, name]
+    assert sorted(box.object_class for box in found.boxes) == sorted(each[0] for each in expected)
+    assert [box.confidence for box in found.boxes] == pytest.approx([each[1] for each in expected], abs=0.02)
+
+
+@pytest.mark.parametrize("options", VARIED, ids=str)
+@pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
+def test_boxes_are_those_of_ultralytics_whatever_the_options(detector, reference, name, options):
+    rows = reference(decode(photo(name)), options)
+    found = detector.predict(photo(name), options)
+    confidences = sorted((row[4] for row in rows), reverse=True)
+    assert [box.confidence for box in found.boxes] == pytest.approx(confidences, abs=0.001)
+    assert same_boxes(found, rows, tolerance=1)
+
+
+@pytest.mark.parametrize("size", [(37, 411), (1500, 9), (640, 640), (1, 1), (333, 221)])
+def test_boxes_are_those_of_ultralytics_for_odd_sizes(detector, reference, size):
+    data = encoded(Image.open(PHOTOS / "bus.jpg").resize(size))
+    options = Options(confidence=0.01)
+    assert same_boxes(detector.predict(data, options), reference(decode(data), options), tolerance=1)
+
+
+def test_boxes_lie_inside_the_image_with_the_highest_confidence_first(detector):
+    found = detector.predict(photo("bus.jpg"), Options(confidence=0.001))
+    confidences = [box.confidence for box in found.boxes]
+    assert confidences == sorted(confidences, reverse=True)
+    assert all(0 <= box.x <= box.x + box.width <= 1 + 1e-9 for box in found.boxes)
+    assert all(0 <= box.y <= box.y + box.height <= 1 + 1e-9 for box in found.boxes)
+
+
+def test_a_photo_gives_the_same_upright_boxes_in_all_eight_orientations(detector):
+    image = Image.open(PHOTOS / "bus.jpg")
+    upright, *others = [detector.predict(oriented(image, number), Options()) for number in range(1, 9)]
+    rows = [
+        (*corners, box.confidence, box.class_id)
+        for corners, box in zip(pixels(upright), upright.boxes, strict=True)
+    ]
+    assert len(rows) == 5
+    for found in others:
+        assert (found.width, found.height) == image.size
+        # A JPEG of the turned pixels differs by a level here and there, and that moves these int8 boxes
+        assert same_boxes(found, rows, tolerance=16)
+
+
+def test_many_threads_and_both_engines_give_the_boxes_of_one(detector):
+    photos = [photo("bus.jpg"), photo("zidane.jpg"), encoded(halves())]
+    options = Options(confidence=0.1)
+    expected = [detector.predict(data, options).boxes for data in photos]
+    with ThreadPoolExecutor(4) as pool:
+        alone = [number % 5 == 0 for number in range(48)]
+        found = list(
+            pool.map(
+                lambda number: detector.predict(photos[number % 3], options, alone=alone[number]).boxes,
+                range(48),
+            )
+        )
+    assert found == [expected[number % 3] for number in range(48)]
+
+
+def test_the_detector_knows_its_classes_and_its_size(detector):
+    assert len(detector.classes) == 80
+    assert (detector.classes[0], detector.classes[27]) == ("person", "tie")
+    assert detector.image_size == 640
+    assert detector.lanes >= 1
+
+
+def test_a_stand_in_sees_how_bright_an_image_is(small):
+    black, white = (
+        small.predict(encoded(Image.new("RGB", (30, 30), color)), Options()) for color in ("black", "white")
+    )
+    assert small.classes == {0: "alpha", 1: "beta"}
+    assert [box.object_class for box in black.boxes] == ["alpha", "beta"]
+    assert [box.confidence for box in black.boxes] == pytest.approx([0.5, 0.4])
+    assert [box.confidence for box in white.boxes] == pytest.approx([1.0, 0.4])
+    box = white.boxes[0]
+    assert (box.x, box.y, box.width, box.height) == pytest.approx((0.125, 0.125, 0.5, 0.375))
+    assert white.milliseconds > 0
+
+
+def test_a_stand_in_runs_with_ultralytics_too(small, tmp_path, settings_folder):
+    detector = load(standin.build(tmp_path / "standin_openvino_model"), "ultralytics")
+    data = encoded(halves())
+    boxes, others = (each.predict(data, Options()).boxes for each in (small, detector))
+    assert [box.object_class for box in boxes] == [box.object_class for box in others]
+    assert [box.confidence for box in boxes] == pytest.approx([box.confidence for box in others], abs=0.01)
+
+
+def test_an_onnx_file_needs_nothing_beside_it(tmp_path):
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx())
+    detector = load(tmp_path, "openvino")
+    found = detector.predict(encoded(Image.new("RGB", (64, 64), "white")), Options())
+    assert detector.classes == {0: "alpha", 1: "beta"}
+    assert found.boxes == (Box(1, "beta", 1.0, 0.125, 0.125, 0.5, 0.5),)
+
+
+def test_a_dynamic_model_is_given_the_size_that_its_exporter_noted(tmp_path):
+    (tmp_path / "tiny.onnx").write_bytes(tiny_onnx(side=-1))
+    detector = load(tmp_path, "openvino")
+    assert detector.image_size == 64
+    assert len(detector.predict(encoded(halves()), Options()).boxes) == 1
+
+
+def test_an_openvino_process_imports_no_torch_and_reports_to_nobody(tmp_path):
+    script = """
+import sys
+from pathlib import Path
+from detections import inference
+assert not {"cv2", "numpy", "openvino"} & set(sys.modules), "imported too early"
+inference.load(Path(sys.argv[1]), "openvino").predict(Path(sys.argv[2]).read_bytes(), inference.Options())
+print(*sorted(name for name in ("torch", "ultralytics", "openvino_telemetry") if sys.modules.get(name)))
+"""
+    folder = standin.build(tmp_path / "standin")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script, folder, PHOTOS / "bus.jpg"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[2],
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("backend", ["openvino", "ultralytics"])
+def test_an_empty_folder_is_refused_by_name(tmp_path, backend, settings_folder):
+    with pytest.raises(LoadError, match=f"{tmp_path}.*no .xml, .onnx, .pt file"):
+        load(tmp_path, backend)
+
+
+def test_broken_weights_are_refused(tmp_path):
+    folder = standin.build(tmp_path / "standin")
+    (folder / "standin.xml").write_text("<net>")
+    with pytest.raises(LoadError, match="standin"):
+        load(folder, "openvino")
+
+
+def test_weights_without_the_names_of_their_classes_are_refused(tmp_path):
+    folder = standin.build(tmp_path / "standin")
+    (folder / "metadata.yaml").unlink()
+    with pytest.raises(LoadError, match=r"no metadata\.yaml"):
+        load(folder, "openvino")
+
+
+def test_another_task_is_refused(tmp_path):
+    folder = standin.build(tmp_path / "standin")
+    about = folder / "metadata.yaml"
+    about.write_text(about.read_text().replace("task: detect", "task: segment"))
+    with pytest.raises(LoadError, match="its task is segment"):
+        load(folder, "openvino")
+
+
+def test_an_unknown_backend_is_refused(tmp_path):
+    with pytest.raises(LoadError, match="does not load with abacus"):
+        load(tmp_path, "abacus")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_decode_turns_a_jpeg_as_pillow_does(orientation):
+    data = oriented(halves(), orientation)
+    expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    image = decode(data)
+    assert image.shape == (20, 40, 3)
+    assert abs(image[:, :, ::-1].astype(int) - expected).max() <= 4
+    assert looks_like_halves(image)
+
+
+def test_decode_heeds_an_orientation_in_xmp():
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
+    image = decode(encoded(halves().rotate(180), "JPEG", quality=98, subsampling=0, xmp=xmp))
+    assert looks_like_halves(image)
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "parameters"),
+    [
+        ("JPEG", "RGB", {"quality": 98, "subsampling": 0}),
+        ("JPEG", "RGB", {"quality": 98, "subsampling": 0, "progressive": True}),
+        ("JPEG", "CMYK", {"quality": 98}),
+        ("TIFF", "CMYK", {}),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("PNG", "P", {}),
+        ("GIF", "P", {}),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+        ("WEBP", "RGB", {"lossless": True}),
+        ("WEBP", "RGBA", {"lossless": True}),
+        ("BMP", "RGB", {}),
+    ],
+)
+def test_decode_keeps_the_colours_of_every_form(form, mode, parameters):
+    image = decode(encoded(halves(mode), form, **parameters))
+    assert (image.shape, image.dtype.name, image.flags.c_contiguous) == ((20, 40, 3), "uint8", True)
+    assert looks_like_halves(image)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+def test_decode_gives_grey_three_equal_channels(form):
+    image = decode(encoded(Image.new("L", (40, 20), 130), form))
+    assert image.shape == (20, 40, 3)
+    assert image.tolist() == [[[130] * 3] * 40] * 20
+
+
+def test_decode_puts_what_is_transparent_on_white():
+    image = Image.new("RGBA", (4, 4), (*RED, 255))
+    image.putpixel((0, 0), (0, 0, 0, 0))
+    assert decode(encoded(image))[0, :2].tolist() == [[255] * 3, [*RED[::-1]]]
+
+
+def test_decode_scales_sixteen_bits_of_grey():
+    image = Image.new("I;16", (3, 2), 0x8000)
+    assert decode(encoded(image)).tolist() == [[[128] * 3] * 3] * 2
+
+
+def test_decode_scales_sixteen_bits_of_colour():
+    import cv2
+    import numpy as np
+
+    image = np.full((2, 3, 3), (0x2000, 0x8000, 0xF000), np.uint16)
+    decoded = decode(cv2.imencode(".png", image)[1].tobytes())
+    assert abs(decoded.astype(int) - (0x20, 0x80, 0xF0)).max() <= 1
+
+
+def test_decode_takes_the_first_frame_of_an_animation():
+    frames = [halves("P"), Image.new("P", (40, 20))]
+    assert looks_like_halves(decode(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"no image", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0 broken", b"\x89PNG\r\n\x1a\n"]
+)
+def test_bytes_without_an_image_are_refused(data):
+    with pytest.raises(DecodeError):
+        decode(data)
+
+
+def test_a_letterbox_restores_what_it_placed():
+    import numpy as np
+
+    letterbox = Letterbox.fit((200, 100), (64, 64))
+    assert (letterbox.left, letterbox.top, letterbox.width, letterbox.height) == (0, 16, 64, 32)
+    corners = np.array([[0, 16, 64, 48], [16, 24, 32, 32], [-5, 0, 70, 64]], np.float32)
+    restored = letterbox.restore(corners).tolist()
+    assert restored == [[0, 0, 200, 100], [50, 25, 100, 50], [0, 0, 200, 100]]
+
+
+def looks_like_halves(image):
+    left, right = image[10, 8, ::-1], image[10, 32, ::-1]
+    return all(
+        abs(int(seen) - wanted) <= 12
+        for half, color in ((left, RED), (right, GREEN))
+        for seen, wanted in zip(half, color, strict=True)
+    )
+
+
+# A small writer of ONNX, since the package that writes it is no dependency: protobuf's fields by number.
+
+
+def varint(number):
+    number &= (1 << 64) - 1
+    data = b""
+    while number > 127:
+        data += bytes([number & 127 | 128])
+        number >>= 7
+    return data + bytes([number])
+
+
+def field(number, value):
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    value = value.encode() if isinstance(value, str) else value
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+def node(operation, inputs, output):
+    return field(1, b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operation))
+
+
+def constant(name, values):
+    shape = b"".join(field(1, side) for side in (1, 1, 6))
+    return field(5, shape + field(2, 1) + field(8, name) + field(9, struct.pack("<6f", *values)))
+
+
+def value(name, shape):
+    sides = b"".join(field(1, field(2, "side") if side < 0 else field(1, side)) for side in shape)
+    return field(1, name) + field(2, field(1, field(1, 1) + field(2, sides)))
+
+
+def tiny_onnx(side=64):
+    """One box of class beta; its confidence goes from 0.5 (black) to 1 (white)."""
+    graph = (
+        node("ReduceMean", ["images"], "mean")
+        + node("Squeeze", ["mean"], "brightness")
+        + node("Mul", ["brightness", "share"], "part")
+        + node("Add", ["part", "row"], "output0")
+        + field(2, "tiny")
+        + constant("share", [0, 0, 0, 0, 0.5, 0])
+        + constant("row", [8, 8, 40, 40, 0.5, 1])
+        + field(11, value("images", (1, 3, side, side)))
+        + field(12, value("output0", (1, 1, 6)))
+    )
+    about = {"names": "{0: 'alpha', 1: 'beta'}", "imgsz": "[64, 64]", "task": "detect"}
+    entries = b"".join(field(14, field(1, key) + field(2, text)) for key, text in about.items())
+    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 11)) + entries

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from detections import views
+
+urlpatterns = [
+    path("detect/image", views.DetectImageView.as_view(), name="detect-image"),
+    path("detect/jobs/<uuid:pk>", views.JobView.as_view(), name="job"),
+    path("detect/<uuid:pk>", views.DetectionView.as_view(), name="detection"),
+    path("detect/<uuid:pk>/image", views.AnnotatedImageView.as_view(), name="annotated-image"),
+]

@@ -1,0 +1,200 @@
+from collections.abc import AsyncIterator
+from functools import partial
+from hashlib import sha256
+from threading import BoundedSemaphore
+from typing import Any
+from uuid import UUID
+
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.http import HttpResponse, StreamingHttpResponse
+from django.utils.cache import get_conditional_response
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import status
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.generics import GenericAPIView, RetrieveAPIView
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from detections import intake, pictures
+from detections.models import Detection, DetectionImage, Detector
+from detections.serializers import (
+    AcceptedSerializer,
+    DetectImageSerializer,
+    DetectionSerializer,
+    JobSerializer,
+)
+from notifications import news
+from objectvision.errors import Unavailable
+from objectvision.schema import ClientErrorSerializer
+
+LONGEST_WAIT_SECONDS = 30
+POLL_AFTER_SECONDS = 1
+
+# Decoding takes memory in proportion to the picture, and requests run in as many threads as there are.
+decoding = BoundedSemaphore(2)
+
+
+def preferred_wait(request: Request) -> int:
+    """The seconds in `Prefer: wait=N` (RFC 7240), at most `LONGEST_WAIT_SECONDS`; 0 where not asked for.
+
+    A preference that is not understood is no error: the RFC has it ignored.
+    """
+    for preference in request.headers.get("Prefer", "").split(","):
+        name, _, value = preference.split(";")[0].partition("=")
+        seconds = value.strip().strip('"')
+        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdigit():
+            return min(int(seconds[:9]), LONGEST_WAIT_SECONDS)
+    return 0
+
+
+def finished(detection_id: UUID) -> Detection | None:
+    """The detection with all that an answer shows, once it is finished. Holds no connection after that."""
+    try:
+        found = Detection.objects.filter(pk=detection_id).exclude(status__in=Detection.UNFINISHED)
+        return found.with_images().first()
+    finally:
+        connection.close()
+
+
+class OwnDetectionsMixin:
+    request: Request
+
+    def get_queryset(self) -> Any:
+        return Detection.objects.owned_by(self.request.user)
+
+
+class DetectImageView(GenericAPIView[Detection]):
+    parser_classes = (MultiPartParser,)
+    serializer_class = DetectImageSerializer
+
+    @extend_schema(
+        summary="Detect objects on one image",
+        description=(
+            "Stores the image and queues it. Answers 202 with the job to follow or, with `Prefer: wait=N` "
+            f"(N up to {LONGEST_WAIT_SECONDS} seconds), 200 with the finished detection if it is done by then."
+        ),
+        parameters=[
+            OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`, N in seconds")
+        ],
+        responses={200: DetectionSerializer, 202: AcceptedSerializer},
+        tags=["detect"],
+    )
+    def post(self, request: Request) -> Response:
+        serializer: Any = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        detection = self.submit(serializer)
+        seconds = preferred_wait(request)
+        if seconds:
+            connection.close()  # others need it while this request waits
+            done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
+            if done is not None:
+                return Response(DetectionSerializer(done, context=self.get_serializer_context()).data)
+        return self.accepted(detection)
+
+    def submit(self, serializer: Any) -> Detection:
+        detector = Detector.objects.default()
+        if detector is None:
+            raise Unavailable(
+                "No detector is prepared: an operator has to run prepare_detector.", "no_detector"
+            )
+        data = serializer.validated_data
+        return intake.submit(
+            self.request.user,  # type: ignore[arg-type]  # the view lets nobody else in
+            [data["image"]],
+            detector,
+            serializer.parameters(),
+            name=data.get("name", ""),
+            is_public=data["is_public"],
+        )
+
+    def accepted(self, detection: Detection) -> Response:
+        job = AcceptedSerializer(detection, context=self.get_serializer_context()).data
+        headers = {"Location": job["job_url"], "Retry-After": str(POLL_AFTER_SECONDS)}
+        return Response(job, status.HTTP_202_ACCEPTED, headers=headers)
+
+
+@extend_schema(summary="A job's progress", tags=["detect"])
+class JobView(OwnDetectionsMixin, RetrieveAPIView[Detection]):
+    serializer_class = JobSerializer
+
+
+@extend_schema(summary="A detection with its images and results", tags=["detect"])
+class DetectionView(OwnDetectionsMixin, RetrieveAPIView[Detection]):
+    serializer_class = DetectionSerializer
+
+    def get_queryset(self) -> Any:
+        return super().get_queryset().with_images()
+
+
+class NotProcessed(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "not_processed"
+
+
+class AlwaysJson(BaseContentNegotiation):
+    """A picture's bytes go round the renderers; only its errors are rendered, whatever `Accept` says."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:  # noqa: ARG002  # DRF's signature
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002  # as above
+        return renderers[0], renderers[0].media_type
+
+
+class AnnotatedImageView(OwnDetectionsMixin, GenericAPIView[Detection]):
+    content_negotiation_class = AlwaysJson
+
+    @extend_schema(
+        summary="The annotated picture",
+        description="The detection's first image, upright, with its boxes, classes and confidences drawn on it.",
+        responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
+        tags=["detect"],
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse | StreamingHttpResponse:  # noqa: ARG002  # DRF's signature
+        image = self.get_image()
+        etag = f'"{sha256(f"{image.pk} {image.processed_at}".encode()).hexdigest()[:32]}"'
+        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
+        unchanged = get_conditional_response(request, etag=etag, response=HttpResponse(headers=headers))  # type: ignore[arg-type]  # DRF's request wraps Django's
+        if unchanged is not None and unchanged.status_code != status.HTTP_200_OK:
+            return unchanged
+        content = self.annotated(image)
+        headers["Content-Length"] = str(len(content))
+        return StreamingHttpResponse(pieces(content), content_type="image/jpeg", headers=headers)
+
+    def get_image(self) -> DetectionImage:
+        image = self.get_object().images.order_by("pk").first()
+        if image is None:
+            raise NotFound
+        if not image.processed:
+            raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
+        return image
+
+    def annotated(self, image: DetectionImage) -> bytes:
+        try:
+            with decoding, default_storage.open(image.image_path) as file:
+                return pictures.jpeg(pictures.annotate(pictures.upright(file), self.labels(image)))
+        except FileNotFoundError as error:
+            raise NotFound("The image's file is no longer in the storage.") from error
+
+    def labels(self, image: DetectionImage) -> list[pictures.Label]:
+        return [
+            pictures.Label(
+                result.object_class,
+                result.class_id,
+                result.confidence,
+                result.bbox_x,
+                result.bbox_y,
+                result.bbox_width,
+                result.bbox_height,
+            )
+            for result in image.results.all()
+        ]
+
+
+async def pieces(content: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), size):
+        yield content[start : start + size]

@@ -1,0 +1,26 @@
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init, setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
+
+app = Celery("objectvision")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def keep_django_logging(**_: Any) -> None:
+    """Celery sets up no logging of its own when this signal has a receiver."""
+
+
+@celeryd_init.connect
+def keep_one_connection(**_: Any) -> None:
+    # A worker's process does one thing at a time: a pool would only be torn down and rebuilt.
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]
+    database.get("OPTIONS", {}).pop("pool", None)
+    database["CONN_MAX_AGE"] = None

@@ -1,0 +1,56 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's own name
+
+
+@register(Tags.security)
+def secrets_differ(**_: Any) -> list[CheckMessage]:
+    if settings.SECRET_KEY != settings.JWT_SECRET_KEY:
+        return []
+    return [
+        Error(
+            "SECRET_KEY and JWT_SECRET_KEY are the same.",
+            hint="Give each its own, so that rotating one leaves the other.",
+            id="objectvision.E001",
+        )
+    ]
+
+
+@register(Tags.files)
+def request_holds_an_image(**_: Any) -> list[CheckMessage]:
+    if settings.MAX_UPLOAD_MB < settings.MAX_REQUEST_MB:
+        return []
+    return [
+        Error(
+            "MAX_REQUEST_MB leaves no room for an image of MAX_UPLOAD_MB.",
+            hint="Set MAX_REQUEST_MB above MAX_UPLOAD_MB.",
+            id="objectvision.E002",
+        )
+    ]
+
+
+@register(Tags.urls)
+def public_address_is_set(**_: Any) -> list[CheckMessage]:
+    if not settings.DEPLOYED or "localhost" not in settings.API_BASE_URL:
+        return []
+    return [
+        Warning(
+            "API_BASE_URL is still localhost.",
+            hint="Set it to the address that clients use.",
+            id="objectvision.W001",
+        )
+    ]
+
+
+@register(Tags.security)
+def https_is_enforced(**_: Any) -> list[CheckMessage]:
+    if not settings.DEPLOYED or settings.SECURE_SSL_REDIRECT:
+        return []
+    return [
+        Warning(
+            "SECURE_SSL_REDIRECT is off: tokens may travel in the clear.",
+            hint="Set SECURE_SSL_REDIRECT=true, or see that the proxy in front redirects to HTTPS.",
+            id="objectvision.W002",
+        )
+    ]

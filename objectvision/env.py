@@ -1,0 +1,85 @@
+"""Reads and checks the environment. Every refusal names the variable and what it may hold."""
+
+import os
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+T = TypeVar("T")
+
+TRUE = frozenset({"1", "true", "yes", "on"})
+FALSE = frozenset({"0", "false", "no", "off"})
+
+# Every name asked for: `.env.example` must list exactly these (a test compares).
+names: set[str] = set()
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's value, stripped; an empty one counts as unset."""
+    names.add(name)
+    return os.environ.get(name, "").strip() or default
+
+
+def read(name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+    value = text(name)
+    if not value:
+        return default
+    try:
+        return parse(value)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} is {value!r}; it must be {expected}.") from error
+
+
+def flag(name: str, *, default: bool) -> bool:
+    def parse(value: str) -> bool:
+        if value.lower() not in TRUE | FALSE:
+            raise ValueError
+        return value.lower() in TRUE
+
+    return read(name, parse, default, "one of 1, true, yes, on, 0, false, no, off")
+
+
+def integer(name: str, default: int, *, low: int = 0, high: int = 2**31 - 1) -> int:
+    return int(_number(name, int, default, low, high, "a whole number"))
+
+
+def fraction(name: str, default: float, *, low: float = 0.0, high: float = 1.0) -> float:
+    return _number(name, float, default, low, high, "a number")
+
+
+def _number(  # noqa: PLR0917  # a helper of two
+    name: str, kind: Callable[[str], float], default: float, low: float, high: float, what: str
+) -> float:
+    def parse(value: str) -> float:
+        number = kind(value)
+        if not low <= number <= high:
+            raise ValueError
+        return number
+
+    return read(name, parse, default, f"{what} from {low} to {high}")
+
+
+def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
+    def parse(value: str) -> str:
+        if value not in allowed:
+            raise ValueError
+        return value
+
+    return read(name, parse, default, f"one of {', '.join(allowed)}")
+
+
+def listing(name: str, default: tuple[str, ...] = ()) -> list[str]:
+    """Items separated by commas."""
+    return [item.strip() for item in text(name).split(",") if item.strip()] or list(default)
+
+
+def url(name: str, default: str = "", *, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    def parse(value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
+            raise ValueError
+        return value
+
+    return read(name, parse, default, f"a URL that begins with {' or '.join(f'{s}://' for s in schemes)}")

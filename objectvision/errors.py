@@ -1,0 +1,75 @@
+"""The one form of every 4xx and 5xx: `{"type", "errors": [{"code", "detail", "attr"}]}`."""
+
+from typing import Any
+
+from django.core.exceptions import (
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+    ValidationError,
+)
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, JsonResponse
+from drf_standardized_errors.handler import ExceptionHandler as StandardExceptionHandler
+from rest_framework import exceptions, status
+
+
+class RequestTooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+    default_detail = "The request is too large."
+
+
+class Unavailable(exceptions.APIException):
+    """Something that this answer needs is away for the moment. The caller may try again in `wait` seconds."""
+
+    status_code = status.HTTP_503_SERVICE_UNAVAILABLE
+    default_code = "unavailable"
+    default_detail = "The service is unavailable for the moment; try again shortly."
+    wait = 5
+
+
+def invalid(field: str, message: str, code: str) -> exceptions.ValidationError:
+    return exceptions.ValidationError({field: [exceptions.ErrorDetail(message, code)]})
+
+
+class ExceptionHandler(StandardExceptionHandler):  # type: ignore[misc]  # untyped library
+    def convert_known_exceptions(self, exc: Exception) -> Exception:  # noqa: PLR0911  # a table
+        match exc:
+            case RequestDataTooBig():
+                return RequestTooLarge()
+            case TooManyFilesSent():
+                return exceptions.ValidationError("The request has too many files.", "too_many_files")
+            case TooManyFieldsSent():
+                return exceptions.ValidationError("The request has too many fields.", "too_many_fields")
+            case SuspiciousOperation():
+                return exceptions.ParseError("The request is malformed.")
+            case ValidationError():
+                return exceptions.ValidationError(exc.messages, exc.code)
+            case OperationalError() | InterfaceError():
+                return Unavailable()
+        return super().convert_known_exceptions(exc)  # type: ignore[no-any-return]
+
+
+def body(code: str, detail: str, *, kind: str = "client_error") -> dict[str, Any]:
+    return {"type": kind, "errors": [{"code": code, "detail": detail, "attr": None}]}
+
+
+# What Django answers outside the API's views (`handler400` and so on in urls).
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001  # Django's signature
+    return JsonResponse(body("parse_error", "The request is malformed."), status=400)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001  # as above
+    return JsonResponse(body("permission_denied", "You may not do this."), status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> JsonResponse:  # noqa: ARG001  # as above
+    return JsonResponse(body("not_found", "Not found."), status=404)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:  # noqa: ARG001  # as above
+    return JsonResponse(body("error", "Server Error (500)", kind="server_error"), status=500)

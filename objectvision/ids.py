@@ -1,0 +1,3 @@
+from uuid_utils.compat import uuid7
+
+__all__ = ["uuid7"]

@@ -1,0 +1,121 @@
+import signal
+import socket
+import threading
+from typing import Any
+
+import uvicorn
+from celery.beat import EmbeddedService
+from celery.worker import WorkController, state
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from detections import processing, tasks
+from notifications import news
+from objectvision import demonstration
+from objectvision.celery import app
+
+STOP_SECONDS = 4
+
+
+class Server(uvicorn.Server):
+    """Says where it is once it is there, and lets everything else know when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, welcome: str) -> None:
+        super().__init__(config)
+        self.welcome = welcome
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            print(self.welcome, flush=True)  # noqa: T201  # for the person at the terminal, not the log
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        news.stop()
+        processing.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+class Command(BaseCommand):
+    help = "Serves everything from this one process: the API, the worker and the scheduler."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+        parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
+
+    def handle(self, *, host: str, port: int, **_: Any) -> None:
+        if MigrationExecutor(connection).migration_plan(
+            MigrationExecutor(connection).loader.graph.leaf_nodes()
+        ):
+            raise CommandError("The tables are not up to date: run manage.py setup first.")
+        connection.close()
+        # uvicorn raises the signal that stopped it again when it is done: that must not end the process
+        # before the worker has stopped.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        worker = start_worker()
+        beat = EmbeddedService(app, thread=True)
+        beat.start()
+        try:
+            self.serve(host, port)
+        finally:
+            processing.stopping.set()
+            beat.stop()
+            stop_worker(worker)
+
+    def serve(self, host: str, port: int) -> None:
+        config = uvicorn.Config(
+            "objectvision.asgi:application",
+            host=host,
+            port=port,
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        server = Server(config, welcome(f"http://{host}:{port}"))
+        server.run()
+        if not server.started:
+            raise CommandError(f"Cannot listen on {host}:{port}; choose another with --port.")
+
+
+def start_worker() -> threading.Thread:
+    worker = WorkController(
+        app=app,
+        pool_cls="solo",
+        concurrency=1,
+        queues=["inference", "default"],
+        without_gossip=True,
+        without_mingle=True,
+    )
+    thread = threading.Thread(target=worker.start, name="worker", daemon=True)
+    thread.start()
+    return thread
+
+
+def stop_worker(worker: threading.Thread) -> None:
+    state.should_stop = 0
+    # The worker looks at the flag between messages, which it waits for up to two seconds; once more as it leaves.
+    tasks.ring()
+    tasks.ring()
+    worker.join(STOP_SECONDS)
+
+
+def welcome(url: str) -> str:
+    lines = [f"ObjectVision serves {url}/api/v1", f"Documentation: {url}/docs"]
+    if not settings.DEPLOYED:
+        account = f"{demonstration.EMAIL} with the password {demonstration.PASSWORD}"
+        lines += [f"Demo account: {account}", "Try it:", f"  {curl(f'{url}/api/v1')}"]
+    return "\n".join(lines)
+
+
+def curl(api: str) -> str:
+    """A line for a shell that logs in and sends the sample photo."""
+    log_in = (
+        f"curl -s {api}/auth/login -d username={demonstration.EMAIL} -d password={demonstration.PASSWORD}"
+    )
+    token = f"""TOKEN=$({log_in} | sed 's/.*"access_token":"//; s/".*//')"""
+    send = f"-F image=@{demonstration.sample_photo()} {api}/detect/image"
+    return f'{token} && curl -H "Authorization: Bearer $TOKEN" -H "Prefer: wait=20" {send}'

@@ -1,0 +1,32 @@
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+from accounts.models import User
+from detections.detectors import choose_default
+from detections.preparing import PreparationError
+from objectvision import demonstration
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes the tables, the default detector and, in development, a demo account: all that serving needs."
+    )
+
+    def handle(self, **_: Any) -> None:
+        call_command("migrate", interactive=False, verbosity=0)
+        if not settings.DEPLOYED and not User.objects.filter(email=demonstration.EMAIL).exists():
+            User.objects.create_user(demonstration.EMAIL, demonstration.PASSWORD, name="Demo")
+        try:
+            detector = choose_default()
+        except PreparationError as error:
+            raise CommandError(
+                f"{error}\nSet MODEL_PATH to a .pt or .onnx file, an OpenVINO folder or an ultralytics name, "
+                "and run this again."
+            ) from error
+        self.stdout.write(
+            f"Detector: {detector}, {len(detector.classes)} classes. To change it, set MODEL_PATH, or run "
+            "manage.py prepare_detector NAME_OR_PATH --default."
+        )

@@ -1,0 +1,338 @@
+"""One settings file for every way to run; the environment decides (see `.env.example`)."""
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+from kombu import Exchange, Queue
+
+from objectvision import __version__, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+ENVIRONMENT = env.choice("ENVIRONMENT", "development", ("development", "staging", "production"))
+for dotenv in (BASE_DIR / f".env.{ENVIRONMENT}", BASE_DIR / ".env"):
+    if dotenv.is_file():
+        environ.Env.read_env(dotenv)  # never overrides what is already set
+
+DEPLOYED = ENVIRONMENT != "development"
+DEBUG = False  # errors keep the API's form everywhere; the log has the traceback
+
+DATA_DIR = BASE_DIR / env.text("DATA_DIR", "var")
+MEDIA_ROOT = DATA_DIR / "media"
+DETECTORS_DIR = DATA_DIR / "detectors"
+# On the file system of the media, so that saving a large upload is a rename.
+FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"
+for folder in (MEDIA_ROOT, DETECTORS_DIR, FILE_UPLOAD_TEMP_DIR):
+    folder.mkdir(parents=True, exist_ok=True)
+
+# --- Secrets and hosts ---------------------------------------------------------------------------
+
+EXAMPLE_SECRETS = frozenset(
+    {"change-me-to-a-long-random-string-of-characters", "change-me-too-to-another-long-random-string"}
+)
+SECRET_LENGTH = 32
+
+
+def generated_secret(name: str) -> str:
+    """A secret of this data folder's own, made once: development needs none configured."""
+    file = DATA_DIR / f".{name.lower()}"
+    try:
+        with file.open("x") as new:
+            file.chmod(0o600)
+            new.write(secrets.token_urlsafe(48))
+    except FileExistsError:
+        pass
+    return file.read_text()
+
+
+def secret(name: str) -> str:
+    value = env.text(name)
+    if value and DEPLOYED and (len(value) < SECRET_LENGTH or value in EXAMPLE_SECRETS):
+        raise ImproperlyConfigured(
+            f"{name} must have at least {SECRET_LENGTH} characters and not be the example's."
+        )
+    return value or ("" if DEPLOYED else generated_secret(name))
+
+
+SECRET_KEY = secret("SECRET_KEY")
+JWT_SECRET_KEY = secret("JWT_SECRET_KEY")
+ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
+API_BASE_URL = env.url("API_BASE_URL", "http://localhost:8000")
+
+# --- Database ------------------------------------------------------------------------------------
+
+
+def postgresql() -> dict[str, Any]:
+    parts: dict[str, Any] = {
+        "ENGINE": "django.db.backends.postgresql",
+        "HOST": env.text("DB_HOST"),
+        "PORT": env.integer("DB_PORT", 5432, low=1, high=65535),
+        "USER": env.text("DB_USER", "objectvision"),
+        "NAME": env.text("DB_NAME", "objectvision"),
+        "PASSWORD": env.text("DB_PASSWORD"),
+    }
+    url = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
+    return {**parts, **environ.Env.db_url_config(url)} if url else parts
+
+
+def sqlite() -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": DATA_DIR / "objectvision.sqlite3",
+        "OPTIONS": {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+
+
+DATABASE = postgresql()
+if DATABASE["HOST"] or DATABASE.get("OPTIONS"):
+    # Requests run in threads of their own, so connections outlive them in a pool. Workers keep one instead.
+    pool = {"min_size": 1, "max_size": env.integer("DB_POOL_SIZE", 16, low=1), "timeout": 5}
+    DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": pool, "connect_timeout": 5}
+    HAS_DATABASE = True
+else:
+    env.names.add("DB_POOL_SIZE")
+    DATABASE = sqlite()
+    HAS_DATABASE = False
+DATABASES = {"default": DATABASE}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Redis: broker, cache, news ------------------------------------------------------------------
+
+
+def redis_url() -> str:
+    host = env.text("REDIS_HOST")
+    port = env.integer("REDIS_PORT", 6379, low=1, high=65535)
+    return env.url(
+        "REDIS_URL", f"redis://{host}:{port}/0" if host else "", schemes=("redis", "rediss", "unix")
+    )
+
+
+REDIS_URL = redis_url()
+CACHES: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": REDIS_URL,
+        "OPTIONS": {
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "SOCKET_CONNECT_TIMEOUT": 1,
+            "SOCKET_TIMEOUT": 1,
+        },
+    }
+    if REDIS_URL
+    else {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        # The default of 300 would evict counters that limits rest on.
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    }
+}
+
+CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    # Short: a broker that is away must not hold up an upload, whose work beat's sweep will find.
+    {"socket_connect_timeout": 1, "socket_timeout": 5, "retry_on_timeout": False}
+    if REDIS_URL
+    else {"polling_interval": 0.02}
+)
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any outage of its broker
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_TASK_IGNORE_RESULT = True
+# By the default exchange, which needs no bindings in Redis: an emptied Redis loses messages and nothing else.
+CELERY_TASK_QUEUES = [Queue(name, Exchange(""), routing_key=name) for name in ("default", "inference")]
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"detections.process_images": {"queue": "inference"}}
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
+CELERY_DB_REUSE_MAX = 2**31  # Celery would close the worker's connection after every task
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 1
+CELERY_BEAT_SCHEDULE = {"sweep": {"task": "detections.sweep", "schedule": timedelta(seconds=10)}}
+
+# --- Application ---------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "objectvision",
+    "accounts",
+    "detections",
+    "notifications",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "drf_standardized_errors",
+    "django_celery_beat",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.staticfiles",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "objectvision.middleware.StaticFilesMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "objectvision.urls"
+ASGI_APPLICATION = "objectvision.asgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+    }
+]
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # the packages' own files: nothing to collect
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": MEDIA_ROOT},
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+LANGUAGE_CODE = "en"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- Uploads and detection -----------------------------------------------------------------------
+
+MAX_UPLOAD_MB = env.integer("MAX_UPLOAD_MB", 20, low=1)
+MAX_REQUEST_MB = env.integer("MAX_REQUEST_MB", 250, low=1)
+MAX_IMAGE_PIXELS = env.integer("MAX_IMAGE_PIXELS", 50_000_000, low=1)
+# What is not a file: fields of a form, a JSON body.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
+
+MODEL_PATH = env.text("MODEL_PATH")
+CONFIDENCE_THRESHOLD = env.fraction("CONFIDENCE_THRESHOLD", 0.25)
+CLAIM_LEASE_SECONDS = env.integer("CLAIM_LEASE_SECONDS", 60, low=1)
+
+# --- API -----------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.SessionTokenAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+DRF_STANDARDIZED_ERRORS = {
+    "EXCEPTION_HANDLER_CLASS": "objectvision.errors.ExceptionHandler",
+    "ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "405", "413", "415", "429", "500", "503"],
+    "ERROR_SCHEMAS": {
+        "413": "objectvision.schema.ClientErrorSerializer",
+        "503": "objectvision.schema.UnavailableSerializer",
+    },
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ObjectVision",
+    "DESCRIPTION": "Images in, detections out.",
+    "VERSION": __version__,
+    "OAS_VERSION": "3.1.0",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "PREPROCESSING_HOOKS": ["objectvision.schema.api_only"],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {
+        "DetectionStatusEnum": "detections.models.Detection.Status",
+        "HealthStatusEnum": ["ok", "error"],
+        "ValidationErrorEnum": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum.choices",
+        "ClientErrorEnum": "drf_standardized_errors.openapi_serializers.ClientErrorEnum.choices",
+        "ServerErrorEnum": "drf_standardized_errors.openapi_serializers.ServerErrorEnum.choices",
+        "ErrorCode401Enum": "drf_standardized_errors.openapi_serializers.ErrorCode401Enum.choices",
+        "ErrorCode403Enum": "drf_standardized_errors.openapi_serializers.ErrorCode403Enum.choices",
+        "ErrorCode404Enum": "drf_standardized_errors.openapi_serializers.ErrorCode404Enum.choices",
+        "ErrorCode405Enum": "drf_standardized_errors.openapi_serializers.ErrorCode405Enum.choices",
+        "ErrorCode415Enum": "drf_standardized_errors.openapi_serializers.ErrorCode415Enum.choices",
+        "ErrorCode429Enum": "drf_standardized_errors.openapi_serializers.ErrorCode429Enum.choices",
+        "ErrorCode500Enum": "drf_standardized_errors.openapi_serializers.ErrorCode500Enum.choices",
+    },
+    "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
+}
+
+ACCESS_TOKEN_MINUTES = env.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 30, low=1)
+REFRESH_TOKEN_DAYS = env.integer("REFRESH_TOKEN_EXPIRE_DAYS", 7, low=1)
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=ACCESS_TOKEN_MINUTES),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=REFRESH_TOKEN_DAYS),
+    "ALGORITHM": env.choice("JWT_ALGORITHM", "HS256", ("HS256", "HS384", "HS512")),
+    "SIGNING_KEY": JWT_SECRET_KEY,
+    "ISSUER": "objectvision",
+    "AUDIENCE": "objectvision",
+    "USER_ID_CLAIM": "user_id",
+    "CHECK_REVOKE_TOKEN": False,  # the session's row decides, read with the user
+}
+
+# --- Log -----------------------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"request_id": {"()": "objectvision.logs.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
+    },
+    "root": {
+        "handlers": ["console"],
+        "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+    },
+    "loggers": {
+        # Django logs every 4xx as a warning; the access log has them already.
+        "django.request": {"level": "ERROR"},
+        # A line a message, and messages carry no work.
+        "celery.app.trace": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.beat": {"level": "WARNING"},
+    },
+}
+
+# --- Refusal to start ----------------------------------------------------------------------------
+
+if DEPLOYED:
+    needed = {
+        "SECRET_KEY": SECRET_KEY,
+        "JWT_SECRET_KEY": JWT_SECRET_KEY,
+        "ALLOWED_HOSTS": ALLOWED_HOSTS,
+        "DB_HOST or DATABASE_URL": HAS_DATABASE,
+        "REDIS_HOST or REDIS_URL": REDIS_URL,
+    }
+    if missing := [name for name, value in needed.items() if not value]:
+        raise ImproperlyConfigured(f"{ENVIRONMENT} does not start without {', '.join(missing)}.")

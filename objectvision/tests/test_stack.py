@@ -1,0 +1,178 @@
+"""What must hold while processes die, stop and come back."""
+
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from objectvision.tests import stack as stacks
+from objectvision.tests.poisoned import POISON
+from objectvision.tests.stack import photo, until
+
+pytestmark = pytest.mark.services
+
+# How long an image may wait whose worker is gone: the lease, a sweep, and the work itself.
+LEASE, SWEEP = 3, 10
+# The stand-in finds two boxes of at least the default confidence on every image.
+FOUND = 2
+
+
+@pytest.fixture
+def production(tmp_path, standin_folder):
+    with stacks.production(tmp_path, standin_folder) as stack:
+        stack.web()
+        stack.background()
+        yield stack
+
+
+def slow_photo():
+    """Large enough that a chunk takes a noticeable time."""
+    return photo(5000, 4000)
+
+
+def accepted(response):
+    assert response.status_code == 202, response.text
+    return response.json()["detection_id"]
+
+
+def upload_many(client, content, count):
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda _: accepted(client.upload(content)), range(count)))
+
+
+def claims(stack):
+    return stack.value("SELECT count(DISTINCT claim) FROM detections_detectionimage WHERE state = 'claimed'")
+
+
+def freeze_with_claims(stack, *workers):
+    """Stop the workers in the middle of their work, each with a claim in its hands."""
+
+    def frozen():
+        for worker in workers:
+            stack.send(worker, signal.SIGSTOP)
+        if claims(stack) == len(workers):
+            return True
+        for worker in workers:
+            stack.send(worker, signal.SIGCONT)
+        return False
+
+    until(frozen, every=0.05)
+
+
+def assert_all_done_once(stack, count, seconds):
+    done = "SELECT count(*) FROM detections_detection WHERE status = 'completed' AND processed = 1 AND failed = 0"
+    until(lambda: stack.value(done) == count, seconds)
+    doubled = stack.rows(
+        "SELECT image_id FROM detections_detectionresult GROUP BY image_id HAVING count(*) <> %s", FOUND
+    )
+    assert doubled == []
+    assert stack.value("SELECT count(*) FROM detections_detectionresult") == FOUND * count
+
+
+def test_a_killed_worker_and_an_emptied_redis_lose_and_double_nothing(production):
+    client = production.client().sign_up()
+    production.worker("one")
+    production.worker("two")
+    with ThreadPoolExecutor(1) as pool:
+        uploads = pool.submit(upload_many, client, slow_photo(), 100)
+        freeze_with_claims(production, "one", "two")
+        production.send("one", signal.SIGKILL)
+        production.redis_cli("FLUSHALL")
+        production.send("two", signal.SIGCONT)
+        assert len(uploads.result()) == 100
+    last_upload = time.monotonic()
+    assert_all_done_once(production, 100, LEASE + SWEEP + 60)
+    assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 2
+    waited = production.value(
+        "SELECT max(extract(epoch FROM processed_at - claimed_before)) FROM (SELECT processed_at, "
+        "(SELECT created_at FROM detections_detection d WHERE d.id = detection_id) AS claimed_before "
+        "FROM detections_detectionimage WHERE attempts = 2) again"
+    )
+    assert waited < LEASE + SWEEP + 30
+    assert time.monotonic() - last_upload < LEASE + SWEEP + 60
+
+
+def test_a_late_worker_whose_claim_was_given_away_writes_nothing(production):
+    client = production.client().sign_up()
+    uploaded = upload_many(client, slow_photo(), 16)
+    production.worker("late")
+    freeze_with_claims(production, "late")
+    production.worker("prompt")
+    assert_all_done_once(production, len(uploaded), LEASE + SWEEP + 30)
+    rows = "SELECT id, processed_at, attempts FROM detections_detectionimage ORDER BY id"
+    results = "SELECT id FROM detections_detectionresult ORDER BY id"
+    before = production.rows(rows), production.rows(results)
+    production.send("late", signal.SIGCONT)
+    accepted_later = accepted(client.upload(photo()))
+    production.stop("prompt")
+    assert client.finished(accepted_later)["status"] == "completed"
+    late = accepted(client.upload(photo()))  # the late worker is alive and does new work
+    assert client.finished(late)["status"] == "completed"
+    assert [row for row in production.rows(rows) if row in before[0]] == before[0]
+    assert [row for row in production.rows(results) if row in before[1]] == before[1]
+    assert production.value("SELECT count(*) FROM detections_detectionresult") == FOUND * (len(uploaded) + 2)
+
+
+def test_an_image_that_kills_its_worker_fails_after_three_attempts_and_takes_no_other_with_it(production):
+    client = production.client().sign_up()
+    good = upload_many(client, photo(), 10)
+    bad = accepted(client.upload(photo(comment=POISON)))
+    production.worker("poisoned", app="objectvision.tests.poisoned")
+    for detection in good:
+        assert client.finished(detection, LEASE + SWEEP + 10)["status"] == "completed"
+    job = client.finished(bad, 3 * (LEASE + SWEEP))
+    assert job["status"] == "failed"
+    (image,) = client.get(f"detect/{bad}").json()["images"]
+    assert image["error"] == {
+        "code": "processing_failed",
+        "detail": "The image could not be processed in 3 attempts.",
+    }
+    assert production.value("SELECT count(*) FROM detections_detectionresult") == FOUND * len(good)
+
+
+def test_with_redis_down_an_upload_is_taken_and_processed_when_redis_is_back(production):
+    client = production.client().sign_up()
+    production.worker("one")
+    assert client.upload(photo(), wait=20).status_code == 200
+    production.stop("redis")
+    started = time.monotonic()
+    waiting = [accepted(client.upload(photo())) for _ in range(3)]
+    assert time.monotonic() - started < 10
+    production.redis()
+    for detection in waiting:
+        assert client.finished(detection, 60)["status"] == "completed"
+
+
+def test_a_detection_deleted_or_cancelled_while_it_is_processed_harms_no_other(production):
+    client = production.client().sign_up()
+    deleted, cancelled, *others = upload_many(client, slow_photo(), 8)
+    production.worker("one")
+    freeze_with_claims(production, "one")
+    production.manage(
+        "shell",
+        "--no-imports",
+        "-c",
+        "from uuid import UUID; from detections import cleanup; "
+        f"cleanup.delete([UUID('{deleted}')]); cleanup.cancel(UUID('{cancelled}'))",
+    )
+    production.send("one", signal.SIGCONT)
+    for detection in others:
+        assert client.finished(detection)["status"] == "completed"
+    assert client.get(f"detect/{deleted}").status_code == 404
+    job = client.finished(cancelled)
+    assert (job["status"], job["progress"]["processed"]) == ("cancelled", 0)
+    assert production.value("SELECT count(*) FROM detections_detectionresult") == FOUND * len(others)
+    assert len(list((production.folder / "data" / "media").rglob("*.jpg"))) == len(others) + 1
+
+
+def test_a_stopped_worker_ends_cleanly_and_the_work_goes_on_with_the_next(production):
+    client = production.client().sign_up()
+    uploaded = upload_many(client, slow_photo(), 40)
+    production.worker("one")
+    until(lambda: claims(production) == 1)
+    assert production.stop("one") == 0
+    assert claims(production) == 0
+    production.worker("two")
+    assert_all_done_once(production, len(uploaded), 60)
+    assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 1
