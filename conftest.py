@@ -1,8 +1,13 @@
 import os
 import shutil
+import subprocess
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 
+import django
 import pytest
 
 from objectvision.tests import services
@@ -10,13 +15,17 @@ from objectvision.tests import services
 # Before Django reads its settings: tests see nothing of the developer's own environment but the services in it.
 POSTGRESQL = services.use_what_there_is()
 DATA_DIR = Path(tempfile.mkdtemp(prefix="objectvision-tests-"))
+EXAMPLE = (Path(__file__).parent / ".env.example").read_text().splitlines()
+DOCUMENTED = [line.partition("=")[0] for line in EXAMPLE if line and not line.startswith("#")]
+SERVICES = {"DB_HOST", "DB_PORT", "DB_USER", "DB_NAME", "DB_PASSWORD"}
 CLEAN = {
+    **{name: "" for name in DOCUMENTED if name not in SERVICES},  # set, so that no .env file gets in
     "DJANGO_SETTINGS_MODULE": "objectvision.settings",
     "ENVIRONMENT": "development",
     "DATA_DIR": str(DATA_DIR),
-    **dict.fromkeys(("DATABASE_URL", "REDIS_URL", "REDIS_HOST", "MODEL_PATH", "SECRET_KEY", "JWT_SECRET_KEY"), ""),
 }
 os.environ.update(CLEAN)
+django.setup()  # pytest-django looks for settings before this file is read
 
 MISSING = [
     name for name, found in {"PostgreSQL": POSTGRESQL, "redis-server": services.redis_server()}.items() if not found
@@ -81,6 +90,87 @@ def api():
         return APIClient(**bearer)
 
     return client
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory):
+    """A Redis of the tests' own."""
+    import redis
+
+    from objectvision.tests.stack import until
+
+    port = services.free_port()
+    folder = tmp_path_factory.mktemp("redis")
+    command = [services.redis_server(), "--port", str(port), "--save", "", "--dir", folder]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
+        url = f"redis://127.0.0.1:{port}/0"
+
+        def answers():
+            try:
+                with redis.Redis.from_url(url) as client:
+                    return client.ping()
+            except redis.ConnectionError:
+                return False
+
+        until(answers)
+        yield url
+        server.terminate()
+
+
+@pytest.fixture
+def closed_redis():
+    """An address where no Redis listens."""
+    return f"redis://127.0.0.1:{services.free_port()}/0"
+
+
+@pytest.fixture
+def at_once(transactional_db):
+    """Runs functions at the same time, each on a connection of its own: `at_once(f, g)`. What they return."""
+    from django.db import connection
+
+    def run(*functions):
+        start = threading.Barrier(len(functions))
+
+        def call(function):
+            try:
+                start.wait(10)
+                return function()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(functions)) as threads:
+            return list(threads.map(call, functions))
+
+    return run
+
+
+@pytest.fixture
+def stopping():
+    """The flags by which a process is told to stop, lowered again after the test."""
+    from detections import processing
+    from notifications import news
+
+    flags = processing.stopping, news.stopping
+    yield flags
+    for flag in flags:
+        flag.clear()
+
+
+@pytest.fixture
+def submit(detector):
+    """Uploads pictures past the API: `submit(user, photo(), photo(), confidence=0.5)`."""
+    from django.core.files.base import ContentFile
+
+    from detections import intake
+    from detections.inference import Options
+    from detections.validators import read_image
+
+    def submit(user, *contents, **options):
+        files = [ContentFile(content, f"photo-{number}.jpg") for number, content in enumerate(contents, 1)]
+        uploads = [intake.Upload(file, read_image(file)) for file in files]
+        return intake.submit(user, uploads, detector, asdict(Options(**options)))
+
+    return submit
 
 
 @pytest.fixture(scope="session")

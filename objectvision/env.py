@@ -78,7 +78,7 @@ def listing(name: str, default: tuple[str, ...] = ()) -> list[str]:
 def url(name: str, default: str = "", *, schemes: tuple[str, ...] = ("http", "https")) -> str:
     def parse(value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
+        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix") or parts.port == 0:
             raise ValueError
         return value
 

@@ -124,6 +124,7 @@ CACHES: dict[str, dict[str, Any]] = {
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 1,
+            "IGNORE_EXCEPTIONS": True,  # a cache that is away is an empty one
         },
     }
     if REDIS_URL
@@ -134,10 +135,12 @@ CACHES: dict[str, dict[str, Any]] = {
     }
 }
 
+DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
+
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
-    # Short: a broker that is away must not hold up an upload, whose work beat's sweep will find.
-    {"socket_connect_timeout": 1, "socket_timeout": 5, "retry_on_timeout": False}
+    # One short try: a broker that is away must not hold up an upload, whose work beat's sweep will find.
+    {"socket_connect_timeout": 1, "socket_timeout": 5, "max_retries": 0}
     if REDIS_URL
     else {"polling_interval": 0.02}
 )

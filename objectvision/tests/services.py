@@ -31,7 +31,9 @@ def connection_parameters(dbname: str = "postgres") -> dict:
 
 
 def docker_starts_them() -> bool:
-    engine = shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+    engine = (
+        shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0
+    )
     if not engine:
         return False
     up = ["docker", "compose", "-f", str(COMPOSE), "up", "--detach", "--wait", "db"]
@@ -41,7 +43,13 @@ def docker_starts_them() -> bool:
 def use_what_there_is() -> bool:
     """Point the settings at PostgreSQL, or at none. Whether there is one."""
     found = postgresql_answers() or (docker_starts_them() and postgresql_answers())
-    names = {"host": "DB_HOST", "port": "DB_PORT", "user": "DB_USER", "password": "DB_PASSWORD", "dbname": "DB_NAME"}
+    names = {
+        "host": "DB_HOST",
+        "port": "DB_PORT",
+        "user": "DB_USER",
+        "password": "DB_PASSWORD",
+        "dbname": "DB_NAME",
+    }
     for parameter, value in connection_parameters().items():
         os.environ[names[parameter]] = value if found else ""
     return found

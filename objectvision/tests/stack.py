@@ -90,10 +90,10 @@ class Stack:
         return done.stdout
 
     def start(self, name, *command):
-        log = (self.folder / f"{name}.log").open("ab")
-        self.processes[name] = subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
-        )
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            )
         return self.processes[name]
 
     def send(self, name, number):
@@ -170,7 +170,16 @@ class Production(Stack):
         self.connection = psycopg.connect(**services.connection_parameters(database), autocommit=True)
 
     def redis(self):
-        self.start("redis", services.redis_server(), "--port", str(self.redis_port), "--save", "", "--appendonly", "no")
+        self.start(
+            "redis",
+            services.redis_server(),
+            "--port",
+            str(self.redis_port),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        )
         until(lambda: self.redis_cli("PING").stdout == b"PONG\n")
 
     def redis_cli(self, *words):

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         worker = start_worker()
-        beat = EmbeddedService(app, thread=True)
+        beat = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
         beat.start()
         try:
             self.serve(host, port)

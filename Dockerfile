@@ -1,0 +1,35 @@
+FROM python:3.12-slim AS build
+
+# The CPU build of torch. `--build-arg TORCH_INDEX=` takes the package index's own build, with CUDA.
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+
+WORKDIR /app
+RUN python -m venv /venv
+COPY requirements.lock ./
+RUN /venv/bin/pip install -c requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch torchvision
+# The package itself is empty: these name what it needs, and its version.
+COPY pyproject.toml README.md ./
+COPY objectvision/__init__.py objectvision/
+RUN /venv/bin/pip install -c requirements.lock .
+
+
+FROM python:3.12-slim
+
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 DATA_DIR=/data PORT=8000
+RUN useradd --uid 10001 --create-home objectvision \
+    && install --directory --owner=objectvision --group=objectvision /data
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY . .
+USER objectvision
+VOLUME /data
+EXPOSE 8000
+# By a host name that is allowed; without following a redirect to HTTPS, which also says that the server answers.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-c", "\
+import http.client, os, sys; \
+host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].strip().replace('*', '') or 'localhost'; \
+server = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=4); \
+server.request('GET', '/health', headers={'Host': host}); \
+sys.exit(server.getresponse().status >= 400)"]
+CMD ["gunicorn", "objectvision.asgi:application", "-k", "uvicorn_worker.UvicornWorker"]

@@ -1,0 +1,123 @@
+import pytest
+from django.db import IntegrityError, transaction
+
+from accounts.models import Session, User
+
+URL = "/api/v1/auth/signup"
+PASSWORD = "a-long-passphrase"
+
+
+def sign_up(api, **fields):
+    return api().post(URL, {"email": "ada@example.com", "password": PASSWORD, **fields})
+
+
+def faults(response):
+    assert response.status_code == 400
+    content = response.json()
+    assert content["type"] == "validation_error"
+    return {(error["attr"], error["code"]) for error in content["errors"]}
+
+
+def test_signing_up_makes_an_account_and_shows_it_without_the_password(api, db):
+    response = sign_up(api, name="Ada")
+    user = User.objects.get()
+    assert response.status_code == 201
+    assert response.json() == {
+        "id": str(user.pk),
+        "email": "ada@example.com",
+        "name": "Ada",
+        "is_staff": False,
+        "email_verified_at": None,
+        "created_at": user.created_at.isoformat().replace("+00:00", "Z"),
+        "updated_at": user.updated_at.isoformat().replace("+00:00", "Z"),
+    }
+    assert user.pk.version == 7
+    assert not Session.objects.exists()
+
+
+def test_the_password_is_kept_as_an_argon2id_hash_alone(api, db):
+    sign_up(api)
+    user = User.objects.get()
+    assert user.password.startswith("argon2$argon2id$")
+    assert PASSWORD not in user.password
+    assert user.check_password(PASSWORD)
+
+
+def test_the_address_is_kept_in_lower_case(api, db):
+    assert sign_up(api, email="Ada.Lovelace@Example.COM").json()["email"] == "ada.lovelace@example.com"
+    assert User.objects.get().email == "ada.lovelace@example.com"
+
+
+@pytest.mark.parametrize("email", ["ada@example.com", "ADA@example.com", "ada@EXAMPLE.com"])
+def test_an_address_signs_up_once_in_whatever_case(api, user, email):
+    response = sign_up(api, email=email, name="Another")
+    assert faults(response) == {("email", "unique")}
+    assert User.objects.values_list("name", flat=True).get() == "Ada"
+
+
+@pytest.mark.parametrize(
+    ("password", "code"),
+    [
+        ("short-1", "password_too_short"),
+        ("password1", "password_too_common"),
+        ("8273645190", "password_entirely_numeric"),
+        ("ada-example", "password_too_similar"),
+        ("x" * 129, "max_length"),
+        ("", "blank"),
+        (None, "null"),
+    ],
+)
+def test_a_weak_password_is_refused_by_name_and_never_repeated(api, db, password, code):
+    response = sign_up(api, email="ada-example@example.com", password=password)
+    assert ("password", code) in faults(response)
+    assert {attr for attr, _ in faults(response)} == {"password"}
+    if password:
+        assert password not in response.content.decode()
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize("email", ["", "ada", "ada@", "@example.com", "ada@example", "a b@example.com", "a" * 250 + "@a.de"])
+def test_what_is_no_address_is_refused(api, db, email):
+    assert {attr for attr, _ in faults(sign_up(api, email=email))} == {"email"}
+    assert not User.objects.exists()
+
+
+def test_what_is_missing_is_named(api, db):
+    assert faults(api().post(URL, {})) == {("email", "required"), ("password", "required")}
+
+
+@pytest.mark.parametrize("field", ["email", "name", "password"])
+@pytest.mark.parametrize("value", ["\0", "a\0b", "\ud800"])
+def test_characters_that_no_database_keeps_are_refused(api, db, field, value):
+    values = {"email": f"{value}@example.com", "name": value, "password": PASSWORD + value}
+    body = '{"email": "ada@example.com", "password": "a-long-passphrase", "%s": %s}'
+    from json import dumps
+
+    response = api().generic("POST", URL, body % (field, dumps(values[field])), content_type="application/json")
+    assert {attr for attr, _ in faults(response)} == {field}
+
+
+@pytest.mark.parametrize("field", ["is_staff", "is_superuser", "is_active", "email_verified_at", "id"])
+def test_nobody_signs_up_with_rights_of_their_own_choice(api, db, field):
+    value = "2020-01-01T00:00:00Z" if field == "email_verified_at" else False if field == "is_active" else True
+    assert sign_up(api, **{field: value}).status_code == 201
+    user = User.objects.get()
+    assert (user.is_staff, user.is_superuser, user.is_active, user.email_verified_at) == (False, False, True, None)
+
+
+@pytest.mark.postgresql
+def test_two_who_sign_up_with_one_address_at_once_make_one_account(api, at_once):
+    answers = at_once(lambda: sign_up(api), lambda: sign_up(api, email="ADA@example.com"))
+    assert sorted(answer.status_code for answer in answers) == [201, 400]
+    assert User.objects.count() == 1
+
+
+def test_the_database_itself_keeps_addresses_in_lower_case(user):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        User.objects.filter(pk=user.pk).update(email="Ada@example.com")
+
+
+def test_a_superuser_is_staff(db):
+    admin = User.objects.create_superuser("Root@example.com", PASSWORD)
+    assert (admin.email, admin.is_staff, admin.is_superuser) == ("root@example.com", True, True)
+    assert User.objects.get_by_natural_key("ROOT@example.com") == admin

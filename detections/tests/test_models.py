@@ -1,0 +1,345 @@
+"""Who is next, and who has what: the rows are the queue."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from detections import intake
+from detections.models import Detection, DetectionImage, DetectionResult, Detector
+
+CHUNK = 16
+State = DetectionImage.State
+
+
+@pytest.fixture
+def queue(detector):
+    """Images that wait, without files: `queue(user, 3)` in one detection, in the order of their turns."""
+
+    def queue(user, count=1, detector=detector):
+        detection = Detection.objects.create(user=user, detector=detector, total=count)
+        priority = DetectionImage.Priority.SINGLE if count == 1 else DetectionImage.Priority.BATCH
+        images = [
+            DetectionImage(detection=detection, user=user, detector=detector, priority=priority)
+            for _ in range(count)
+        ]
+        intake.stamp_turns(user, images)
+        return DetectionImage.objects.bulk_create(images)
+
+    return queue
+
+
+@pytest.fixture
+def other_detector(detector):
+    return Detector.objects.create(
+        name="other", version="1", sha256="1" * 64, path="other", backend="openvino", image_size=64, classes=["a"]
+    )
+
+
+def claim(detector, count=CHUNK):
+    claimed = DetectionImage.objects.claim(detector, count)
+    return [image.pk for image in claimed.images] if claimed else []
+
+
+def claim_all(detector):
+    """Every waiting image, in the order in which they are claimed one by one."""
+    order = []
+    while claimed := claim(detector, 1):
+        order += claimed
+    return order
+
+
+def ids(images):
+    return [image.pk for image in images]
+
+
+def test_ids_are_of_version_7_and_rise_with_time(queue, user):
+    first, second = queue(user)[0], queue(user)[0]
+    assert (first.pk.version, first.detection_id.version) == (7, 7)
+    assert first.pk < second.pk
+
+
+# Fair turns
+
+
+def test_another_users_photo_is_claimed_within_a_chunk_however_many_wait(queue, user, stranger, detector):
+    queue(user, 1000)
+    assert len(claim(detector)) == CHUNK
+    (photo,) = queue(stranger)
+    assert photo.pk in claim(detector)
+
+
+def test_a_users_own_single_photo_passes_their_batch(queue, user, detector):
+    batch = queue(user, 100)
+    (photo,) = queue(user)
+    assert claim_all(detector)[:3] == [batch[0].pk, photo.pk, batch[1].pk]
+
+
+def test_two_batches_are_worked_on_in_turns(queue, user, stranger, detector):
+    mine = queue(user, 20)
+    queue(stranger, 20)
+    owners = [image_id in ids(mine) for image_id in claim(detector)]
+    assert sorted(owners) == [False] * 7 + [True] * 9
+
+
+def test_a_users_single_photos_queue_behind_each_other(queue, user, detector):
+    photos = [queue(user)[0] for _ in range(5)]
+    assert claim_all(detector) == ids(photos)
+
+
+def test_nothing_starves_however_many_clients_send_one_photo_after_another(queue, user, django_user_model, detector):
+    """Each sends its next photo as soon as the last one is done; somebody's batch gets through all the same."""
+    clients = [django_user_model.objects.create(email=f"client-{number}@example.com") for number in range(16)]
+    for client in clients:
+        queue(client)
+    batch = set(ids(queue(user, 8)))
+    chunks = 0
+    while batch:
+        chunks += 1
+        assert chunks <= 16
+        done = DetectionImage.objects.filter(pk__in=claim(detector))
+        owners = list(done.values_list("user", flat=True))
+        batch -= set(done.values_list("pk", flat=True))
+        done.update(state=State.DONE)
+        for client in clients:
+            if client.pk in owners:
+                queue(client)
+
+
+def test_a_turn_is_one_past_the_users_highest_and_the_lowest_that_waits(queue, user, stranger, detector):
+    assert [image.turn for image in queue(user, 3)] == [1, 2, 3]
+    assert [image.turn for image in queue(user, 2)] == [4, 5]
+    assert [image.turn for image in queue(stranger, 2)] == [2, 3]
+    assert [image.turn for image in queue(user)] == [2]
+    assert claim_all(detector)
+    assert [image.turn for image in queue(user)] == [1]
+
+
+# Claims
+
+
+def test_a_claim_marks_its_images_and_nothing_else(queue, user, detector):
+    images = queue(user, 3)
+    before = timezone.now()
+    claimed = DetectionImage.objects.claim(detector, 2)
+    assert ids(claimed.images) == ids(images[:2])
+    assert claimed.detections == {images[0].detection_id}
+    for image in DetectionImage.objects.filter(pk__in=ids(images[:2])):
+        assert (image.state, image.claim, image.attempts) == (State.CLAIMED, claimed.fence, 1)
+        assert before <= image.claimed_at <= timezone.now()
+    left = DetectionImage.objects.get(pk=images[2].pk)
+    assert (left.state, left.claim, left.claimed_at, left.attempts) == (State.WAITING, None, None, 0)
+
+
+def test_nothing_is_claimed_where_nothing_waits(queue, user, detector, other_detector):
+    assert DetectionImage.objects.claim(detector, CHUNK) is None
+    queue(user, detector=other_detector)
+    assert DetectionImage.objects.claim(detector, CHUNK) is None
+
+
+def test_no_image_is_claimed_twice(queue, user, detector):
+    images = queue(user, 5)
+    assert claim(detector, 3) + claim(detector, 3) == ids(images)
+    assert claim(detector, 3) == []
+
+
+def test_images_are_claimed_by_turn_then_priority_then_id(queue, user, detector):
+    images = queue(user, 6)
+    places = [(2, 0), (1, 1), (1, 0), (1, 0), (2, 0), (1, 1)]
+    for image, (image.turn, image.priority) in zip(images, places, strict=True):
+        image.save()
+    assert claim(detector) == [images[index].pk for index in (2, 3, 1, 5, 0, 4)]
+
+
+def test_an_image_that_was_claimed_before_is_claimed_alone(queue, user, detector):
+    images = queue(user, 5)
+    DetectionImage.objects.filter(pk=images[2].pk).update(attempts=1)
+    assert [claim(detector) for _ in range(3)] == [ids(images[:2]), [images[2].pk], ids(images[3:])]
+
+
+def test_images_claimed_before_are_claimed_one_by_one(queue, user, detector):
+    images = queue(user, 3)
+    DetectionImage.objects.update(attempts=2)
+    assert [claim(detector) for _ in range(4)] == [[image.pk] for image in images] + [[]]
+
+
+@pytest.mark.postgresql
+def test_workers_that_claim_at_once_never_share_an_image(at_once, queue, user, stranger, detector):
+    images = queue(user, 200) + queue(stranger, 200)
+
+    def worker():
+        claimed = []
+        while chunk := claim(detector):
+            claimed += chunk
+        return claimed
+
+    # Who meets only locked rows takes none, and comes back at the next ring.
+    claimed = [image_id for took in at_once(*[worker] * 8) for image_id in took]
+    claimed += worker()
+    assert sorted(claimed) == sorted(ids(images))
+    assert set(DetectionImage.objects.values_list("state", "attempts")) == {(State.CLAIMED, 1)}
+
+
+@pytest.mark.postgresql
+def test_a_claim_passes_over_rows_that_another_worker_is_taking(at_once, queue, user, detector):
+    images = queue(user, 4)
+    with transaction.atomic():
+        locked = list(DetectionImage.objects.waiting().in_fair_order().select_for_update()[:2])
+        ((took),) = at_once(lambda: claim(detector))
+    assert ids(locked) == ids(images[:2])
+    assert took == ids(images[2:])
+
+
+def test_a_renewed_claim_does_not_lapse(queue, user, detector, settings):
+    queue(user, 2)
+    fence = DetectionImage.objects.claim(detector, CHUNK).fence
+    later = timezone.now() + timedelta(seconds=settings.CLAIM_LEASE_SECONDS - 1)
+    assert DetectionImage.objects.lapsed(later).count() == 0
+    assert DetectionImage.objects.lapsed(later + timedelta(seconds=2)).count() == 2
+    DetectionImage.objects.update(claimed_at=timezone.now() - timedelta(hours=1))
+    assert DetectionImage.objects.lapsed(timezone.now()).count() == 2
+    assert DetectionImage.objects.renew(fence) == 2
+    assert DetectionImage.objects.lapsed(timezone.now()).count() == 0
+
+
+def test_a_claim_that_was_given_away_cannot_be_renewed(queue, user, detector):
+    queue(user)
+    fence = DetectionImage.objects.claim(detector, CHUNK).fence
+    DetectionImage.objects.all().put_back(counted=True)
+    assert DetectionImage.objects.renew(fence) == 0
+    assert DetectionImage.objects.get().claimed_at is None
+
+
+@pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
+def test_claimed_images_are_put_back_with_or_without_counting_the_attempt(queue, user, detector, counted, attempts):
+    queue(user, 3)
+    DetectionImage.objects.claim(detector, 2)
+    assert DetectionImage.objects.all().put_back(counted=counted) == 2
+    rows = DetectionImage.objects.in_fair_order().values_list("state", "claim", "claimed_at", "attempts")
+    assert list(rows) == [(State.WAITING, None, None, attempts)] * 2 + [(State.WAITING, None, None, 0)]
+
+
+# Places in the queue
+
+
+def test_a_queue_position_counts_the_images_in_front(queue, user, stranger, detector, other_detector):
+    queue(stranger, detector=other_detector)
+    first, second = queue(user), queue(stranger, 3)
+    assert first[0].detection.queue_position == 1
+    assert second[0].detection.queue_position == 2
+    claim(detector, 1)
+    assert first[0].detection.queue_position == 0
+    assert second[0].detection.queue_position == 1
+
+
+def test_a_queue_position_is_counted_up_to_a_thousand(queue, user, detector):
+    queue(user, 1100)
+    behind = queue(user, 2)
+    assert behind[0].detection.queue_position == 1000
+
+
+def test_detectors_that_are_waited_for_come_in_the_order_of_their_first_turns(
+    queue, user, stranger, detector, other_detector
+):
+    assert list(Detector.objects.with_waiting_images()) == []
+    queue(user, detector=other_detector)
+    assert list(Detector.objects.with_waiting_images()) == [other_detector]
+    queue(stranger, 2)
+    found = Detector.objects.with_waiting_images()
+    assert [(row, row.lowest_turn) for row in found] == [(other_detector, 1), (detector, 2)]
+    claim(other_detector)
+    assert list(Detector.objects.with_waiting_images()) == [detector]
+
+
+# Detections
+
+
+@pytest.mark.parametrize(
+    ("total", "processed", "failed", "percent"),
+    [(0, 0, 0, 0), (3, 0, 0, 0), (3, 1, 0, 33), (3, 1, 1, 66), (300, 299, 0, 99), (3, 2, 1, 100), (1, 0, 1, 100)],
+)
+def test_percent_counts_good_and_bad_and_is_full_only_at_the_end(total, processed, failed, percent):
+    assert Detection(total=total, processed=processed, failed=failed).percent == percent
+
+
+def test_only_pending_detections_begin_and_only_once(queue, user):
+    pending = queue(user)[0].detection
+    cancelled = queue(user)[0].detection
+    Detection.objects.filter(pk=cancelled.pk).update(status=Detection.Status.CANCELLED)
+    both = [pending.pk, cancelled.pk]
+    assert Detection.objects.begin(both) == [pending.pk]
+    assert Detection.objects.begin(both) == []
+    pending.refresh_from_db()
+    cancelled.refresh_from_db()
+    assert (pending.status, pending.started_at is not None) == ("processing", True)
+    assert (cancelled.status, cancelled.started_at) == ("cancelled", None)
+
+
+@pytest.mark.parametrize(
+    ("states", "counted"),
+    [
+        (["done", "done"], ("completed", 2, 0)),
+        (["done", "failed"], ("completed", 1, 1)),
+        (["failed", "failed"], ("failed", 0, 2)),
+        (["done", "waiting"], ("pending", 1, 0)),
+        (["failed", "claimed"], ("pending", 0, 1)),
+    ],
+)
+def test_a_detection_is_finished_when_all_of_its_images_have_ended(queue, user, states, counted):
+    images = queue(user, 2)
+    for image, state in zip(images, states, strict=True):
+        DetectionImage.objects.filter(pk=image.pk).update(state=state, error=f"{state} for a reason")
+    with transaction.atomic():
+        Detection.objects.recount(Detection.objects.lock([images[0].detection_id]))
+    detection = Detection.objects.get()
+    assert (detection.status, detection.processed, detection.failed) == counted
+    assert (detection.finished_at is not None) == detection.is_finished == (counted[0] != "pending")
+    assert detection.error == ("failed for a reason" if counted[0] == "failed" else "")
+
+
+def test_a_detection_that_has_ended_stays_as_it_ended(queue, user):
+    images = queue(user)
+    then = timezone.now() - timedelta(hours=1)
+    Detection.objects.update(status=Detection.Status.CANCELLED, finished_at=then)
+    DetectionImage.objects.update(state=State.DONE)
+    with transaction.atomic():
+        Detection.objects.recount(Detection.objects.lock([images[0].detection_id]))
+    detection = Detection.objects.get()
+    assert (detection.status, detection.finished_at, detection.processed) == ("cancelled", then, 1)
+
+
+def test_one_users_detections_are_not_anothers(queue, user, stranger):
+    mine = queue(user)[0].detection
+    queue(stranger)
+    assert list(Detection.objects.owned_by(user)) == [mine]
+
+
+def test_there_is_one_default_detector(detector, other_detector):
+    assert Detector.objects.default() == detector
+    other_detector.make_default()
+    assert Detector.objects.default() == other_detector
+    assert Detector.objects.filter(is_default=True).count() == 1
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Detector.objects.filter(pk=detector.pk).update(is_default=True)
+
+
+def test_an_inactive_detector_is_no_default_until_it_is_made_one(detector):
+    Detector.objects.update(is_active=False)
+    assert Detector.objects.default() is None
+    detector.make_default()
+    assert Detector.objects.default() == detector
+
+
+def test_a_box_has_its_corners_in_the_images_pixels():
+    box = DetectionResult(bbox_x=0.25, bbox_y=0.5, bbox_width=0.5, bbox_height=0.125)
+    assert box.corners(400, 80) == (100, 40, 300, 50)
+
+
+def test_rows_are_named_for_people(queue, user, detector):
+    (image,) = queue(user)
+    assert str(detector) == "standin 1 (openvino)"
+    assert str(image) == str(image.pk)
+    assert str(Detection(name="Holiday")) == "Holiday"
+    assert str(DetectionImage(original_name="bus.jpg")) == "bus.jpg"
+    assert str(DetectionResult(object_class="bus", confidence=0.925)) == "bus 0.93"

@@ -1,0 +1,155 @@
+"""The main job on real photographs, both ways of running, every backend and model family."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+from PIL import Image
+
+from objectvision import demonstration
+from objectvision.tests import stack as stacks
+from objectvision.tests.stack import until
+
+COCO = [Path(folder) for folder in os.environ.get("COCO_DETECTORS", "").split(":") if folder]
+BUS = demonstration.sample_photo()
+# As the detectors were seen to answer at a confidence of 0.25, highest first.
+SEEN = {
+    ("yolo26n", "bus.jpg"): "bus .94, person .93, person .92, person .87, person .59",
+    ("yolo26n", "zidane.jpg"): "person .93, person .91, tie .48",
+    ("yolov8n", "bus.jpg"): "person .89, person .88, person .88, bus .87, person .35",
+    ("yolov8n", "zidane.jpg"): "person .83, person .82, tie .34, person .31",
+}
+WEB_MEGABYTES = 150
+WORKER_MEGABYTES = 350
+
+needs_coco = pytest.mark.skipif(not COCO, reason="COCO_DETECTORS names no folders of COCO detectors")
+
+
+@pytest.fixture(params=["embedded", pytest.param("production", marks=pytest.mark.services)])
+def stack(request, tmp_path, standin_folder):
+    """Both ways to run, with everything started."""
+    model = COCO[0] if COCO else standin_folder
+    if request.param == "embedded":
+        with stacks.embedded(tmp_path, model) as stack:
+            yield stack.serve()
+        return
+    with stacks.production(tmp_path, model) as stack:
+        stack.worker("inference")
+        stack.background()
+        yield stack.web()
+
+
+def assert_seen(results, expected):
+    expected = sorted((name, float(confidence)) for name, confidence in map(str.split, expected.split(", ")))
+    found = sorted((result["object_class"], result["confidence"]) for result in results)
+    assert [name for name, _ in found] == [name for name, _ in expected]
+    assert [confidence for _, confidence in found] == pytest.approx([c for _, c in expected], abs=0.02)
+
+
+@needs_coco
+def test_a_photo_goes_in_and_rows_and_an_annotated_picture_come_out(stack):
+    client = stack.client().sign_up()
+    for folder in COCO:
+        for backend in ("openvino", "ultralytics"):
+            stack.manage("prepare_detector", folder, "--backend", backend, "--default")
+            for photo in (BUS, BUS.with_name("zidane.jpg")):
+                response = client.upload(photo.read_bytes(), photo.name, wait=30)
+                assert response.status_code == 200, response.text
+                detection = response.json()
+                (image,) = detection["images"]
+                assert image["original_name"] == photo.name
+                model = folder.name.partition("_")[0]
+                assert_seen(image["results"], SEEN[model, photo.name])
+                picture = client.get(f"detect/{detection['id']}/image")
+                assert picture.headers["Content-Type"] == "image/jpeg"
+                with Image.open(io.BytesIO(picture.content)) as annotated:
+                    assert annotated.size == (image["width"], image["height"])
+                again = client.get(
+                    f"detect/{detection['id']}/image", headers={"If-None-Match": picture.headers["ETag"]}
+                )
+                assert (again.status_code, again.content) == (304, b"")
+
+
+def resident_megabytes(process):
+    return process.memory_info().rss / 1e6
+
+
+def loaded(process, library):
+    return any(f"/{library}/" in mapping.path for mapping in process.memory_maps())
+
+
+@pytest.mark.services
+@needs_coco
+def test_web_processes_load_no_runtime_and_workers_no_torch_and_both_stay_small(tmp_path):
+    with stacks.production(tmp_path, COCO[0]) as stack:
+        stack.web()
+        stack.worker("inference")
+        client = stack.client().sign_up()
+        web = psutil.Process(stack.processes["web"].pid).children()
+        for process in web:
+            assert resident_megabytes(process) < WEB_MEGABYTES
+        for _ in range(50):
+            assert client.upload(BUS.read_bytes(), wait=30).status_code == 200
+        for process in web:
+            assert not any(loaded(process, library) for library in ("torch", "openvino", "cv2"))
+        (worker,) = psutil.Process(stack.processes["inference"].pid).children()
+        assert loaded(worker, "openvino")
+        assert not loaded(worker, "torch")
+        assert resident_megabytes(worker) < WORKER_MEGABYTES
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_stops_in_five_seconds_while_a_request_waits_and_loses_nothing(
+    tmp_path, standin_folder, number
+):
+    with stacks.embedded(tmp_path, standin_folder) as stack:
+        client = stack.serve().client().sign_up()
+        for file in (tmp_path / "data" / "detectors").rglob("*.xml"):
+            file.rename(file.with_suffix(".away"))  # nothing is claimed while the detector does not load
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(client.upload, stacks.photo(), wait=30)
+            until(lambda: "Nothing claimed" in stack.log("serve"))
+            started = time.monotonic()
+            assert stack.stop("serve", number) == 0
+            assert time.monotonic() - started < 5
+            assert waiting.result().status_code == 202
+        for file in (tmp_path / "data" / "detectors").rglob("*.away"):
+            file.rename(file.with_suffix(".xml"))
+        stack.serve()
+        assert client.finished(waiting.result().json()["detection_id"])["status"] == "completed"
+
+
+def test_serve_stopped_in_the_middle_of_its_work_finishes_it_at_the_next_start(tmp_path, standin_folder):
+    with stacks.embedded(tmp_path, standin_folder) as stack:
+        client = stack.serve().client().sign_up()
+        large = stacks.photo(4000, 3000)
+        accepted = [client.upload(large).json()["detection_id"] for _ in range(20)]
+        started = time.monotonic()
+        assert stack.stop("serve") == 0
+        assert time.monotonic() - started < 5
+        stack.serve()
+        for detection in accepted:
+            assert client.finished(detection)["status"] == "completed"
+
+
+def test_the_curl_line_that_serve_prints_works_when_pasted(tmp_path, standin_folder):
+    with stacks.embedded(tmp_path, standin_folder) as stack:
+        line = next(line for line in stack.serve().log("serve").splitlines() if "TOKEN=" in line)
+        pasted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        assert json.loads(pasted.stdout)["status"] == "completed"
+        assert stack.url in line
+
+
+def test_the_demo_ends_well_and_leaves_an_annotated_picture(tmp_path, standin_folder):
+    stack = stacks.Stack(tmp_path, {"MODEL_PATH": str(standin_folder)})
+    output = stack.manage("demo")
+    assert "alpha" in output
+    with Image.open(tmp_path / "data" / "demo" / "annotated-bus.jpg") as picture:
+        assert picture.size == (810, 1080)

@@ -1,0 +1,230 @@
+import re
+import runpy
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.checks import run_checks
+from django.core.exceptions import ImproperlyConfigured
+
+from objectvision import env
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = (ROOT / ".env.example").read_text()
+PRODUCTION = {
+    "ENVIRONMENT": "production",
+    "SECRET_KEY": "s" * 32,
+    "JWT_SECRET_KEY": "j" * 32,
+    "ALLOWED_HOSTS": "api.example.com",
+    "DB_HOST": "db",
+    "REDIS_HOST": "redis",
+}
+
+
+def documented():
+    return dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+
+
+@pytest.fixture
+def read_settings(monkeypatch, tmp_path):
+    """The settings as a process with this environment, and nothing else, has them."""
+
+    def read(**environment):
+        for name in documented():
+            monkeypatch.setenv(name, "")  # rather than unset, which a developer's .env may fill
+        monkeypatch.setenv("DATA_DIR", str(tmp_path))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(ROOT / "objectvision" / "settings.py"))
+
+    return read
+
+
+def test_the_example_lists_exactly_the_variables_that_the_settings_read():
+    listed = re.findall(r"^([A-Z0-9_]+)=", EXAMPLE, re.MULTILINE)
+    assert sorted(listed) == sorted(env.names)
+
+
+def test_the_example_says_what_holds_when_a_variable_is_unset(read_settings, tmp_path):
+    own = {"SECRET_KEY": "", "JWT_SECRET_KEY": "", "DATA_DIR": str(tmp_path)}
+    as_example, without = read_settings(**documented() | own), read_settings()
+    names = [name for name in without if name.isupper()]
+    assert len(names) > 50
+    assert {name: as_example[name] for name in names} == {name: without[name] for name in names}
+
+
+def test_the_examples_secrets_are_known_as_such(read_settings):
+    assert {documented()["SECRET_KEY"], documented()["JWT_SECRET_KEY"]} == read_settings()["EXAMPLE_SECRETS"]
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_a_deployment_with_everything_set_starts(read_settings, environment):
+    settings = read_settings(**PRODUCTION | {"ENVIRONMENT": environment})
+    assert settings["DEPLOYED"] is True
+    assert settings["SECRET_KEY"] == "s" * 32
+    assert settings["SIMPLE_JWT"]["SIGNING_KEY"] == "j" * 32
+    assert settings["ALLOWED_HOSTS"] == ["api.example.com"]
+    assert settings["DATABASES"]["default"]["HOST"] == "db"
+    assert settings["CELERY_BROKER_URL"] == "redis://redis:6379/0"
+    assert settings["CACHES"]["default"]["LOCATION"] == "redis://redis:6379/0"
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+@pytest.mark.parametrize(
+    ("variable", "named"),
+    [
+        ("SECRET_KEY", "SECRET_KEY"),
+        ("JWT_SECRET_KEY", "JWT_SECRET_KEY"),
+        ("ALLOWED_HOSTS", "ALLOWED_HOSTS"),
+        ("DB_HOST", "DB_HOST or DATABASE_URL"),
+        ("REDIS_HOST", "REDIS_HOST or REDIS_URL"),
+    ],
+)
+def test_a_deployment_refuses_to_start_without_a_variable_and_names_it(
+    read_settings, environment, variable, named
+):
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        read_settings(**PRODUCTION | {"ENVIRONMENT": environment, variable: ""})
+    assert str(refusal.value) == f"{environment} does not start without {named}."
+
+
+def test_a_refusal_names_everything_that_is_missing(read_settings):
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        read_settings(ENVIRONMENT="production")
+    assert str(refusal.value) == (
+        "production does not start without SECRET_KEY, JWT_SECRET_KEY, ALLOWED_HOSTS, DB_HOST or DATABASE_URL, "
+        "REDIS_HOST or REDIS_URL."
+    )
+
+
+@pytest.mark.parametrize("variable", ["SECRET_KEY", "JWT_SECRET_KEY"])
+def test_a_deployment_refuses_short_and_example_secrets_without_repeating_them(read_settings, variable):
+    for value in ("x" * 31, documented()[variable]):
+        with pytest.raises(ImproperlyConfigured) as refusal:
+            read_settings(**PRODUCTION | {variable: value})
+        assert str(refusal.value) == f"{variable} must have at least 32 characters and not be the example's."
+
+
+def test_the_refusal_is_what_an_operator_sees(tmp_path):
+    environment = {**dict.fromkeys(documented(), ""), "DATA_DIR": str(tmp_path), "ENVIRONMENT": "production"}
+    command = [sys.executable, ROOT / "manage.py", "check"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(
+        "django.core.exceptions.ImproperlyConfigured: production does not start without SECRET_KEY"
+    )
+
+
+def test_an_environment_of_another_name_is_refused(read_settings):
+    with pytest.raises(
+        ImproperlyConfigured, match="ENVIRONMENT is 'prod'; it must be one of development, staging, "
+    ):
+        read_settings(ENVIRONMENT="prod")
+
+
+def test_development_makes_secrets_of_its_own_once_and_lets_nobody_else_read_them(read_settings, tmp_path):
+    first, second = read_settings(), read_settings()
+    for name in ("SECRET_KEY", "JWT_SECRET_KEY"):
+        assert len(first[name]) >= 32
+        assert second[name] == first[name]
+        file = tmp_path / f".{name.lower()}"
+        assert file.read_text() == first[name]
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert first["SECRET_KEY"] != first["JWT_SECRET_KEY"]
+
+
+def test_with_nothing_configured_everything_lies_in_the_data_folder_and_runs_in_one_process(
+    read_settings, tmp_path
+):
+    settings = read_settings()
+    assert settings["DATABASES"]["default"]["ENGINE"] == "django.db.backends.sqlite3"
+    assert settings["DATABASES"]["default"]["NAME"] == tmp_path / "objectvision.sqlite3"
+    assert settings["MEDIA_ROOT"] == tmp_path / "media"
+    assert settings["DETECTORS_DIR"] == tmp_path / "detectors"
+    assert settings["CELERY_BROKER_URL"] == "memory://localhost/"
+    assert settings["CACHES"]["default"]["BACKEND"] == "django.core.cache.backends.locmem.LocMemCache"
+
+
+def test_a_database_url_wins_over_the_parts_and_may_hold_any_password(read_settings):
+    url = "postgresql://ada:$e%40cret%2F@db.example.com:6543/pictures?sslmode=require"
+    database = read_settings(DATABASE_URL=url, DB_HOST="other", DB_PASSWORD="other")["DATABASES"]["default"]
+    assert database["ENGINE"] == "django.db.backends.postgresql"
+    assert (database["HOST"], database["PORT"]) == ("db.example.com", 6543)
+    assert (database["NAME"], database["USER"]) == ("pictures", "ada")
+    assert database["PASSWORD"] == "$e@cret/"
+    assert database["OPTIONS"]["sslmode"] == "require"
+
+
+def test_a_password_among_the_parts_may_begin_with_a_dollar_sign(read_settings):
+    database = read_settings(DB_HOST="db", DB_PASSWORD="$PATH")["DATABASES"]["default"]
+    assert (database["HOST"], database["PORT"], database["PASSWORD"]) == ("db", 5432, "$PATH")
+
+
+@pytest.mark.parametrize("url", ["mysql://db/x", "db:5432", "postgres://ada:secret@db:port/x"])
+def test_a_database_url_that_is_none_is_refused_by_name(read_settings, url):
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL "):
+        read_settings(DATABASE_URL=url)
+
+
+def test_a_redis_url_wins_over_the_parts(read_settings):
+    settings = read_settings(REDIS_URL="rediss://:secret@cache:6380/3", REDIS_HOST="other")
+    assert settings["REDIS_URL"] == settings["CELERY_BROKER_URL"] == "rediss://:secret@cache:6380/3"
+
+
+def test_a_web_process_holds_at_most_as_many_connections_as_configured(read_settings):
+    database = read_settings(DB_HOST="db", DB_POOL_SIZE="4")["DATABASES"]["default"]
+    assert database["OPTIONS"]["pool"]["max_size"] == 4
+
+
+def deployed(settings):
+    settings.DEPLOYED = True
+    settings.API_BASE_URL = "https://api.example.com"
+    settings.SECURE_SSL_REDIRECT = True
+
+
+def ours():
+    return [(message.id, message.hint) for message in run_checks() if message.id.startswith("objectvision.")]
+
+
+def test_the_checks_find_nothing_in_a_good_deployment(settings):
+    deployed(settings)
+    assert ours() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        (
+            {"SECRET_KEY": "x" * 40, "JWT_SECRET_KEY": "x" * 40},
+            ("objectvision.E001", "Give each its own, so that rotating one leaves the other."),
+        ),
+        (
+            {"MAX_UPLOAD_MB": 20, "MAX_REQUEST_MB": 20},
+            ("objectvision.E002", "Set MAX_REQUEST_MB above MAX_UPLOAD_MB."),
+        ),
+        (
+            {"API_BASE_URL": "http://localhost:8000"},
+            ("objectvision.W001", "Set it to the address that clients use."),
+        ),
+        (
+            {"SECURE_SSL_REDIRECT": False},
+            (
+                "objectvision.W002",
+                "Set SECURE_SSL_REDIRECT=true, or see that the proxy in front redirects to HTTPS.",
+            ),
+        ),
+    ],
+)
+def test_the_checks_name_a_poor_setting_and_say_what_to_do(settings, changes, found):
+    deployed(settings)
+    for name, value in changes.items():
+        setattr(settings, name, value)
+    assert ours() == [found]
+
+
+def test_development_is_not_warned_about_what_only_deployments_need(settings):
+    assert settings.DEPLOYED is False
+    assert ours() == []

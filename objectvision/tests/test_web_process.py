@@ -1,0 +1,70 @@
+"""A process that serves requests stays small: it knows no model runtime."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HEAVY = {"cv2", "numpy", "openvino", "torch", "torchvision", "ultralytics"}
+MEGABYTE = 1 << 20
+
+START = """
+import json, os, sys, psutil
+import objectvision.asgi
+from django.core.checks import run_checks
+from django.test import Client
+from django.urls import get_resolver
+run_checks()  # resolves all routes
+assert len(get_resolver().reverse_dict) > 5
+assert Client().get("/health", HTTP_HOST="localhost").status_code == 200
+"""
+REPORT = """
+print(json.dumps({"modules": list(sys.modules), "memory": psutil.Process().memory_info().rss}))
+"""
+SERVE = """
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from accounts.models import User
+from accounts.tokens import open_session
+from detections.models import DetectionImage, Detector
+from objectvision.tests.stack import photo
+call_command("migrate", verbosity=0)
+user = User.objects.create_user("ada@example.com", "a-long-passphrase")
+Detector.objects.create(name="d", version="1", path="d", sha256="0" * 64, backend="openvino", image_size=64,
+                        classes=["a"], is_default=True)
+bearer = "Bearer " + open_session(user, "").access_token
+client = Client(headers={"Host": "localhost", "Authorization": bearer})
+upload = client.post("/api/v1/detect/image", {"image": SimpleUploadedFile("a.jpg", photo())})
+assert upload.status_code == 202, upload.content
+detection = upload.json()["detection_id"]
+DetectionImage.objects.update(state="done")
+for path in (f"jobs/{detection}", detection, f"{detection}/image"):
+    assert client.get(f"/api/v1/detect/{path}").status_code == 200, path
+for page in ("/docs", "/openapi.json", "/health/detector"):
+    client.get(page)
+"""
+
+
+def run(code, tmp_path):
+    environment = {
+        **os.environ,
+        "DB_HOST": "",
+        "DATA_DIR": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+    }
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_a_web_process_that_has_served_every_route_never_imported_a_model_runtime(tmp_path):
+    process = run(START + SERVE + REPORT, tmp_path)
+    assert HEAVY & set(process["modules"]) == set()
+    assert "detections.inference" in process["modules"]
+
+
+def test_an_idle_web_process_takes_less_than_150_megabytes(tmp_path):
+    assert run(START + REPORT, tmp_path)["memory"] < 150 * MEGABYTE
