@@ -28,14 +28,18 @@ os.environ.update(CLEAN)
 django.setup()  # pytest-django looks for settings before this file is read
 
 MISSING = [
-    name for name, found in {"PostgreSQL": POSTGRESQL, "redis-server": services.redis_server()}.items() if not found
+    name
+    for name, found in {"PostgreSQL": POSTGRESQL, "redis-server": services.redis_server()}.items()
+    if not found
 ]
 
 
 def pytest_collection_modifyitems(items):
     if not MISSING:
         return
-    wanting = [item for item in items if item.get_closest_marker("services") or item.get_closest_marker("postgresql")]
+    wanting = [
+        item for item in items if item.get_closest_marker("services") or item.get_closest_marker("postgresql")
+    ]
     if wanting and os.environ.get("REQUIRE_SERVICES") == "1":
         raise pytest.UsageError(f"REQUIRE_SERVICES=1, and there is no {' and no '.join(MISSING)}.")
     for item in wanting:
@@ -60,7 +64,10 @@ def media(settings, tmp_path):
     from django.core.files.storage import storages
 
     root = tmp_path / "media"
-    settings.STORAGES = {**settings.STORAGES, "default": {**storages.backends["default"], "OPTIONS": {"location": root}}}
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {**storages.backends["default"], "OPTIONS": {"location": root}},
+    }
     return root
 
 

@@ -3,7 +3,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
-class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[misc,no-untyped-call]  # untyped library
+class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library's
     target_class = "accounts.authentication.SessionTokenAuthentication"
     name = "bearer"
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from django.conf import settings
 from django.utils import timezone
 from rest_framework_simplejwt.tokens import RefreshToken
 
@@ -24,7 +23,7 @@ def open_session(user: User, user_agent: str) -> TokenPair:
     session = Session.objects.create(
         user=user,
         refresh_jti=refresh["jti"],
-        expires_at=timezone.now() + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
+        expires_at=timezone.now() + refresh.lifetime,
         user_agent=user_agent[:USER_AGENT_LENGTH],
     )
     refresh["sid"] = str(session.pk)

@@ -10,7 +10,7 @@ DOWNLOADED_BY_DEFAULT = "yolo26n.pt"
 
 
 def register(source: str, *, backend: str = "auto", default: bool = False) -> Detector:
-    """Prepare what `source` names and make its row, or find it. The first detector becomes the default anyway.
+    """Prepare what `source` names and make or find its row. The first detector is the default in any case.
 
     Raises PreparationError.
     """

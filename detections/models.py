@@ -111,7 +111,7 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         return pending
 
     def recount(self, detections: Collection["Detection"]) -> None:
-        """Take the counts of these locked rows from their images; finish those whose images have all ended."""
+        """Count the images of these locked rows again; finish those whose images have all ended."""
         counts: dict[UUID, Counter[str]] = {detection.pk: Counter() for detection in detections}
         images = DetectionImage.objects.filter(detection__in=counts).values_list("detection", "state")
         for detection_id, state, count in images.annotate(count=models.Count("pk")).order_by():

@@ -14,11 +14,11 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import BinaryIO, NamedTuple, cast
+from typing import IO, NamedTuple, cast
 
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # a JPEG with more pictures in it (MPO) is opened as one
 JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
 LONGEST_NAME = 24
 BLACK = (0, 0, 0)
@@ -60,7 +60,7 @@ class UnreadableImage(ValueError):  # noqa: N818 - the contract's name
     """Why a picture cannot be decoded, as a sentence for its owner."""
 
 
-def upright(data: bytes | BinaryIO) -> Image.Image:
+def upright(data: bytes | IO[bytes]) -> Image.Image:
     """The first frame: 8-bit RGB, EXIF's orientation applied, on white where it is transparent, without any
     metadata. Reads a file from its beginning. Raises UnreadableImage."""
     try:
@@ -75,7 +75,7 @@ def upright(data: bytes | BinaryIO) -> Image.Image:
         raise UnreadableImage(f"The picture cannot be decoded: {error or type(error).__name__}.") from error
 
 
-def _loaded(file: BinaryIO) -> Image.Image:
+def _loaded(file: IO[bytes]) -> Image.Image:
     file.seek(0)
     image = Image.open(file, formats=FORMATS)
     image.info.pop("xmp", None)  # a TIFF would be turned by it while loading; every other reader goes by EXIF

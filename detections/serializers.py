@@ -96,7 +96,8 @@ class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
     class Meta:
         model = DetectionImage
         fields = (
-            "id", "original_name", "width", "height", "state", "processed", "error", "inference_ms", "results",
+            "id", "original_name", "width", "height", "state", "processed", "error", "inference_ms",
+            "results",
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = fields
 

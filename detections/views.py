@@ -20,7 +20,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from detections import intake, pictures
-from detections.models import Detection, DetectionImage, Detector
+from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
 from detections.serializers import (
     AcceptedSerializer,
     DetectImageSerializer,
@@ -60,10 +60,8 @@ def finished(detection_id: UUID) -> Detection | None:
         connection.close()
 
 
-class OwnDetectionsMixin:
-    request: Request
-
-    def get_queryset(self) -> Any:
+class OwnDetectionView(GenericAPIView[Detection]):
+    def get_queryset(self) -> DetectionQuerySet:
         return Detection.objects.owned_by(self.request.user)
 
 
@@ -75,7 +73,7 @@ class DetectImageView(GenericAPIView[Detection]):
         summary="Detect objects on one image",
         description=(
             "Stores the image and queues it. Answers 202 with the job to follow or, with `Prefer: wait=N` "
-            f"(N up to {LONGEST_WAIT_SECONDS} seconds), 200 with the finished detection if it is done by then."
+            f"(N up to {LONGEST_WAIT_SECONDS} seconds), 200 with the detection if it is finished by then."
         ),
         parameters=[
             OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`, N in seconds")
@@ -118,15 +116,15 @@ class DetectImageView(GenericAPIView[Detection]):
 
 
 @extend_schema(summary="A job's progress", tags=["detect"])
-class JobView(OwnDetectionsMixin, RetrieveAPIView[Detection]):
+class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = JobSerializer
 
 
 @extend_schema(summary="A detection with its images and results", tags=["detect"])
-class DetectionView(OwnDetectionsMixin, RetrieveAPIView[Detection]):
+class DetectionView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = DetectionSerializer
 
-    def get_queryset(self) -> Any:
+    def get_queryset(self) -> DetectionQuerySet:
         return super().get_queryset().with_images()
 
 
@@ -135,30 +133,30 @@ class NotProcessed(APIException):
     default_code = "not_processed"
 
 
-class AlwaysJson(BaseContentNegotiation):
+class AlwaysJson(BaseContentNegotiation):  # its arguments are DRF's
     """A picture's bytes go round the renderers; only its errors are rendered, whatever `Accept` says."""
 
     def select_parser(self, request: Request, parsers: Any) -> Any:  # noqa: ARG002  # DRF's signature
         return parsers[0]
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002  # as above
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002
         return renderers[0], renderers[0].media_type
 
 
-class AnnotatedImageView(OwnDetectionsMixin, GenericAPIView[Detection]):
+class AnnotatedImageView(OwnDetectionView):
     content_negotiation_class = AlwaysJson
 
     @extend_schema(
         summary="The annotated picture",
-        description="The detection's first image, upright, with its boxes, classes and confidences drawn on it.",
+        description="The detection's first image, upright, with boxes, classes and confidences drawn on it.",
         responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
         tags=["detect"],
     )
-    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse | StreamingHttpResponse:  # noqa: ARG002  # DRF's signature
+    def get(self, request: Request, pk: UUID) -> HttpResponse | StreamingHttpResponse:  # noqa: ARG002  # by get_object
         image = self.get_image()
         etag = f'"{sha256(f"{image.pk} {image.processed_at}".encode()).hexdigest()[:32]}"'
         headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        unchanged = get_conditional_response(request, etag=etag, response=HttpResponse(headers=headers))  # type: ignore[arg-type]  # DRF's request wraps Django's
+        unchanged = get_conditional_response(request, etag=etag, response=HttpResponse(headers=headers))
         if unchanged is not None and unchanged.status_code != status.HTTP_200_OK:
             return unchanged
         content = self.annotated(image)

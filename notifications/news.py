@@ -108,7 +108,7 @@ def _listen() -> None:
 
 def _hear() -> None:
     client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
-    with client, client.pubsub(ignore_subscribe_messages=True) as subscription:
+    with client, client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]  # redis
         subscription.subscribe(CHANNEL)
         while not stopping.is_set():
             message = subscription.get_message(timeout=LOOK_AGAIN_SECONDS)

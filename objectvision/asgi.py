@@ -2,7 +2,7 @@ import os
 import signal
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 from django.core.asgi import get_asgi_application
 
@@ -42,4 +42,4 @@ class Lifespan:
                 return
 
 
-application = Lifespan(RequestStamp(RequestSizeGuard(django)))
+application = Lifespan(RequestStamp(RequestSizeGuard(cast(App, django))))

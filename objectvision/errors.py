@@ -34,7 +34,7 @@ def invalid(field: str, message: str, code: str) -> exceptions.ValidationError:
     return exceptions.ValidationError({field: [exceptions.ErrorDetail(message, code)]})
 
 
-class ExceptionHandler(StandardExceptionHandler):  # type: ignore[misc]  # untyped library
+class ExceptionHandler(StandardExceptionHandler):
     def convert_known_exceptions(self, exc: Exception) -> Exception:  # noqa: PLR0911  # a table
         match exc:
             case RequestDataTooBig():
@@ -49,7 +49,7 @@ class ExceptionHandler(StandardExceptionHandler):  # type: ignore[misc]  # untyp
                 return exceptions.ValidationError(exc.messages, exc.code)
             case OperationalError() | InterfaceError():
                 return Unavailable()
-        return super().convert_known_exceptions(exc)  # type: ignore[no-any-return]
+        return super().convert_known_exceptions(exc)
 
 
 def body(code: str, detail: str, *, kind: str = "client_error") -> dict[str, Any]:

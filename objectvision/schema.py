@@ -13,12 +13,12 @@ class ClientFaultSerializer(serializers.Serializer[Any]):
 
 class ClientErrorSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["client_error"])
-    errors = ClientFaultSerializer(many=True)
+    errors = ClientFaultSerializer(many=True)  # type: ignore[assignment]  # the contract's name, as DRF's own
 
 
 class UnavailableSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["server_error"])
-    errors = ClientFaultSerializer(many=True)
+    errors = ClientFaultSerializer(many=True)  # type: ignore[assignment]  # the contract's name, as DRF's own
 
 
 def api_only(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:

@@ -65,7 +65,11 @@ def test_the_address_is_compared_without_regard_to_case(api, user, email):
 
 def test_a_wrong_password_and_an_unknown_address_answer_alike(api, user):
     wrong, unknown = log_in(api, password="another"), log_in(api, email="nobody@example.com")
-    assert (wrong.status_code, wrong.headers, wrong.content) == (unknown.status_code, unknown.headers, unknown.content)
+    assert (wrong.status_code, wrong.headers, wrong.content) == (
+        unknown.status_code,
+        unknown.headers,
+        unknown.content,
+    )
     assert wrong.status_code == 401
     assert wrong.json()["type"] == "client_error"
     assert wrong.json()["errors"] == [
@@ -116,7 +120,9 @@ def test_what_is_missing_or_malformed_is_named(api, db, body, attrs):
 
 def test_a_form_is_told_its_own_fields_names(api, db):
     response = log_in_by_form(api, password=PASSWORD)
-    assert [(error["attr"], error["code"]) for error in response.json()["errors"]] == [("username", "required")]
+    assert [(error["attr"], error["code"]) for error in response.json()["errors"]] == [
+        ("username", "required")
+    ]
 
 
 def test_another_kind_of_body_is_415(api, db):

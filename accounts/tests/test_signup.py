@@ -76,7 +76,9 @@ def test_a_weak_password_is_refused_by_name_and_never_repeated(api, db, password
     assert not User.objects.exists()
 
 
-@pytest.mark.parametrize("email", ["", "ada", "ada@", "@example.com", "ada@example", "a b@example.com", "a" * 250 + "@a.de"])
+@pytest.mark.parametrize(
+    "email", ["", "ada", "ada@", "@example.com", "ada@example", "a b@example.com", "a" * 250 + "@a.de"]
+)
 def test_what_is_no_address_is_refused(api, db, email):
     assert {attr for attr, _ in faults(sign_up(api, email=email))} == {"email"}
     assert not User.objects.exists()
@@ -93,16 +95,25 @@ def test_characters_that_no_database_keeps_are_refused(api, db, field, value):
     body = '{"email": "ada@example.com", "password": "a-long-passphrase", "%s": %s}'
     from json import dumps
 
-    response = api().generic("POST", URL, body % (field, dumps(values[field])), content_type="application/json")
+    response = api().generic(
+        "POST", URL, body % (field, dumps(values[field])), content_type="application/json"
+    )
     assert {attr for attr, _ in faults(response)} == {field}
 
 
 @pytest.mark.parametrize("field", ["is_staff", "is_superuser", "is_active", "email_verified_at", "id"])
 def test_nobody_signs_up_with_rights_of_their_own_choice(api, db, field):
-    value = "2020-01-01T00:00:00Z" if field == "email_verified_at" else False if field == "is_active" else True
+    value = (
+        "2020-01-01T00:00:00Z" if field == "email_verified_at" else False if field == "is_active" else True
+    )
     assert sign_up(api, **{field: value}).status_code == 201
     user = User.objects.get()
-    assert (user.is_staff, user.is_superuser, user.is_active, user.email_verified_at) == (False, False, True, None)
+    assert (user.is_staff, user.is_superuser, user.is_active, user.email_verified_at) == (
+        False,
+        False,
+        True,
+        None,
+    )
 
 
 @pytest.mark.postgresql

@@ -58,7 +58,12 @@ def test_a_token_signed_by_us_opens_the_door(api, user, claims):
 
 
 def test_without_a_token_nobody_gets_in(api, db):
-    for headers in ({}, {"Authorization": ""}, {"Authorization": "Basic YWRhOmFkYQ=="}, {"Authorization": "Token x"}):
+    for headers in (
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Basic YWRhOmFkYQ=="},
+        {"Authorization": "Token x"},
+    ):
         response = api().get(URL, headers=headers)
         assert response.status_code == 401
         assert response.json()["errors"][0]["code"] == "not_authenticated"
@@ -72,7 +77,10 @@ def test_the_schemes_name_is_compared_without_regard_to_case(api, user, pair, sc
 
 def unsigned(claims):
     parts = ({"alg": "none", "typ": "JWT"}, claims)
-    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts) + "."
+    return (
+        ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+        + "."
+    )
 
 
 def without(claims, *names):

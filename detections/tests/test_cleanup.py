@@ -160,9 +160,7 @@ def test_deleting_removes_rows_at_once_and_files_after_the_commit(
     assert files(media) == {kept.images.get().image_path}
 
 
-def test_deleting_what_is_gone_already_is_no_error(
-    submit, user, media, django_capture_on_commit_callbacks
-):
+def test_deleting_what_is_gone_already_is_no_error(submit, user, media, django_capture_on_commit_callbacks):
     detection = submit(user, photo())
     for path in files(media):
         (media / path).unlink()

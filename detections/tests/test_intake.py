@@ -45,7 +45,9 @@ def test_a_batch_keeps_its_order_in_ids_and_turns(submit, user):
     assert list(rows) == [("photo-1.jpg", 1), ("photo-2.jpg", 2), ("photo-3.jpg", 3)]
 
 
-@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..\\x.jpg", "a/b.jpg", "", "x" * 400 + ".php"])
+@pytest.mark.parametrize(
+    "name", ["../../etc/passwd", "/etc/passwd", "..\\x.jpg", "a/b.jpg", "", "x" * 400 + ".php"]
+)
 def test_what_an_owner_calls_a_file_is_never_its_place_in_the_storage(detector, user, media, name):
     file = ContentFile(photo())
     file.name = name

@@ -33,7 +33,13 @@ def queue(detector):
 @pytest.fixture
 def other_detector(detector):
     return Detector.objects.create(
-        name="other", version="1", sha256="1" * 64, path="other", backend="openvino", image_size=64, classes=["a"]
+        name="other",
+        version="1",
+        sha256="1" * 64,
+        path="other",
+        backend="openvino",
+        image_size=64,
+        classes=["a"],
     )
 
 
@@ -88,7 +94,9 @@ def test_a_users_single_photos_queue_behind_each_other(queue, user, detector):
     assert claim_all(detector) == ids(photos)
 
 
-def test_nothing_starves_however_many_clients_send_one_photo_after_another(queue, user, django_user_model, detector):
+def test_nothing_starves_however_many_clients_send_one_photo_after_another(
+    queue, user, django_user_model, detector
+):
     """Each sends its next photo as soon as the last one is done; somebody's batch gets through all the same."""
     clients = [django_user_model.objects.create(email=f"client-{number}@example.com") for number in range(16)]
     for client in clients:
@@ -212,7 +220,9 @@ def test_a_claim_that_was_given_away_cannot_be_renewed(queue, user, detector):
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
-def test_claimed_images_are_put_back_with_or_without_counting_the_attempt(queue, user, detector, counted, attempts):
+def test_claimed_images_are_put_back_with_or_without_counting_the_attempt(
+    queue, user, detector, counted, attempts
+):
     queue(user, 3)
     DetectionImage.objects.claim(detector, 2)
     assert DetectionImage.objects.all().put_back(counted=counted) == 2
@@ -257,7 +267,15 @@ def test_detectors_that_are_waited_for_come_in_the_order_of_their_first_turns(
 
 @pytest.mark.parametrize(
     ("total", "processed", "failed", "percent"),
-    [(0, 0, 0, 0), (3, 0, 0, 0), (3, 1, 0, 33), (3, 1, 1, 66), (300, 299, 0, 99), (3, 2, 1, 100), (1, 0, 1, 100)],
+    [
+        (0, 0, 0, 0),
+        (3, 0, 0, 0),
+        (3, 1, 0, 33),
+        (3, 1, 1, 66),
+        (300, 299, 0, 99),
+        (3, 2, 1, 100),
+        (1, 0, 1, 100),
+    ],
 )
 def test_percent_counts_good_and_bad_and_is_full_only_at_the_end(total, processed, failed, percent):
     assert Detection(total=total, processed=processed, failed=failed).percent == percent

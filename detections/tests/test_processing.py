@@ -53,9 +53,15 @@ def loaded(detector):
 
 def rows():
     """Everything that processing writes."""
-    images = DetectionImage.objects.order_by("id").values_list("id", "state", "claim", "attempts", "processed_at")
-    results = DetectionResult.objects.order_by("image", "-confidence").values_list("image", "class_id", "confidence")
-    detections = Detection.objects.order_by("id").values_list("id", "status", "processed", "failed", "finished_at")
+    images = DetectionImage.objects.order_by("id").values_list(
+        "id", "state", "claim", "attempts", "processed_at"
+    )
+    results = DetectionResult.objects.order_by("image", "-confidence").values_list(
+        "image", "class_id", "confidence"
+    )
+    detections = Detection.objects.order_by("id").values_list(
+        "id", "status", "processed", "failed", "finished_at"
+    )
     return list(images), list(results), list(detections)
 
 
@@ -82,7 +88,10 @@ def test_boxes_refer_to_the_whole_picture_whatever_its_shape(submit, user):
     process()
     image.refresh_from_db()
     # The picture lies in the middle half of the detector's square: its height counts double, a quarter higher up.
-    assert boxes(image) == [("alpha", 0, 0.61, 0.125, 0.0, 0.5, 0.5), ("beta", 1, 0.4, 0.25, 0.0, 0.5, 1.0)] or (
+    assert boxes(image) == [
+        ("alpha", 0, 0.61, 0.125, 0.0, 0.5, 0.5),
+        ("beta", 1, 0.4, 0.25, 0.0, 0.5, 1.0),
+    ] or (
         image.width,
         image.height,
     ) != (128, 64)
@@ -193,7 +202,9 @@ def test_a_late_worker_writes_only_what_it_still_holds(submit, user, detector, l
 
 
 def lapse(*_):
-    DetectionImage.objects.filter(state=State.CLAIMED).update(claimed_at=timezone.now() - timezone.timedelta(hours=1))
+    DetectionImage.objects.filter(state=State.CLAIMED).update(
+        claimed_at=timezone.now() - timezone.timedelta(hours=1)
+    )
 
 
 @pytest.mark.postgresql
@@ -215,7 +226,9 @@ def test_two_workers_that_finish_the_last_two_images_at_once_finish_the_detectio
 
 
 @pytest.mark.postgresql
-def test_whoever_takes_claims_away_and_whoever_records_do_not_deadlock(at_once, submit, user, detector, loaded):
+def test_whoever_takes_claims_away_and_whoever_records_do_not_deadlock(
+    at_once, submit, user, detector, loaded
+):
     for _ in range(10):
         detections = [submit(user, photo()) for _ in range(8)]
         claimed = claim(detector)
@@ -257,7 +270,10 @@ def test_a_missing_file_fails_at_once_and_the_others_complete(submit, user):
     detection.refresh_from_db()
     missing.refresh_from_db()
     assert (missing.state, missing.claim, missing.attempts) == (State.FAILED, None, 1)
-    assert (missing.error_code, missing.error) == ("file_missing", "The image's file is no longer in the storage.")
+    assert (missing.error_code, missing.error) == (
+        "file_missing",
+        "The image's file is no longer in the storage.",
+    )
     assert missing.processed_at is not None
     assert boxes(good) == known(0)
     assert (detection.status, detection.processed, detection.failed) == ("completed", 1, 1)
@@ -302,7 +318,9 @@ def test_a_storage_that_fails_leaves_the_claim_to_lapse_and_the_others_complete(
     detection = submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK))
     unreadable, good = detection.images.order_by("id")
     default_storage.delete(unreadable.image_path)
-    (media / unreadable.image_path).mkdir()  # reading it is an error of the storage, and not that there is none
+    (
+        media / unreadable.image_path
+    ).mkdir()  # reading it is an error of the storage, and not that there is none
     process()
     unreadable.refresh_from_db()
     assert (unreadable.state, unreadable.attempts, unreadable.error_code) == (State.CLAIMED, 1, "")
@@ -321,10 +339,18 @@ def test_a_storage_that_fails_leaves_the_claim_to_lapse_and_the_others_complete(
     assert boxes(unreadable) == known(0)
 
 
-def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(submit, user, detector, caplog):
+def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(
+    submit, user, detector, caplog
+):
     first = submit(user, photo())
     broken = Detector.objects.create(
-        name="broken", version="1", sha256="1" * 64, path="gone", backend="openvino", image_size=64, classes=["a"]
+        name="broken",
+        version="1",
+        sha256="1" * 64,
+        path="gone",
+        backend="openvino",
+        image_size=64,
+        classes=["a"],
     )
     first.images.update(detector=broken)
     second = submit(user, photo())
@@ -381,7 +407,9 @@ class StoppingStorage(FileSystemStorage):
         return super()._open(name, mode)
 
 
-def test_what_was_begun_before_a_stop_is_finished_and_recorded(submit, user, settings, media, stopping, loaded):
+def test_what_was_begun_before_a_stop_is_finished_and_recorded(
+    submit, user, settings, media, stopping, loaded
+):
     detection = submit(user, *[photo(64, 64, BLACK)] * processing.CHUNK)
     storage = {"BACKEND": f"{__name__}.StoppingStorage", "OPTIONS": {"location": media}}
     settings.STORAGES = {**settings.STORAGES, "default": storage}

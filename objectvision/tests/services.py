@@ -1,5 +1,5 @@
-"""Which PostgreSQL and Redis the tests run on: those that the environment names or that answer on localhost,
-else those of compose.yaml where there is a Docker engine, else none."""
+"""Which PostgreSQL the tests run on: the one that the environment names or that answers on localhost,
+else that of compose.yaml where there is a Docker engine, else none."""
 
 import os
 import shutil

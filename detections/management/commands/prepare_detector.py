@@ -3,6 +3,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from detections import detectors
+from detections.models import Detector
 from detections.preparing import PreparationError
 
 
@@ -30,5 +31,5 @@ class Command(BaseCommand):
             detector = detectors.register(source, backend=backend, default=default)
         except PreparationError as error:
             raise CommandError(str(error)) from error
-        state = "the default" if detector == detectors.Detector.objects.default() else "not the default"
+        state = "the default" if detector == Detector.objects.default() else "not the default"
         self.stdout.write(f"Prepared {detector} with {len(detector.classes)} classes; it is {state}.")

@@ -55,7 +55,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
         worker = start_worker()
-        beat = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
+        beat: Any = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
         beat.start()
         try:
             self.serve(host, port)
@@ -96,8 +96,9 @@ def start_worker() -> threading.Thread:
 
 
 def stop_worker(worker: threading.Thread) -> None:
-    state.should_stop = 0
-    # The worker looks at the flag between messages, which it waits for up to two seconds; once more as it leaves.
+    state.should_stop = 0  # type: ignore[assignment]  # an exit status; the stubs infer None
+    # The worker looks at the flag between messages, for which it waits up to two seconds, and once more as
+    # it leaves.
     tasks.ring()
     tasks.ring()
     worker.join(STOP_SECONDS)
