@@ -123,7 +123,7 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
             detection.updated_at = timezone.now()
             if not detection.is_finished and not any(states[state] for state in DetectionImage.OPEN):
                 detection.finish()
-        self.bulk_update(detections, ["processed", "failed", "status", "error", "finished_at", "updated_at"])
+        upsert(Detection, detections, ["processed", "failed", "status", "error", "finished_at", "updated_at"])
 
 
 class Detection(models.Model):
@@ -289,9 +289,16 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         return claimed.update(state=DetectionImage.State.WAITING, claim=None, claimed_at=None, **attempts)
 
     def save_outcomes(self, images: Sequence["DetectionImage"]) -> None:
-        """Save what processing wrote on these rows, which must exist, in one statement."""
-        # An upsert that always meets its row: a fraction of the work of bulk_update's CASE for every field.
-        self.bulk_create(images, update_conflicts=True, unique_fields=["id"], update_fields=OUTCOME_FIELDS)
+        """Save what processing wrote on these rows."""
+        upsert(DetectionImage, images, OUTCOME_FIELDS)
+
+
+def upsert(model: type[models.Model], rows: Collection[Any], fields: Sequence[str]) -> None:
+    """Save these fields of rows that exist and are locked, in one statement.
+
+    An insert that always meets its row: a fraction of the work of bulk_update's CASE for every field and row.
+    """
+    model._default_manager.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
 
 
 def until(

@@ -126,7 +126,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     else:
         low, high = _range(image)
     scale = 255 / (high - low) if high > low else 0.0
-    offset = -low * scale
+    offset = 0.5 - low * scale  # rounds: the conversion cuts off
     return image.point(lambda value: value * scale + offset).convert("L")
 
 

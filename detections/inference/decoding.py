@@ -24,8 +24,6 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     import cv2
     import numpy as np
 
-    if b"tiff:Orientation" in data:  # OpenCV reads the orientation from EXIF alone, Pillow from XMP too
-        return None
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
