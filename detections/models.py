@@ -298,7 +298,9 @@ def upsert(model: type[models.Model], rows: Collection[Any], fields: Sequence[st
 
     An insert that always meets its row: a fraction of the work of bulk_update's CASE for every field and row.
     """
-    model._default_manager.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
+    model._default_manager.bulk_create(
+        rows, update_conflicts=True, unique_fields=["id"], update_fields=fields
+    )
 
 
 def until(

@@ -18,7 +18,14 @@ from typing import IO, NamedTuple, cast
 
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # a JPEG with more pictures in it (MPO) is opened as one
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "TIFF",
+    "GIF",
+)  # a JPEG with more pictures in it (MPO) is opened as one
 JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
 LONGEST_NAME = 24
 BLACK = (0, 0, 0)

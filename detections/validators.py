@@ -347,6 +347,7 @@ def _after_gif_blocks(source: _Source, offset: int) -> int:
 
 _WIDTH, _HEIGHT, _ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 274, 322, 323
 _STRIPS, _TILES = (273, 279), (324, 325)  # their offsets, their lengths
+_TAGS = frozenset({_WIDTH, _HEIGHT, _ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT, *_STRIPS, *_TILES})
 _INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
 
 
@@ -375,7 +376,7 @@ def _check_pieces(source: _Source, offsets: _Tag | None, lengths: _Tag | None) -
 
 
 def _directory(source: _Source) -> dict[int, _Tag]:
-    """The integer tags of the first picture, in the classic or the big form."""
+    """The first picture's tags, as far as they matter here, in the classic or the big form."""
     order = {b"II": "<", b"MM": ">"}.get(source.at(0, 2))
     if order is None:
         raise _BrokenError("it does not begin with its header")
@@ -388,11 +389,15 @@ def _directory(source: _Source) -> dict[int, _Tag]:
         raise _BrokenError("its directory is too long")
     start, length = start + struct.calcsize(order + count_form), struct.calcsize(order + entry_form)
     raw = source.at(start, entries * length)
-    tags = {}
+    tags: dict[int, _Tag] = {}
     for index, (tag, kind, count, offset) in enumerate(struct.iter_unpack(order + entry_form, raw)):
-        if form := _INTEGERS.get(kind):
-            fits = count * struct.calcsize(form) <= length - value  # then it stands in the entry itself
-            tags[tag] = _Tag(order + form, count, start + index * length + value if fits else offset)
+        if tag not in _TAGS:
+            continue
+        if tag in tags or kind not in _INTEGERS:  # a decoder might believe the other one
+            raise _BrokenError("its directory contradicts itself")
+        form = order + _INTEGERS[kind]
+        fits = count * struct.calcsize(form) <= length - value  # then it stands in the entry itself
+        tags[tag] = _Tag(form, count, start + index * length + value if fits else offset)
     return tags
 
 

@@ -1,6 +1,8 @@
 """Waiting images become rows of results, whatever happens to whoever works on them."""
 
-from concurrent.futures import Future
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.core.files.storage import FileSystemStorage, default_storage
@@ -202,9 +204,7 @@ def test_a_late_worker_writes_only_what_it_still_holds(submit, user, detector, l
 
 
 def lapse(*_):
-    DetectionImage.objects.filter(state=State.CLAIMED).update(
-        claimed_at=timezone.now() - timezone.timedelta(hours=1)
-    )
+    DetectionImage.objects.filter(state=State.CLAIMED).update(claimed_at=timezone.now() - timedelta(hours=1))
 
 
 @pytest.mark.postgresql
@@ -452,8 +452,12 @@ def test_what_was_not_begun_when_the_claim_was_taken_away_is_not_begun(submit, u
     submit(user, photo())
     claimed = claim(detector)
     DetectionImage.objects.all().put_back(counted=True)
-    not_begun = Future()
-    processing.keep_claim_until_done(claimed, [not_begun])
+    cancelled = threading.Event()
+    with ThreadPoolExecutor(1) as lane:
+        begun, not_begun = lane.submit(cancelled.wait, 10), lane.submit(bool)
+        not_begun.add_done_callback(lambda _: cancelled.set())
+        processing.keep_claim_until_done(claimed, [begun, not_begun])
+    assert begun.result() is True
     assert not_begun.cancelled()
 
 
