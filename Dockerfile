@@ -22,7 +22,7 @@ RUN useradd --uid 10001 --create-home objectvision \
 COPY --from=build /venv /venv
 WORKDIR /app
 COPY . .
-USER objectvision
+USER 10001
 VOLUME /data
 EXPOSE 8000
 # By a host name that is allowed; without following a redirect to HTTPS, which also says that the server answers.

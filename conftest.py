@@ -1,4 +1,5 @@
 import os
+import runpy
 import shutil
 import subprocess
 import tempfile
@@ -12,7 +13,7 @@ import pytest
 
 from objectvision.tests import services
 
-# Before Django reads its settings: tests see nothing of the developer's own environment but the services in it.
+# Before Django reads its settings: tests see nothing of the environment but the services in it.
 POSTGRESQL = services.use_what_there_is()
 DATA_DIR = Path(tempfile.mkdtemp(prefix="objectvision-tests-"))
 EXAMPLE = (Path(__file__).parent / ".env.example").read_text().splitlines()
@@ -49,8 +50,8 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     if MISSING:
         terminalreporter.write_line(
-            f"Skipped what needs {' and '.join(MISSING)}: install them, start PostgreSQL on localhost or name it by "
-            "DB_HOST, DB_PORT, DB_USER and DB_PASSWORD, and run this again."
+            f"Skipped what needs {' and '.join(MISSING)}: install them, start PostgreSQL on localhost or "
+            "name it by DB_HOST, DB_PORT, DB_USER and DB_PASSWORD, and run this again."
         )
 
 
@@ -71,18 +72,26 @@ def media(settings, tmp_path):
     return root
 
 
+@pytest.fixture(scope="session")
+def password_hash():
+    """Of "a-long-passphrase". Argon2 takes its time, once for all tests."""
+    from django.contrib.auth.hashers import make_password
+
+    return make_password("a-long-passphrase")
+
+
 @pytest.fixture
-def user(db):
+def user(db, password_hash):
     from accounts.models import User
 
-    return User.objects.create_user("ada@example.com", "a-long-passphrase", name="Ada")
+    return User.objects.create(email="ada@example.com", password=password_hash, name="Ada")
 
 
 @pytest.fixture
 def stranger(db):
     from accounts.models import User
 
-    return User.objects.create_user("eve@example.com", "another-passphrase")
+    return User.objects.create(email="eve@example.com")
 
 
 @pytest.fixture
@@ -125,6 +134,22 @@ def redis_url(tmp_path_factory):
 
 
 @pytest.fixture
+def read_settings(monkeypatch, tmp_path):
+    """The settings as a process with this environment, and nothing else, has them."""
+
+    def read(**environment):
+        with monkeypatch.context() as patch:
+            for name in DOCUMENTED:
+                patch.setenv(name, "")
+            patch.setenv("DATA_DIR", str(tmp_path))
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            return runpy.run_path("objectvision/settings.py")
+
+    return read
+
+
+@pytest.fixture
 def closed_redis():
     """An address where no Redis listens."""
     return f"redis://127.0.0.1:{services.free_port()}/0"
@@ -161,6 +186,14 @@ def stopping():
     yield flags
     for flag in flags:
         flag.clear()
+
+
+@pytest.fixture
+def eager(monkeypatch):
+    """A task runs where it is sent, as if a worker had been waiting for it."""
+    from objectvision.celery import app
+
+    monkeypatch.setitem(app.conf, "task_always_eager", True)  # noqa: FBT003  # a setting's value
 
 
 @pytest.fixture

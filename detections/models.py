@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import F, Max, Min, OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from objectvision.ids import uuid7
@@ -100,15 +100,13 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         """Take these rows until the transaction ends, in id order: whoever needs several takes them alike."""
         return list(self.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
 
-    def begin(self, ids: Collection[UUID]) -> list[UUID]:
-        """`pending → processing`. The ids that changed."""
-        with transaction.atomic():
-            pending = [detection.pk for detection in self.filter(status=Detection.Status.PENDING).lock(ids)]
+    def begin(self, ids: Collection[UUID]) -> None:
+        """`pending → processing`, a row at a time: several locks at once would want an order."""
+        for detection_id in ids:
             now = timezone.now()
-            self.filter(pk__in=pending).update(
+            self.filter(pk=detection_id, status=Detection.Status.PENDING).update(
                 status=Detection.Status.PROCESSING, started_at=now, updated_at=now
             )
-        return pending
 
     def recount(self, detections: Collection["Detection"]) -> None:
         """Count the images of these locked rows again; finish those whose images have all ended."""
@@ -123,7 +121,7 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
             detection.updated_at = timezone.now()
             if not detection.is_finished and not any(states[state] for state in DetectionImage.OPEN):
                 detection.finish()
-        upsert(Detection, detections, ["processed", "failed", "status", "error", "finished_at", "updated_at"])
+        upsert(self, detections, ["processed", "failed", "status", "error", "finished_at", "updated_at"])
 
 
 class Detection(models.Model):
@@ -247,9 +245,14 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         So a user's images queue behind each other, another user's first one goes before the rest of them, and
         what waits longest is always among the next.
         """
-        own = self.waiting().filter(user=user, priority=priority).aggregate(turn=Max("turn"))["turn"]
-        lowest = Detector.objects.with_waiting_images().aggregate(turn=Min("lowest_turn"))["turn"]
-        return max(own or 0, lowest or 0) + 1
+        own = (
+            self.waiting()
+            .filter(user=user, priority=priority)
+            .order_by("-turn")
+            .values_list("turn", flat=True)
+        )
+        lowest = Detector.objects.with_waiting_images().values_list("lowest_turn", flat=True)  # type: ignore[misc]  # an annotation
+        return max(own.first() or 0, lowest.first() or 0) + 1
 
     def claim(self, detector: Detector, count: int) -> Claim | None:
         """Take up to `count` waiting images of a detector, in fair order. None if nothing waits.
@@ -290,17 +293,15 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
 
     def save_outcomes(self, images: Sequence["DetectionImage"]) -> None:
         """Save what processing wrote on these rows."""
-        upsert(DetectionImage, images, OUTCOME_FIELDS)
+        upsert(self, images, OUTCOME_FIELDS)
 
 
-def upsert(model: type[models.Model], rows: Collection[Any], fields: Sequence[str]) -> None:
+def upsert(queryset: models.QuerySet[Any], rows: Collection[Any], fields: Sequence[str]) -> None:
     """Save these fields of rows that exist and are locked, in one statement.
 
     An insert that always meets its row: a fraction of the work of bulk_update's CASE for every field and row.
     """
-    model._default_manager.bulk_create(
-        rows, update_conflicts=True, unique_fields=["id"], update_fields=fields
-    )
+    queryset.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
 
 
 def until(

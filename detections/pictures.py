@@ -7,6 +7,7 @@ limit stays as it is and refuses pictures above 179 megapixels.
 
 import colorsys
 import math
+import re
 import struct
 import unicodedata
 import warnings
@@ -16,23 +17,15 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, NamedTuple, cast
 
-from PIL import ExifTags, Image, ImageDraw, ImageFont
+from PIL import ExifTags, Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "BMP",
-    "TIFF",
-    "GIF",
-)  # a JPEG with more pictures in it (MPO) is opened as one
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")  # Pillow's JPEG opens MPO too, a phone's several
 JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
 LONGEST_NAME = 24
 BLACK = (0, 0, 0)
 WHITE = (255, 255, 255)
 
 # What Pillow lets through from hostile files: its parsers index, unpack, divide and inflate unchecked.
-# Warning is for processes that turn warnings into errors.
 PILLOW_FAILURES = (
     OSError,
     SyntaxError,
@@ -47,8 +40,9 @@ PILLOW_FAILURES = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
-    Warning,
 )
+
+QUIET = ("ignore", None, Warning, re.compile(r"PIL\."), 0)  # as the module warnings keeps its filters
 
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -70,16 +64,25 @@ class UnreadableImage(ValueError):  # noqa: N818 - the contract's name
 def upright(data: bytes | IO[bytes]) -> Image.Image:
     """The first frame: 8-bit RGB, EXIF's orientation applied, on white where it is transparent, without any
     metadata. Reads a file from its beginning. Raises UnreadableImage."""
+    _quieten_pillow()
     try:
-        with warnings.catch_warnings():
-            # Odd EXIF and the like are nobody's news here. Filters belong to the process, and two threads may
-            # leave this one behind: as narrow as it is, that does no harm.
-            warnings.filterwarnings("ignore", module=r"PIL\.")
-            return _rgb(_turned(_loaded(BytesIO(data) if isinstance(data, bytes) else data)))
+        return _rgb(_turned(_loaded(BytesIO(data) if isinstance(data, bytes) else data)))
     except UnreadableImage:
         raise
+    except UnidentifiedImageError as error:  # its own text shows an object's address
+        raise UnreadableImage(
+            "The picture cannot be decoded: its header is not one of a known picture."
+        ) from error
     except PILLOW_FAILURES as error:
-        raise UnreadableImage(f"The picture cannot be decoded: {error or type(error).__name__}.") from error
+        reason = str(error).rstrip(".") or type(error).__name__
+        raise UnreadableImage(f"The picture cannot be decoded: {reason}.") from error
+
+
+def _quieten_pillow() -> None:
+    """Odd EXIF and the like are nobody's news. For the process and for good: catch_warnings() takes away in
+    one thread what another still relies on."""
+    if QUIET not in warnings.filters:
+        warnings.filterwarnings("ignore", module=QUIET[3].pattern)
 
 
 def _loaded(file: IO[bytes]) -> Image.Image:

@@ -70,8 +70,7 @@ def load(path: str, backend: str) -> inference.LoadedDetector:
 
 def process(claim: Claim, detector: inference.LoadedDetector) -> None:
     """Predict a claim's images and record what came of them; what a stop left out is given back uncounted."""
-    begun = Detection.objects.begin(claim.detections)
-    news.publish(begun)
+    Detection.objects.begin(claim.detections)
     record(claim, predict(claim, detector))
     if stopping.is_set():
         give_back(claim)

@@ -105,7 +105,7 @@ BAD = {
     "no jti": lambda claims: signed(without(claims, "jti")),
     "no sid": lambda claims: signed(without(claims, "sid")),
     "no user": lambda claims: signed(without(claims, "user_id")),
-    "claims are a list": lambda claims: jwt.api_jws.encode(b"[]", settings.JWT_SECRET_KEY, "HS256"),
+    "claims are a list": lambda _: jwt.api_jws.encode(b"[]", settings.JWT_SECRET_KEY, "HS256"),
     **{
         f"{name} is {kind}": lambda claims, name=name, value=value: signed({**claims, name: value})
         for name in ("sid", "user_id")

@@ -36,10 +36,11 @@ def test_a_bad_upload_is_refused_with_its_code(name):
 @pytest.mark.parametrize("name", [name for name, (_, code) in images.HOSTILE.items() if code != "too_large"])
 def test_a_bad_upload_is_refused_at_once_and_without_memory(name):
     data, _ = images.HOSTILE[name]
-    tracemalloc.start()
-    started = time.perf_counter()
+    started = time.thread_time()
     refusal(data)
-    took = time.perf_counter() - started
+    took = time.thread_time() - started
+    tracemalloc.start()
+    refusal(data)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert took < 0.5
@@ -102,14 +103,15 @@ def test_an_upload_that_lies_on_disk_is_read_without_loading_it(settings, tmp_pa
     assert len(noise) > 15 << 20
     with TemporaryUploadedFile("noise.jpg", "image/jpeg", len(noise), None) as file:
         file.write(noise)
-        tracemalloc.start()
-        started = time.perf_counter()
+        started = time.thread_time()
         facts = read_image(file)
-        took = time.perf_counter() - started
+        took = time.thread_time() - started
+        tracemalloc.start()
+        read_image(file)
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert (facts.width, facts.height) == (3800, 3800)
-    assert took < 2  # a busy machine's, under tracemalloc
+    assert took < 0.5
     assert peak < 1 << 20
 
 
@@ -161,14 +163,14 @@ def test_damage_of_any_kind_ends_in_a_refusal_or_in_a_sensible_picture(name, set
     slowest = 0.0
     for _ in range(400):
         file = BytesIO(damaged(data, chance))
-        started = time.perf_counter()
+        started = time.thread_time()
         facts = outcome(file)
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.thread_time() - started)
         if isinstance(facts, ImageFacts):
             assert 0 < facts.width * facts.height <= settings.MAX_IMAGE_PIXELS
         else:
             assert facts in {"empty", "too_many_pixels", "unsupported_format", "corrupt_image"}
-    assert slowest < 0.5  # a busy machine's; alone it is below 2 ms
+    assert slowest < 0.5  # below 1 ms, but a garbage collection may fall into it
 
 
 def outcome(file):
