@@ -10,6 +10,7 @@ from pathlib import Path
 
 import django
 import pytest
+from django.conf import settings
 
 from objectvision.tests import services
 
@@ -26,6 +27,8 @@ CLEAN = {
     "DATA_DIR": str(DATA_DIR),
 }
 os.environ.update(CLEAN)
+if POSTGRESQL:  # two runs at once do not take each other's database
+    settings.DATABASES["default"]["TEST"] = {"NAME": f"test_objectvision_{os.getpid()}"}
 django.setup()  # pytest-django looks for settings before this file is read
 
 MISSING = [

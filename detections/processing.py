@@ -1,7 +1,7 @@
 """Claim, predict, record: waiting images become rows of results."""
 
 import logging
-import threading
+import multiprocessing
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ CHUNK = 16
 # A task ends after this, so that a worker with one thread gets to its other tasks.
 TURN_SECONDS = 10
 
-# Set when this process has been told to stop: what is not begun is given back.
-stopping = threading.Event()
+# Set when this worker has been told to stop: what is not begun is given back. Its children, which no signal
+# reaches, share it.
+stopping = multiprocessing.get_context("fork").Event()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
@@ -11,6 +12,7 @@ from detections.inference import Options
 from detections.intake import Upload
 from detections.models import Detection, DetectionImage, DetectionResult
 from detections.validators import read_image
+from objectvision.links import absolute
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -151,9 +153,13 @@ class JobSerializer(serializers.ModelSerializer[Detection]):
 class AcceptedSerializer(serializers.ModelSerializer[Detection]):
     detection_id = serializers.UUIDField(source="id", read_only=True)
     job_id = serializers.UUIDField(source="id", read_only=True)
-    job_url = serializers.HyperlinkedIdentityField("job")
+    job_url = serializers.SerializerMethodField()
 
     class Meta:
         model = Detection
         fields = ("detection_id", "job_id", "status", "job_url")
         read_only_fields = fields
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_job_url(self, detection: Detection) -> str:
+        return absolute(self.context["request"], reverse("job", args=[detection.pk]))

@@ -1,10 +1,9 @@
-import logging
+from typing import Any
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
 from detections import cleanup, processing
-
-log = logging.getLogger(__name__)
 
 
 @shared_task(name="detections.process_images")
@@ -19,6 +18,11 @@ def sweep() -> None:
     """End every state that could stick, and ring while anything waits."""
     if cleanup.sweep():
         ring()
+
+
+@worker_shutting_down.connect
+def stop_processing(**_: Any) -> None:
+    processing.stopping.set()
 
 
 def ring() -> None:

@@ -52,7 +52,8 @@ def preferred_wait(request: Request) -> int:
 
 
 def finished(detection_id: UUID) -> Detection | None:
-    """The detection with all that an answer shows, once it is finished. Holds no connection after that."""
+    """The detection with all that an answer shows, once it is finished. Gives the connection back: others
+    need it while this request waits."""
     try:
         found = Detection.objects.filter(pk=detection_id).exclude(status__in=Detection.UNFINISHED)
         return found.with_images().first()
@@ -87,7 +88,6 @@ class DetectImageView(GenericAPIView[Detection]):
         detection = self.submit(serializer)
         seconds = preferred_wait(request)
         if seconds:
-            connection.close()  # others need it while this request waits
             done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
             if done is not None:
                 return Response(DetectionSerializer(done, context=self.get_serializer_context()).data)

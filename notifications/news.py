@@ -16,6 +16,8 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
+from objectvision import shared_redis
+
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -31,11 +33,12 @@ _lock = threading.Lock()
 
 def publish(subjects: Iterable[UUID]) -> None:
     """Wake whoever waits for these rows, in every process. Call it after the commit."""
-    if not settings.REDIS_URL:
+    client = shared_redis.shared()
+    if client is None:
         _wake(subjects)
         return
     try:
-        with _client().pipeline(transaction=False) as pipeline:
+        with client.pipeline(transaction=False) as pipeline:
             for subject in subjects:
                 pipeline.publish(CHANNEL, str(subject))
             pipeline.execute()
@@ -82,11 +85,6 @@ def _wake(subjects: Iterable[UUID]) -> None:
         for subject in subjects:
             for woken in _waiting.get(subject, ()):
                 woken.set()
-
-
-@cache
-def _client() -> redis.Redis:
-    return redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1)
 
 
 @cache

@@ -32,11 +32,11 @@ def request_holds_an_image(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.urls)
 def public_address_is_set(**_: Any) -> list[CheckMessage]:
-    if not settings.DEPLOYED or "localhost" not in settings.API_BASE_URL:
+    if not settings.DEPLOYED or settings.API_BASE_URL:
         return []
     return [
         Warning(
-            "API_BASE_URL is still localhost.",
+            "API_BASE_URL is not set: links in answers go by the Host header.",
             hint="Set it to the address that clients use.",
             id="objectvision.W001",
         )

@@ -22,14 +22,15 @@ def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 
 
-def read(name: str, parse: Callable[[str], T], default: T, expected: str) -> T:
+def read(name: str, parse: Callable[[str], T], default: T, expected: str, *, secret: bool = False) -> T:
     value = text(name)
     if not value:
         return default
     try:
         return parse(value)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name} is {value!r}; it must be {expected}.") from error
+    except ValueError:
+        shown = "not valid" if secret else repr(value)
+        raise ImproperlyConfigured(f"{name} is {shown}; it must be {expected}.") from None
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -82,4 +83,5 @@ def url(name: str, default: str = "", *, schemes: tuple[str, ...] = ("http", "ht
             raise ValueError
         return value
 
-    return read(name, parse, default, f"a URL that begins with {' or '.join(f'{s}://' for s in schemes)}")
+    expected = f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    return read(name, parse, default, expected, secret=True)  # it may hold a password

@@ -1,5 +1,6 @@
 """The one form of every 4xx and 5xx: `{"type", "errors": [{"code", "detail", "attr"}]}`."""
 
+import logging
 from typing import Any
 
 from django.core.exceptions import (
@@ -13,6 +14,9 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler as StandardExceptionHandler
 from rest_framework import exceptions, status
+from rest_framework.response import Response
+
+log = logging.getLogger(__name__)
 
 
 class RequestTooLarge(exceptions.APIException):
@@ -50,6 +54,12 @@ class ExceptionHandler(StandardExceptionHandler):
             case OperationalError() | InterfaceError():
                 return Unavailable()
         return super().convert_known_exceptions(exc)
+
+    def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
+        if isinstance(self.exc, Unavailable):  # a known state, not a fault to be traced
+            log.warning("%s", exc.detail)
+        else:
+            super().report_exception(exc, response)
 
 
 def body(code: str, detail: str, *, kind: str = "client_error") -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import redis
-from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, connection
@@ -17,7 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from detections.models import Detector
-from objectvision import heartbeats
+from objectvision import heartbeats, shared_redis
 from objectvision.ids import uuid7
 
 log = logging.getLogger(__name__)
@@ -43,22 +42,25 @@ def database() -> Facts:
 
 
 def redis_part() -> Facts:
-    if not settings.REDIS_URL:
+    client = shared_redis.shared()
+    if client is None:
         return {"redis": "not used"}
     try:
-        with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1, socket_timeout=1) as client:
-            client.ping()
+        client.ping()
     except redis.RedisError as error:
         raise PartAwayError("Redis does not answer.") from error
     return {"redis": "connected"}
 
 
 def celery() -> Facts:
-    workers = heartbeats.alive()
-    served = {queue for _, queues in workers.values() for queue in queues}
+    try:
+        workers = heartbeats.alive()
+    except redis.RedisError as error:
+        raise PartAwayError("The workers' heartbeats cannot be read.") from error
+    served = {queue for worker in workers for queue in worker["queues"]}
     if missing := {"inference", "default"} - served:
         raise PartAwayError(f"No worker serves {' and '.join(sorted(missing))}.")
-    return {"workers": [{"name": name, "queues": queues} for name, (_, queues) in workers.items()]}
+    return {"workers": [{"name": worker["name"], "queues": worker["queues"]} for worker in workers]}
 
 
 def storage() -> Facts:

@@ -1,17 +1,25 @@
-"""Workers say that they are alive; the health page reads it. Kept in the cache, which all processes share."""
+"""Workers say that they are alive; the health page reads it. Kept in Redis, or in the only process."""
 
+import json
+import logging
+import os
 import time
 from typing import Any
 
+import redis
 from celery import current_app
 from celery.signals import heartbeat_sent
-from django.core.cache import cache
 
-KEY = "workers"
+from objectvision import shared_redis
+
+log = logging.getLogger(__name__)
+
+KEY = "objectvision:workers"
 EVERY_SECONDS = 5
 # Longer than the ten seconds that a one-threaded worker may be too busy to beat.
 GONE_AFTER_SECONDS = 30
 
+_own: dict[str, str] = {}
 _last_said = 0.0
 
 
@@ -21,12 +29,30 @@ def say_alive(sender: Any, **_: Any) -> None:
     if time.monotonic() - _last_said < EVERY_SECONDS:
         return
     _last_said = time.monotonic()
+    name = sender.eventer.hostname
     queues = sorted(current_app.amqp.queues.consume_from)
-    # Two workers that write at once lose one entry until its next beat, long before it counts as gone.
-    cache.set(KEY, {**alive(), sender.eventer.hostname: [time.time(), queues]}, GONE_AFTER_SECONDS)
+    # With the process: two workers of one machine may have the same name.
+    write(f"{name}#{os.getpid()}", json.dumps({"at": time.time(), "name": name, "queues": queues}))
 
 
-def alive() -> dict[str, Any]:
-    """The workers that beat lately: `[time, queues]` by host name."""
-    oldest = time.time() - GONE_AFTER_SECONDS
-    return {name: beat for name, beat in (cache.get(KEY) or {}).items() if beat[0] > oldest}
+def write(worker: str, beat: str) -> None:
+    client = shared_redis.shared()
+    if client is None:
+        _own[worker] = beat
+        return
+    try:
+        client.hset(KEY, worker, beat)
+        client.expire(KEY, 10 * GONE_AFTER_SECONDS)
+    except redis.RedisError as error:
+        log.warning("Heartbeat not written: %s", error)
+
+
+def alive() -> list[dict[str, Any]]:
+    """The workers that beat lately: `name`, `queues` and when (`at`, seconds since the epoch).
+
+    Raises redis.RedisError.
+    """
+    client = shared_redis.shared()
+    beats = _own if client is None else client.hgetall(KEY)
+    workers = [json.loads(beat) for beat in beats.values()]
+    return [worker for worker in workers if worker["at"] > time.time() - GONE_AFTER_SECONDS]

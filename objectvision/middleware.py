@@ -1,3 +1,5 @@
+from io import BytesIO
+
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
@@ -8,8 +10,10 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # unty
 
     @staticmethod
     def serve(static_file: StaticFile, request: HttpRequest) -> HttpResponse:
-        streamed = WhiteNoiseMiddleware.serve(static_file, request)
-        response = HttpResponse(streamed.getvalue(), status=streamed.status_code)
-        streamed.close()
-        response.headers = streamed.headers
+        found = static_file.get_response(request.method, request.META)
+        with found.file or BytesIO() as file:
+            response = HttpResponse(file.read(), status=int(found.status))
+        del response.headers["Content-Type"]
+        for name, value in found.headers:
+            response.headers[name] = value
         return response

@@ -7,7 +7,6 @@ from typing import Any
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
-from kombu import Exchange, Queue
 
 from objectvision import __version__, env
 
@@ -61,7 +60,7 @@ def secret(name: str) -> str:
 SECRET_KEY = secret("SECRET_KEY")
 JWT_SECRET_KEY = secret("JWT_SECRET_KEY")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
-API_BASE_URL = env.url("API_BASE_URL", "http://localhost:8000")
+API_BASE_URL = env.url("API_BASE_URL")
 
 # --- Database ------------------------------------------------------------------------------------
 
@@ -148,8 +147,6 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any outage of its broker
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
-# By the default exchange, which needs no bindings in Redis: an emptied Redis loses messages and nothing else.
-CELERY_TASK_QUEUES = [Queue(name, Exchange(""), routing_key=name) for name in ("default", "inference")]
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"detections.process_images": {"queue": "inference"}}
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -222,6 +219,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
+SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 

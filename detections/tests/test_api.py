@@ -78,6 +78,13 @@ def test_an_image_is_taken_and_its_job_is_told(api, user, detector):
     assert api(user).get(job_url).json()["status"] == "pending"
 
 
+def test_links_go_by_the_address_that_clients_use_where_it_is_set(api, user, detector, settings):
+    settings.API_BASE_URL = "https://api.example.com/pictures/"
+    response = upload(api(user))
+    job_url = f"https://api.example.com/pictures/api/v1/detect/jobs/{Detection.objects.get().pk}"
+    assert (response.json()["job_url"], response["Location"]) == (job_url, job_url)
+
+
 def test_name_visibility_and_confidence_are_taken_from_the_form(api, user, detector):
     upload(api(user), name="Holiday", is_public="true", confidence="0.6")
     detection = Detection.objects.get()

@@ -61,6 +61,8 @@ def test_after_three_attempts_an_image_fails_with_a_reason_and_the_others_comple
     assert deadly.error_code == "processing_failed"
     assert deadly.error == "The image could not be processed in 3 attempts."
     assert deadly.processed_at is not None
+    detection.refresh_from_db()
+    assert (detection.status, detection.processed, detection.failed) == ("pending", 0, 1)
     processing.run(lambda: None)
     detection.refresh_from_db()
     assert (detection.status, detection.processed, detection.failed) == ("completed", 1, 1)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from detections import intake
@@ -192,9 +192,15 @@ def test_workers_that_claim_at_once_never_share_an_image(at_once, queue, user, s
 @pytest.mark.postgresql
 def test_a_claim_passes_over_rows_that_another_worker_is_taking(at_once, queue, user, detector):
     images = queue(user, 4)
+
+    def another():
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '5s'")
+        return claim(detector)
+
     with transaction.atomic():
         locked = list(DetectionImage.objects.waiting().in_fair_order().select_for_update()[:2])
-        ((took),) = at_once(lambda: claim(detector))
+        (took,) = at_once(another)
     assert ids(locked) == ids(images[:2])
     assert took == ids(images[2:])
 

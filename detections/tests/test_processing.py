@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from celery.signals import worker_shutting_down
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.db import connection
 from django.utils import timezone
@@ -381,6 +382,11 @@ def test_a_process_told_to_stop_claims_nothing(submit, user, stopping):
     assert process() is False
     image.refresh_from_db()
     assert (image.state, image.attempts) == (State.WAITING, 0)
+
+
+def test_a_worker_that_shuts_down_stops_processing(stopping):
+    worker_shutting_down.send(sender="worker@host", sig="SIGTERM", how="Warm", exitcode=0)
+    assert processing.stopping.is_set()
 
 
 def test_a_stop_gives_claims_back_uncounted(submit, user, detector, loaded, stopping):

@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 
 from notifications import news
+from objectvision import shared_redis
 from objectvision.tests.stack import until
 
 
@@ -125,9 +126,7 @@ def test_nothing_is_kept_of_who_has_waited():
 
 def test_news_that_cannot_be_published_is_a_line_in_the_log(settings, closed_redis, caplog):
     settings.REDIS_URL = closed_redis
-    news._client.cache_clear()
     news.publish([uuid4()])
-    news._client.cache_clear()
     assert [record.message.split(",")[0] for record in caplog.records] == ["News not published"]
 
 
@@ -135,14 +134,12 @@ def test_news_that_cannot_be_published_is_a_line_in_the_log(settings, closed_red
 def through_redis(settings, redis_url):
     """The process listens on Redis, and no longer after the test."""
     settings.REDIS_URL = redis_url
-    news._client.cache_clear()
     yield
     news.stop()
     news.publish([uuid4()])  # the listener looks up
     news._listener().join(10)
     assert not news._listener().is_alive()
     news._listener.cache_clear()
-    news._client.cache_clear()
 
 
 @pytest.mark.services
@@ -158,7 +155,7 @@ def test_news_goes_through_redis(through_redis, waiting):
 def test_what_else_is_said_on_the_channel_is_not_heard(through_redis, waiting):
     row = Row()
     thread = waiting(row)
-    until(lambda: news._client().publish(news.CHANNEL, b"nonsense"))
+    until(lambda: shared_redis.shared().publish(news.CHANNEL, b"nonsense"))
     row.state = "done"
     until(lambda: news.publish([row.id]) or not thread.is_alive())
     assert row.found == "done"

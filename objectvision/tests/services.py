@@ -36,7 +36,18 @@ def docker_starts_them() -> bool:
     )
     if not engine:
         return False
-    up = ["docker", "compose", "-f", str(COMPOSE), "up", "--detach", "--wait", "db"]
+    up = [
+        "docker",
+        "compose",
+        "-p",
+        "objectvision-tests",
+        "-f",
+        str(COMPOSE),
+        "up",
+        "--detach",
+        "--wait",
+        "db",
+    ]
     return subprocess.run(up, env={**os.environ, "DB_PASSWORD": "postgres"}).returncode == 0
 
 

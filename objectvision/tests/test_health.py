@@ -1,21 +1,20 @@
+import json
 import time
 from types import SimpleNamespace
 
 import pytest
-from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.test import Client
 
 from objectvision import heartbeats
+from objectvision.celery import app
 
 PREFIXES = ["", "/api/v1"]
 
 
 @pytest.fixture(autouse=True)
-def empty_cache(settings):
-    own = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "health"}
-    settings.CACHES = {"default": own}
-    cache.clear()
+def no_worker_yet(monkeypatch):
+    monkeypatch.setattr(heartbeats, "_own", {})
 
 
 def get(part=""):
@@ -111,13 +110,15 @@ def test_a_detector_without_files_is_an_error_without_its_path(detector):
     assert error(get("/detector")) == "The default detector's files are missing."
 
 
-def beat(age=0.0, queues=("default", "inference")):
-    return [time.time() - age, list(queues)]
+def beat(name, age=0.0, queues=("default", "inference")):
+    """A worker's heartbeat, written as it writes it itself, some seconds ago."""
+    said = {"at": time.time() - age, "name": name, "queues": list(queues)}
+    heartbeats.write(f"{name}#1", json.dumps(said))
 
 
 def test_workers_that_beat_are_listed_with_their_queues():
-    workers = {"one@host": beat(queues=["inference"]), "two@host": beat(age=20, queues=["default"])}
-    cache.set(heartbeats.KEY, workers)
+    beat("one@host", queues=["inference"])
+    beat("two@host", queues=["default"], age=20)
     assert ok(get("/celery")) == {
         "workers": [
             {"name": "one@host", "queues": ["inference"]},
@@ -127,55 +128,75 @@ def test_workers_that_beat_are_listed_with_their_queues():
 
 
 def test_a_worker_that_has_not_beaten_for_long_is_forgotten():
-    gone = beat(age=heartbeats.GONE_AFTER_SECONDS + 1)
-    cache.set(heartbeats.KEY, {"gone@host": gone, "here@host": beat()})
-    assert ok(get("/celery")) == {"workers": [{"name": "here@host", "queues": ["default", "inference"]}]}
-    cache.set(heartbeats.KEY, {"gone@host": gone})
+    beat("gone@host", age=heartbeats.GONE_AFTER_SECONDS + 1)
     assert error(get("/celery")) == "No worker serves default and inference."
+    beat("here@host")
+    assert ok(get("/celery")) == {"workers": [{"name": "here@host", "queues": ["default", "inference"]}]}
 
 
 def test_a_queue_that_nobody_serves_is_named():
-    cache.set(heartbeats.KEY, {"one@host": beat(queues=["default"])})
+    beat("one@host", queues=["default"])
     assert error(get("/celery")) == "No worker serves inference."
 
 
 @pytest.fixture
 def say_alive(monkeypatch):
-    """A worker's heartbeat, as Celery signals it."""
+    """A heartbeat of this process, as Celery signals it to a worker of both queues."""
 
     def say(hostname):
         heartbeats.say_alive(SimpleNamespace(eventer=SimpleNamespace(hostname=hostname)))
 
     monkeypatch.setattr(heartbeats, "_last_said", float("-inf"))
+    monkeypatch.setattr(app.amqp.queues, "_consume_from", {"inference": None, "default": None})
     return say
 
 
 def test_a_heartbeat_is_remembered_beside_the_others(say_alive):
-    cache.set(heartbeats.KEY, {"other@host": beat(queues=["default"]), "gone@host": beat(age=100)})
+    beat("other@host", queues=["default"])
     say_alive("me@host")
-    assert {worker["name"] for worker in ok(get("/celery"))["workers"]} == {"other@host", "me@host"}
-
-
-def test_a_worker_writes_a_heartbeat_every_few_seconds_only(say_alive):
-    say_alive("me@host")
-    cache.clear()
-    say_alive("me@host")
-    assert heartbeats.alive() == {}
-
-
-def test_without_the_cache_no_worker_is_known_and_a_heartbeat_is_a_line_in_the_log(
-    settings, read_settings, closed_redis, say_alive, caplog
-):
-    settings.CACHES = read_settings(REDIS_URL=closed_redis)["CACHES"]
-    say_alive("me@host")
-    assert {(record.name, record.message) for record in caplog.records} == {
-        ("django_redis.cache", "Exception ignored")
+    assert ok(get("/celery")) == {
+        "workers": [
+            {"name": "other@host", "queues": ["default"]},
+            {"name": "me@host", "queues": ["default", "inference"]},
+        ]
     }
-    assert error(get("/celery")) == "No worker serves default and inference."
+
+
+def test_a_worker_writes_a_heartbeat_every_few_seconds_only(say_alive, monkeypatch):
+    say_alive("me@host")
+    before = heartbeats.alive()
+    say_alive("me@host")
+    assert heartbeats.alive() == before
+    monkeypatch.setattr(heartbeats, "_last_said", time.monotonic() - heartbeats.EVERY_SECONDS)
+    say_alive("me@host")
+    (after,) = heartbeats.alive()
+    assert after["at"] > before[0]["at"]
+
+
+def test_without_redis_heartbeats_are_an_error_for_probes_and_a_line_in_the_workers_log(
+    settings, closed_redis, say_alive, caplog
+):
+    settings.REDIS_URL = closed_redis
+    say_alive("me@host")
+    assert [record.message.split(":")[0] for record in caplog.records] == ["Heartbeat not written"]
+    assert error(get("/celery")) == "The workers' heartbeats cannot be read."
 
 
 @pytest.mark.services
-def test_heartbeats_are_shared_through_redis(settings, read_settings, redis_url, say_alive):
-    settings.CACHES = read_settings(REDIS_URL=redis_url)["CACHES"]
+def test_heartbeats_are_shared_through_redis(settings, redis_url, say_alive):
+    settings.REDIS_URL = redis_url
+    beat("gone@host", age=heartbeats.GONE_AFTER_SECONDS + 1)
     say_alive("me@host")
+    assert heartbeats._own == {}
     assert ok(get("/celery")) == {"workers": [{"name": "me@host", "queues": ["default", "inference"]}]}
+
+
+def test_probes_come_from_inside_by_plain_http(settings):
+    settings.SECURE_SSL_REDIRECT = True
+    for prefix in PREFIXES:
+        assert ok(Client().get(f"{prefix}/health")) == {"service": "objectvision"}
+    response = Client().get("/api/v1/users/get-profile")
+    assert (response.status_code, response["Location"]) == (
+        301,
+        "https://testserver/api/v1/users/get-profile",
+    )

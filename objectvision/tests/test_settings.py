@@ -190,7 +190,7 @@ def test_the_checks_find_nothing_in_a_good_deployment(settings):
             ("objectvision.E002", "Set MAX_REQUEST_MB above MAX_UPLOAD_MB."),
         ),
         (
-            {"API_BASE_URL": "http://localhost:8000"},
+            {"API_BASE_URL": ""},
             ("objectvision.W001", "Set it to the address that clients use."),
         ),
         (

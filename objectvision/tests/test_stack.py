@@ -82,6 +82,8 @@ def test_a_killed_worker_and_an_emptied_redis_lose_and_double_nothing(production
         assert len(uploads.result()) == 100
     assert_all_done_once(production, 100, LEASE + SWEEP + WORK)
     assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 2
+    production.redis_cli("FLUSHALL")
+    assert client.upload(photo(), wait=5).status_code == 200  # before any sweep: the bell still rings
 
 
 def test_two_workers_that_end_the_last_two_images_of_a_detection_at_once_finish_it(production):

@@ -1,0 +1,12 @@
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+
+def absolute(request: HttpRequest | Request, path: str) -> str:
+    """A link for clients: below `API_BASE_URL` where that is set, else as this request came in."""
+    return (
+        settings.API_BASE_URL.rstrip("/") + path
+        if settings.API_BASE_URL
+        else request.build_absolute_uri(path)
+    )
