@@ -2,7 +2,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging
+from celery.signals import celeryd_init, setup_logging, task_prerun
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 
@@ -24,3 +24,11 @@ def keep_one_connection(**_: Any) -> None:
     database = settings.DATABASES["default"]
     database.get("OPTIONS", {}).pop("pool", None)
     database["CONN_MAX_AGE"] = None
+
+
+@task_prerun.connect
+def drop_broken_connection(**_: Any) -> None:
+    # Kept for good, it would stay broken for good after a restart of PostgreSQL.
+    from django.db import close_old_connections
+
+    close_old_connections()

@@ -95,6 +95,7 @@ if DATABASE["HOST"] or DATABASE.get("OPTIONS"):
     # Requests run in threads of their own, so connections outlive them in a pool. Workers keep one instead.
     pool = {"min_size": 1, "max_size": env.integer("DB_POOL_SIZE", 16, low=1), "timeout": 5}
     DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": pool, "connect_timeout": 5}
+    DATABASE["CONN_HEALTH_CHECKS"] = True  # a restarted server costs nobody an error
     HAS_DATABASE = True
 else:
     env.names.add("DB_POOL_SIZE")

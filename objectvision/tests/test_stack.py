@@ -196,6 +196,22 @@ def test_a_stopped_worker_ends_cleanly_and_the_work_goes_on_with_the_next(produc
     assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 1
 
 
+def test_connections_that_postgresql_drops_cost_no_work(production):
+    client = production.client().sign_up()
+    production.worker("one")
+    first = client.upload(photo(), wait=20).json()["id"]
+    production.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert client.upload(photo(), wait=5).status_code == 200
+    # What nobody rings for is found by beat's sweep, which has lost its connection as well.
+    for table in ("image SET state = 'waiting'", " SET status = 'pending', finished_at = NULL"):
+        column = "detection_id" if table.startswith("image") else "id"
+        production.connection.execute(f"UPDATE detections_detection{table} WHERE {column} = %s", [first])
+    assert client.finished(first, 3 * SWEEP)["status"] == "completed"
+
+
 @pytest.mark.soak
 def test_workers_killed_at_random_moments_lose_and_double_nothing(production):
     client = production.client().sign_up()
