@@ -1,28 +1,9 @@
-from typing import NoReturn
-from uuid import UUID
-
-from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
-from rest_framework_simplejwt.tokens import Token
 
 from accounts.models import Session, User
-
-REFUSED = "The token is invalid, has expired, or its session is over."
-
-
-def claimed_id(token: Token, claim: str) -> UUID:
-    """The id in a claim. Claims are whatever somebody signed: a list or a number is refused, not queried."""
-    value = token.get(claim)
-    try:
-        return UUID(value if isinstance(value, str) else "")
-    except ValueError:
-        refuse()
-
-
-def refuse() -> NoReturn:
-    raise AuthenticationFailed(REFUSED)
+from accounts.tokens import claimed_id, refuse
 
 
 class SessionTokenAuthentication(JWTAuthentication):

@@ -10,6 +10,7 @@ from objectvision.errors import invalid
 
 # Argon2 reads every byte: a password of megabytes would be work for free.
 PASSWORD_LENGTH = 128
+TOKEN_LENGTH = 4096
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
@@ -62,6 +63,14 @@ class FormLoginSerializer(serializers.Serializer[Any]):
 
     username = serializers.EmailField(max_length=254, source="email")
     password = serializers.CharField(max_length=PASSWORD_LENGTH, trim_whitespace=False)
+
+
+class RefreshSerializer(serializers.Serializer[Any]):
+    refresh_token = serializers.CharField(max_length=TOKEN_LENGTH)
+
+
+class LogoutSerializer(serializers.Serializer[Any]):
+    refresh_token = serializers.CharField(max_length=TOKEN_LENGTH, required=False)
 
 
 class TokenPairSerializer(serializers.Serializer[Any]):

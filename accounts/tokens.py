@@ -1,11 +1,17 @@
 """A session's two tokens: signed, short-lived carriers of its row's id."""
 
 from dataclasses import dataclass
+from typing import NoReturn
+from uuid import UUID
 
 from django.utils import timezone
-from rest_framework_simplejwt.tokens import RefreshToken
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import RefreshToken, Token
 
 from accounts.models import USER_AGENT_LENGTH, Session, User
+
+REFUSED = "The token is invalid, has expired, or its session is over."
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,51 @@ def open_session(user: User, user_agent: str) -> TokenPair:
         expires_at=timezone.now() + refresh.lifetime,
         user_agent=user_agent[:USER_AGENT_LENGTH],
     )
-    refresh["sid"] = str(session.pk)
+    return pair_of(refresh, session.pk)
+
+
+def rotate(raw: str) -> TokenPair:
+    """The next pair of a session, for its present refresh token; an earlier one ends the session.
+
+    Raises AuthenticationFailed.
+    """
+    old = read_refresh(raw)
+    sid, user_id = claimed_id(old, "sid"), claimed_id(old, "user_id")
+    user = User.objects.filter(pk=user_id, is_active=True).first() or refuse()
+    fresh = RefreshToken.for_user(user)
+    now = timezone.now()
+    alive = Session.objects.filter(pk=sid, user_id=user_id, revoked_at=None, expires_at__gt=now)
+    # One statement on the row's own columns decides a race: whoever comes second holds a used token.
+    rotated = alive.filter(refresh_jti=old["jti"]).update(
+        refresh_jti=fresh["jti"], last_used_at=now, expires_at=now + fresh.lifetime
+    )
+    if not rotated:
+        alive.revoke()
+        refuse()
+    return pair_of(fresh, sid)
+
+
+def read_refresh(raw: str) -> RefreshToken:
+    try:
+        return RefreshToken(raw.encode())  # type: ignore[arg-type]  # bytes, as its own views pass
+    except (TokenError, UnicodeEncodeError):
+        refuse()
+
+
+def pair_of(refresh: RefreshToken, sid: UUID) -> TokenPair:
+    refresh["sid"] = str(sid)
     access = refresh.access_token
     return TokenPair(str(access), str(refresh), int(access.lifetime.total_seconds()))
+
+
+def claimed_id(token: Token, claim: str) -> UUID:
+    """The id in a claim. Claims are whatever somebody signed: a list or a number is refused, not queried."""
+    value = token.get(claim)
+    try:
+        return UUID(value if isinstance(value, str) else "")
+    except ValueError:
+        refuse()
+
+
+def refuse() -> NoReturn:
+    raise AuthenticationFailed(REFUSED)

@@ -5,5 +5,8 @@ from accounts import views
 urlpatterns = [
     path("auth/signup", views.SignupView.as_view(), name="signup"),
     path("auth/login", views.LoginView.as_view(), name="login"),
+    path("auth/refresh", views.RefreshView.as_view(), name="refresh"),
+    path("auth/logout", views.LogoutView.as_view(), name="logout"),
+    path("auth/logout-all", views.LogoutAllView.as_view(), name="logout-all"),
     path("users/get-profile", views.ProfileView.as_view(), name="profile"),
 ]

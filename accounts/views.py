@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, cast
 
 from django.contrib.auth import authenticate
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -11,15 +11,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import User
+from accounts.models import Session, SessionQuerySet, User
 from accounts.serializers import (
     FormLoginSerializer,
     LoginSerializer,
+    LogoutSerializer,
+    RefreshSerializer,
     SignupSerializer,
     TokenPairSerializer,
     UserSerializer,
 )
-from accounts.tokens import open_session
+from accounts.tokens import claimed_id, open_session, read_refresh, rotate
 
 CREDENTIALS = {"email": "ada@example.com", "password": "a-long-passphrase"}
 
@@ -37,9 +39,17 @@ class SignupView(CreateAPIView[User]):
     serializer_class = SignupSerializer
 
 
-class LoginView(APIView):
+class StrangersView(APIView):
+    """For whoever has no session yet. Refuses by 401, which needs a challenge; without one it became 403."""
+
     authentication_classes = ()
     permission_classes = (AllowAny,)
+
+    def get_authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # DRF's signature
+        return "Bearer"
+
+
+class LoginView(StrangersView):
     parser_classes = (JSONParser, FormParser)
 
     @extend_schema(
@@ -68,8 +78,61 @@ class LoginView(APIView):
             raise AuthenticationFailed("The e-mail address or the password is wrong.")
         return user
 
-    def get_authenticate_header(self, request: Request) -> str:  # noqa: ARG002  # without it, 401 becomes 403
-        return "Bearer"
+
+class RefreshView(StrangersView):
+    @extend_schema(
+        summary="Refresh the tokens",
+        description=(
+            "Answers with the session's next pair of tokens. A refresh token is good for one use: one that "
+            "is used again, also by two requests at once, ends its session."
+        ),
+        request=RefreshSerializer,
+        responses={200: TokenPairSerializer},
+        tags=["auth"],
+    )
+    def post(self, request: Request) -> Response:
+        serializer = RefreshSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        pair = rotate(serializer.validated_data["refresh_token"])
+        return Response(TokenPairSerializer(pair).data)
+
+
+class LogoutView(APIView):
+    @extend_schema(
+        summary="Log out",
+        description=(
+            "Ends the session of the access token: both of its tokens are refused at once. With a refresh "
+            "token of another session of yours, that one ends as well."
+        ),
+        request=LogoutSerializer,
+        responses={204: None},
+        tags=["auth"],
+    )
+    def post(self, request: Request) -> Response:
+        serializer = LogoutSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        ending = {request.auth.pk}
+        if raw := serializer.validated_data.get("refresh_token"):
+            ending.add(claimed_id(read_refresh(raw), "sid"))
+        own_sessions(request).filter(pk__in=ending).revoke()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class LogoutAllView(APIView):
+    @extend_schema(
+        summary="Log out everywhere",
+        description="Ends every session of yours.",
+        request=None,
+        responses={204: None},
+        tags=["auth"],
+    )
+    def post(self, request: Request) -> Response:
+        own_sessions(request).revoke()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+def own_sessions(request: Request) -> SessionQuerySet:
+    return Session.objects.filter(user=cast(User, request.user))
 
 
 @extend_schema(summary="My profile", responses={200: UserSerializer}, tags=["users"])
