@@ -88,6 +88,9 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
     def owned_by(self, user: Any) -> Self:
         return self.filter(user=user)
 
+    def newest_first(self) -> Self:
+        return self.order_by("-created_at", "-id")
+
     def with_images(self) -> Self:
         """With all that an answer shows, in three queries."""
         results = DetectionResult.objects.order_by("-confidence", "id")

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from detections.inference import Options
 from detections.intake import Upload
-from detections.models import Detection, DetectionImage, DetectionResult
+from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from detections.validators import read_image
 from objectvision.links import absolute
 
@@ -108,17 +108,57 @@ class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
         return {"code": image.error_code, "detail": image.error} if image.error_code else None
 
 
-class DetectionSerializer(serializers.ModelSerializer[Detection]):
+class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
+    """A detection in a list, without its images; and what of it may be changed."""
+
     detector = serializers.CharField(source="detector.name", read_only=True)
-    images = DetectionImageSerializer(many=True, read_only=True)
 
     class Meta:
         model = Detection
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "name", "status", "detector", "parameters", "total", "processed", "failed", "is_public",
-            "error", "created_at", "started_at", "finished_at", "images",
+            "error", "created_at", "started_at", "finished_at",
         )  # fmt: skip  # a list to read at a glance
+        read_only_fields = tuple(name for name in fields if name not in {"name", "is_public"})
+
+    def update(self, instance: Detection, validated_data: dict[str, Any]) -> Detection:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=[*validated_data, "updated_at"])  # a worker writes the rest
+        return instance
+
+
+class DetectionSerializer(DetectionSummarySerializer):
+    images = DetectionImageSerializer(many=True, read_only=True)
+
+    class Meta(DetectionSummarySerializer.Meta):
+        fields = (*DetectionSummarySerializer.Meta.fields, "images")
+
+
+class DetectorSerializer(serializers.ModelSerializer[Detector]):
+    class Meta:
+        model = Detector
+        fields = (
+            "id",
+            "name",
+            "version",
+            "task",
+            "backend",
+            "image_size",
+            "classes",
+            "is_default",
+            "created_at",
+        )
         read_only_fields = fields
+
+
+class AnnotationSerializer(serializers.Serializer[Any]):
+    """What is drawn of a detection."""
+
+    image_id = serializers.UUIDField(required=False, help_text="By default its first image.")
+    min_confidence = serializers.FloatField(min_value=0, max_value=1, default=0.0)
+    classes = serializers.CharField(max_length=2000, default="", help_text="Names, separated by commas.")
+    download = serializers.BooleanField(default=False, help_text="As an attachment, to be saved.")
 
 
 class ProgressSerializer(serializers.ModelSerializer[Detection]):

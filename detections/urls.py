@@ -4,6 +4,8 @@ from detections import views
 
 urlpatterns = [
     path("detect/image", views.DetectImageView.as_view(), name="detect-image"),
+    path("detect/history", views.HistoryView.as_view(), name="history"),
+    path("detectors", views.DetectorsView.as_view(), name="detectors"),
     path("detect/jobs/<uuid:pk>", views.JobView.as_view(), name="job"),
     path("detect/<uuid:pk>", views.DetectionView.as_view(), name="detection"),
     path("detect/<uuid:pk>/image", views.AnnotatedImageView.as_view(), name="annotated-image"),

@@ -9,26 +9,37 @@ from django.core.files.storage import default_storage
 from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
+from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
-from rest_framework.generics import GenericAPIView, RetrieveAPIView
+from rest_framework.generics import (
+    GenericAPIView,
+    ListAPIView,
+    RetrieveAPIView,
+    RetrieveUpdateDestroyAPIView,
+)
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from detections import intake, pictures
+from detections import cleanup, intake, pictures
+from detections.filters import DetectionFilter
 from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
 from detections.serializers import (
     AcceptedSerializer,
+    AnnotationSerializer,
     DetectImageSerializer,
     DetectionSerializer,
+    DetectionSummarySerializer,
+    DetectorSerializer,
     JobSerializer,
 )
 from notifications import news
 from objectvision.errors import Unavailable
+from objectvision.pagination import Pagination
 from objectvision.schema import ClientErrorSerializer
 
 LONGEST_WAIT_SECONDS = 30
@@ -62,6 +73,8 @@ def finished(detection_id: UUID) -> Detection | None:
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
+    queryset = Detection.objects.none()  # for the API's document, which nobody asks for
+
     def get_queryset(self) -> DetectionQuerySet:
         return Detection.objects.owned_by(self.request.user)
 
@@ -121,11 +134,46 @@ class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
 
 
 @extend_schema(summary="A detection with its images and results", tags=["detect"])
-class DetectionView(OwnDetectionView, RetrieveAPIView[Detection]):
+@extend_schema_view(
+    get=extend_schema(summary="A detection with its images and results"),
+    patch=extend_schema(summary="Rename or publish a detection"),
+    delete=extend_schema(
+        summary="Delete a detection",
+        description="Its rows and files are gone at once, also while it is being processed.",
+    ),
+)
+@extend_schema(tags=["detect"])
+class DetectionView(OwnDetectionView, RetrieveUpdateDestroyAPIView[Detection]):
     serializer_class = DetectionSerializer
+    http_method_names = ("get", "patch", "delete", "head", "options")  # no PUT: most of it cannot be replaced
 
     def get_queryset(self) -> DetectionQuerySet:
         return super().get_queryset().with_images()
+
+    def perform_destroy(self, instance: Detection) -> None:
+        cleanup.delete([instance.pk])
+
+
+@extend_schema(
+    summary="My detections",
+    description="Newest first, without their images and results.",
+    tags=["detect"],
+)
+class HistoryView(OwnDetectionView, ListAPIView[Detection]):
+    serializer_class = DetectionSummarySerializer
+    pagination_class = Pagination
+    filter_backends = (DjangoFilterBackend,)
+    filterset_class = DetectionFilter
+
+    def get_queryset(self) -> DetectionQuerySet:
+        return super().get_queryset().select_related("detector").newest_first()
+
+
+@extend_schema(summary="The detectors that detections run on", tags=["detectors"])
+class DetectorsView(ListAPIView[Detector]):
+    serializer_class = DetectorSerializer
+    pagination_class = Pagination
+    queryset = Detector.objects.active().order_by("name", "version", "backend")
 
 
 class NotProcessed(APIException):
@@ -148,49 +196,66 @@ class AnnotatedImageView(OwnDetectionView):
 
     @extend_schema(
         summary="The annotated picture",
-        description="The detection's first image, upright, with boxes, classes and confidences drawn on it.",
+        description="An image of the detection, upright, with boxes, classes and confidences drawn on it.",
+        parameters=[AnnotationSerializer],
         responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
         tags=["detect"],
     )
-    def get(self, request: Request, pk: UUID) -> HttpResponse | StreamingHttpResponse:  # noqa: ARG002  # by get_object
-        image = self.get_image()
-        etag = f'"{sha256(f"{image.pk} {image.processed_at}".encode()).hexdigest()[:32]}"'
-        headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-        unchanged = get_conditional_response(request, etag=etag, response=HttpResponse(headers=headers))
+    def get(self, request: Request, pk: UUID) -> HttpResponse | StreamingHttpResponse:
+        serializer: Any = AnnotationSerializer(data=request.query_params)
+        serializer.is_valid(raise_exception=True)
+        wanted = serializer.validated_data
+        image = self.get_image(wanted.get("image_id"))
+        version = f"{image.pk} {image.processed_at} {wanted['min_confidence']} {wanted['classes']}"
+        headers = {
+            "ETag": f'"{sha256(version.encode()).hexdigest()[:32]}"',
+            "Cache-Control": "private, no-cache",
+            "Content-Disposition": f'{"attachment" if wanted["download"] else "inline"}; filename="{pk}.jpg"',
+        }
+        unchanged = get_conditional_response(
+            request, etag=headers["ETag"], response=HttpResponse(headers=headers)
+        )
         if unchanged is not None and unchanged.status_code != status.HTTP_200_OK:
             return unchanged
-        content = self.annotated(image)
+        content = annotated(image, labels(image, wanted["min_confidence"], wanted["classes"]))
         headers["Content-Length"] = str(len(content))
         return StreamingHttpResponse(pieces(content), content_type="image/jpeg", headers=headers)
 
-    def get_image(self) -> DetectionImage:
-        image = self.get_object().images.order_by("pk").first()
+    def get_image(self, image_id: UUID | None) -> DetectionImage:
+        images = self.get_object().images.order_by("pk")
+        image = (images.filter(pk=image_id) if image_id else images).first()
         if image is None:
             raise NotFound
         if not image.processed:
             raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
         return image
 
-    def annotated(self, image: DetectionImage) -> bytes:
-        try:
-            with decoding, default_storage.open(image.image_path) as file:
-                return pictures.jpeg(pictures.annotate(pictures.upright(file), self.labels(image)))
-        except FileNotFoundError as error:
-            raise NotFound("The image's file is no longer in the storage.") from error
 
-    def labels(self, image: DetectionImage) -> list[pictures.Label]:
-        return [
-            pictures.Label(
-                result.object_class,
-                result.class_id,
-                result.confidence,
-                result.bbox_x,
-                result.bbox_y,
-                result.bbox_width,
-                result.bbox_height,
-            )
-            for result in image.results.all()
-        ]
+def labels(image: DetectionImage, min_confidence: float, classes: str) -> list[pictures.Label]:
+    """What is to be drawn: of all classes, or of those that are named, separated by commas."""
+    results = image.results.filter(confidence__gte=min_confidence)
+    if names := [name.strip() for name in classes.split(",") if name.strip()]:
+        results = results.filter(object_class__in=names)
+    return [
+        pictures.Label(
+            result.object_class,
+            result.class_id,
+            result.confidence,
+            result.bbox_x,
+            result.bbox_y,
+            result.bbox_width,
+            result.bbox_height,
+        )
+        for result in results
+    ]
+
+
+def annotated(image: DetectionImage, labels: list[pictures.Label]) -> bytes:
+    try:
+        with decoding, default_storage.open(image.image_path) as file:
+            return pictures.jpeg(pictures.annotate(pictures.upright(file), labels))
+    except FileNotFoundError as error:
+        raise NotFound("The image's file is no longer in the storage.") from error
 
 
 async def pieces(content: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:

@@ -172,6 +172,7 @@ INSTALLED_APPS = [
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "drf_standardized_errors",
+    "django_filters",
     "django_celery_beat",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -1,0 +1,47 @@
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django_filters import rest_framework as filters
+
+from detections.models import Detection, DetectionImage, DetectionResult
+
+
+class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
+    status = filters.ChoiceFilter(choices=Detection.Status)
+    object_class = filters.CharFilter(max_length=100, help_text="Found on it.", method="by_class")
+    min_confidence = filters.NumberFilter(
+        min_value=0,
+        max_value=1,
+        help_text="Something, or some `object_class`, found on it with at least this confidence.",
+        method="by_confidence",
+    )
+    created_after = filters.IsoDateTimeFilter("created_at", "gte")
+    created_before = filters.IsoDateTimeFilter("created_at", "lt")
+    detector = filters.CharFilter("detector__name", max_length=100)
+    search = filters.CharFilter(
+        max_length=200, help_text="In its name or the names of its images.", method="by_names"
+    )
+    ordering = filters.OrderingFilter(
+        fields=["created_at", "finished_at", "name", "total"], help_text="By default newest first."
+    )
+
+    class Meta:
+        model = Detection
+        fields: tuple[str, ...] = ()
+
+    def by_class(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002
+        least = self.form.cleaned_data["min_confidence"]
+        return queryset.filter(found(object_class=value, confidence__gte=least or 0))
+
+    def by_confidence(self, queryset: QuerySet[Detection], name: str, value: Any) -> QuerySet[Detection]:  # noqa: ARG002
+        if self.form.cleaned_data["object_class"]:
+            return queryset  # one and the same result has to fulfil both
+        return queryset.filter(found(confidence__gte=value))
+
+    def by_names(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002
+        images = DetectionImage.objects.filter(detection=OuterRef("pk"), original_name__icontains=value)
+        return queryset.filter(Q(name__icontains=value) | Exists(images))
+
+
+def found(**lookups: Any) -> Exists:
+    return Exists(DetectionResult.objects.filter(detection=OuterRef("pk"), **lookups))

@@ -1,0 +1,45 @@
+from typing import Any
+
+from rest_framework.exceptions import ErrorDetail, ValidationError
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+
+class Pagination(LimitOffsetPagination):
+    """`{"items", "total", "limit", "offset"}`. A limit outside 1..100 or a negative offset is refused."""
+
+    default_limit = 10
+    max_limit = 100
+    largest_offset = 2**31 - 1
+
+    def get_limit(self, request: Request) -> int:
+        return whole_number(request, "limit", self.default_limit, 1, self.max_limit)
+
+    def get_offset(self, request: Request) -> int:
+        return whole_number(request, "offset", 0, 0, self.largest_offset)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"items": data, "total": self.count, "limit": self.limit, "offset": self.offset})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        numbers = {
+            "total": {"type": "integer", "minimum": 0},
+            "limit": {"type": "integer", "minimum": 1, "maximum": self.max_limit},
+            "offset": {"type": "integer", "minimum": 0},
+        }
+        return {
+            "type": "object",
+            "required": ["items", *numbers],
+            "properties": {"items": schema, **numbers},
+        }
+
+
+def whole_number(request: Request, name: str, default: int, low: int, high: int) -> int:
+    value = request.query_params.get(name)
+    if value is None:
+        return default
+    if value.isascii() and value.isdigit() and low <= int(value[:20]) <= high:
+        return int(value)
+    detail = ErrorDetail(f"{name} must be a whole number from {low} to {high}.", "invalid")
+    raise ValidationError({name: [detail]})
