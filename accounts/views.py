@@ -69,7 +69,7 @@ class LoginView(StrangersView):
         return Response(TokenPairSerializer(pair).data, status.HTTP_200_OK)
 
     def who(self, request: Request) -> User:
-        is_form = (request.content_type or "").startswith("application/x-www-form-urlencoded")
+        is_form = (request.content_type or "").lower().startswith("application/x-www-form-urlencoded")
         serializer: Any = (FormLoginSerializer if is_form else LoginSerializer)(data=request.data)
         serializer.is_valid(raise_exception=True)
         # Hashes for an unknown address too, so that the time tells nothing.

@@ -14,6 +14,7 @@ from accounts.models import User
 from detections import tasks
 from detections.models import NAME_LENGTH, Detection, DetectionImage, Detector
 from detections.validators import ImageFacts
+from objectvision import connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,13 @@ def submit(
         stamp_turns(user, images)
         DetectionImage.objects.bulk_create(images)
         # A broker that is away fails no upload: the sweep rings again.
-        transaction.on_commit(tasks.ring, robust=True)
+        transaction.on_commit(ring, robust=True)
     return detection
+
+
+def ring() -> None:
+    connections.give_back()  # a broker that hangs holds up this request alone
+    tasks.ring()
 
 
 def image_of(detection: Detection, upload: Upload) -> DetectionImage:

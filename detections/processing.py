@@ -25,9 +25,25 @@ CHUNK = 16
 # A task ends after this, so that a worker with one thread gets to its other tasks.
 TURN_SECONDS = 10
 
-# Set when this worker has been told to stop: what is not begun is given back. Its children, which no signal
-# reaches, share it.
-stopping = multiprocessing.get_context("fork").Event()
+
+class Flag:
+    """Shared with the children that this process forks. Without a lock, which a killed child could keep."""
+
+    def __init__(self) -> None:
+        self._raised = multiprocessing.get_context("fork").RawValue("b", 0)
+
+    def set(self) -> None:
+        self._raised.value = 1
+
+    def clear(self) -> None:
+        self._raised.value = 0
+
+    def is_set(self) -> bool:
+        return bool(self._raised.value)
+
+
+# Set when this worker has been told to stop: what is not begun is given back.
+stopping = Flag()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +65,8 @@ def run(ring: Callable[[], None]) -> bool:
     deadline = monotonic() + TURN_SECONDS
     # One after the other, as long as the time lasts: changing the detector costs a load.
     for detector in Detector.objects.with_waiting_images():
+        if stopping.is_set():
+            return True
         try:
             loaded = load(detector.path, detector.backend)
         except inference.LoadError:

@@ -1,12 +1,13 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from threading import BoundedSemaphore
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
 from django.core.files.storage import default_storage
-from django.db import connection
 from django.http import HttpResponse, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
 from django_filters.rest_framework import DjangoFilterBackend
@@ -20,7 +21,6 @@ from rest_framework.generics import (
     RetrieveAPIView,
     RetrieveUpdateDestroyAPIView,
 )
-from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -38,15 +38,18 @@ from detections.serializers import (
     JobSerializer,
 )
 from notifications import news
+from objectvision import connections
 from objectvision.errors import Unavailable
+from objectvision.negotiation import OneForm
 from objectvision.pagination import Pagination
 from objectvision.schema import ClientErrorSerializer
 
 LONGEST_WAIT_SECONDS = 30
 POLL_AFTER_SECONDS = 1
 
-# Decoding takes memory in proportion to the picture, and requests run in as many threads as there are.
-decoding = BoundedSemaphore(2)
+LONGEST_DRAWING_QUEUE_SECONDS = 20
+
+drawing = BoundedSemaphore(2)
 
 
 def preferred_wait(request: Request) -> int:
@@ -69,7 +72,7 @@ def finished(detection_id: UUID) -> Detection | None:
         found = Detection.objects.filter(pk=detection_id).exclude(status__in=Detection.UNFINISHED)
         return found.with_images().first()
     finally:
-        connection.close()
+        connections.give_back()
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
@@ -104,6 +107,7 @@ class DetectImageView(GenericAPIView[Detection]):
             done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
             if done is not None:
                 return Response(DetectionSerializer(done, context=self.get_serializer_context()).data)
+            detection.refresh_from_db(fields=["status"])
         return self.accepted(detection)
 
     def submit(self, serializer: Any) -> Detection:
@@ -181,18 +185,8 @@ class NotProcessed(APIException):
     default_code = "not_processed"
 
 
-class AlwaysJson(BaseContentNegotiation):  # its arguments are DRF's
-    """A picture's bytes go round the renderers; only its errors are rendered, whatever `Accept` says."""
-
-    def select_parser(self, request: Request, parsers: Any) -> Any:  # noqa: ARG002  # DRF's signature
-        return parsers[0]
-
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002
-        return renderers[0], renderers[0].media_type
-
-
 class AnnotatedImageView(OwnDetectionView):
-    content_negotiation_class = AlwaysJson
+    content_negotiation_class = OneForm
 
     @extend_schema(
         summary="The annotated picture",
@@ -215,7 +209,7 @@ class AnnotatedImageView(OwnDetectionView):
         unchanged = get_conditional_response(
             request, etag=headers["ETag"], response=HttpResponse(headers=headers)
         )
-        if unchanged is not None and unchanged.status_code != status.HTTP_200_OK:
+        if unchanged is not None and unchanged.status_code == status.HTTP_304_NOT_MODIFIED:
             return unchanged
         content = annotated(image, labels(image, wanted["min_confidence"], wanted["classes"]))
         headers["Content-Length"] = str(len(content))
@@ -250,9 +244,23 @@ def labels(image: DetectionImage, min_confidence: float, classes: str) -> list[p
     ]
 
 
-def annotated(image: DetectionImage, labels: list[pictures.Label]) -> bytes:
+@contextmanager
+def place_to_draw() -> Iterator[None]:
+    """One of a few: decoding takes memory in proportion to the picture, and requests run in many threads."""
+    deadline = monotonic() + LONGEST_DRAWING_QUEUE_SECONDS
+    while not drawing.acquire(timeout=0.5):
+        if news.stopping.is_set() or monotonic() > deadline:
+            raise Unavailable("Many pictures are being drawn; try again shortly.", "busy")
     try:
-        with decoding, default_storage.open(image.image_path) as file:
+        yield
+    finally:
+        drawing.release()
+
+
+def annotated(image: DetectionImage, labels: list[pictures.Label]) -> bytes:
+    connections.give_back()  # drawing needs none
+    try:
+        with place_to_draw(), default_storage.open(image.image_path) as file:
             return pictures.jpeg(pictures.annotate(pictures.upright(file), labels))
     except FileNotFoundError as error:
         raise NotFound("The image's file is no longer in the storage.") from error

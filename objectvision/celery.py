@@ -24,11 +24,13 @@ def keep_one_connection(**_: Any) -> None:
     database = settings.DATABASES["default"]
     database.get("OPTIONS", {}).pop("pool", None)
     database["CONN_MAX_AGE"] = None
+    database["CONN_HEALTH_CHECKS"] = True
 
 
 @task_prerun.connect
-def drop_broken_connection(**_: Any) -> None:
+def drop_broken_connection(task: Any, **_: Any) -> None:
     # Kept for good, it would stay broken for good after a restart of PostgreSQL.
     from django.db import close_old_connections
 
-    close_old_connections()
+    if not task.request.is_eager:  # else it runs inside somebody's transaction
+        close_old_connections()

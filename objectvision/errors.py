@@ -16,6 +16,8 @@ from drf_standardized_errors.handler import ExceptionHandler as StandardExceptio
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
+from objectvision import connections
+
 log = logging.getLogger(__name__)
 
 
@@ -47,11 +49,12 @@ class ExceptionHandler(StandardExceptionHandler):
                 return exceptions.ValidationError("The request has too many files.", "too_many_files")
             case TooManyFieldsSent():
                 return exceptions.ValidationError("The request has too many fields.", "too_many_fields")
-            case SuspiciousOperation():
+            case SuspiciousOperation() | RecursionError() | UnicodeError():
                 return exceptions.ParseError("The request is malformed.")
             case ValidationError():
                 return exceptions.ValidationError(exc.messages, exc.code)
             case OperationalError() | InterfaceError():
+                connections.drop_broken()
                 return Unavailable()
         return super().convert_known_exceptions(exc)
 

@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 from detections.models import Detector
 from objectvision import heartbeats, shared_redis
 from objectvision.ids import uuid7
+from objectvision.negotiation import OneForm
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,7 @@ class HealthView(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    content_negotiation_class = OneForm
     part: Callable[[], Facts] = staticmethod(service)
 
     @extend_schema(

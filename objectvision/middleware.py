@@ -1,8 +1,24 @@
+import re
 from io import BytesIO
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.middleware.gzip import GZipMiddleware as DjangoGZipMiddleware
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
+
+COMPRESSED_OVER_BYTES = 1000
+TEXT = re.compile(r"text/|image/svg|application/(json|javascript|vnd\.oai)")
+
+
+class GZipMiddleware(DjangoGZipMiddleware):
+    """Texts of some length; pictures are compressed already, and Django's own goes by 200 bytes."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        is_text = TEXT.match(response.headers.get("Content-Type", ""))
+        if is_text and isinstance(response, HttpResponse) and len(response.content) > COMPRESSED_OVER_BYTES:
+            return super().process_response(request, response)
+        return response
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped library

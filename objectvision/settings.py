@@ -1,5 +1,6 @@
 """One settings file for every way to run; the environment decides (see `.env.example`)."""
 
+import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
@@ -12,10 +13,14 @@ from objectvision import __version__, env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-ENVIRONMENT = env.choice("ENVIRONMENT", "development", ("development", "staging", "production"))
-for dotenv in (BASE_DIR / f".env.{ENVIRONMENT}", BASE_DIR / ".env"):
-    if dotenv.is_file():
-        environ.Env.read_env(dotenv)  # never overrides what is already set
+# Real variables win over `.env.<ENVIRONMENT>`, and that wins over `.env`, which may say what ENVIRONMENT is.
+really_set = dict(os.environ)
+for dotenv in (".env", ".env.{ENVIRONMENT}"):
+    ENVIRONMENT = env.choice("ENVIRONMENT", "development", ("development", "staging", "production"))
+    file = BASE_DIR / dotenv.format(ENVIRONMENT=ENVIRONMENT)
+    if file.is_file():
+        environ.Env.read_env(file, overwrite=True)
+    os.environ.update(really_set)
 
 DEPLOYED = ENVIRONMENT != "development"
 DEBUG = False  # errors keep the API's form everywhere; the log has the traceback
@@ -95,7 +100,6 @@ if DATABASE["HOST"] or DATABASE.get("OPTIONS"):
     # Requests run in threads of their own, so connections outlive them in a pool. Workers keep one instead.
     pool = {"min_size": 1, "max_size": env.integer("DB_POOL_SIZE", 16, low=1), "timeout": 5}
     DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": pool, "connect_timeout": 5}
-    DATABASE["CONN_HEALTH_CHECKS"] = True  # a restarted server costs nobody an error
     HAS_DATABASE = True
 else:
     env.names.add("DB_POOL_SIZE")
@@ -140,7 +144,7 @@ DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     # One short try: a broker that is away must not hold up an upload, whose work beat's sweep will find.
-    {"socket_connect_timeout": 1, "socket_timeout": 5, "max_retries": 0}
+    {"socket_connect_timeout": 1, "socket_timeout": 2, "max_retries": 0}
     if REDIS_URL
     else {"polling_interval": 0.02}
 )
@@ -180,6 +184,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "objectvision.middleware.GZipMiddleware",
     "objectvision.middleware.StaticFilesMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -288,8 +293,8 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
 }
 
-ACCESS_TOKEN_MINUTES = env.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 30, low=1)
-REFRESH_TOKEN_DAYS = env.integer("REFRESH_TOKEN_EXPIRE_DAYS", 7, low=1)
+ACCESS_TOKEN_MINUTES = env.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 30, low=1, high=525_600)
+REFRESH_TOKEN_DAYS = env.integer("REFRESH_TOKEN_EXPIRE_DAYS", 7, low=1, high=3650)
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=ACCESS_TOKEN_MINUTES),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=REFRESH_TOKEN_DAYS),
@@ -320,6 +325,8 @@ LOGGING = {
     "loggers": {
         # Django logs every 4xx as a warning; the access log has them already.
         "django.request": {"level": "ERROR"},
+        # A stranger's Host header is no fault of ours.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
         # A line a message, and messages carry no work.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

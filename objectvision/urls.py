@@ -1,8 +1,7 @@
 from django.urls import include, path
-from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
 
 from objectvision.health import PARTS, HealthView
+from objectvision.pages import DocumentView, RedocView, SwaggerView
 
 handler400 = "objectvision.errors.bad_request"
 handler403 = "objectvision.errors.permission_denied"
@@ -12,9 +11,9 @@ handler500 = "objectvision.errors.server_error"
 # For people and probes, who look for them without the API's prefix as well.
 pages = [
     *(path(f"health{name}", HealthView.as_view(part=part)) for name, part in PARTS.items()),
-    path("openapi.json", SpectacularAPIView.as_view(renderer_classes=[OpenApiJsonRenderer]), name="openapi"),
-    path("docs", SpectacularSwaggerView.as_view(url_name="openapi"), name="docs"),
-    path("redoc", SpectacularRedocView.as_view(url_name="openapi"), name="redoc"),
+    path("openapi.json", DocumentView.as_view(), name="openapi"),
+    path("docs", SwaggerView.as_view(url_name="openapi"), name="docs"),
+    path("redoc", RedocView.as_view(url_name="openapi"), name="redoc"),
 ]
 urlpatterns = [
     path("api/v1/", include("accounts.urls")),

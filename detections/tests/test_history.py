@@ -5,11 +5,13 @@ from io import BytesIO
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connection
 from django.utils import timezone
 from PIL import Image
 
-from detections import processing
+from detections import processing, views
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from notifications import news
 from objectvision.tests.stack import photo
 
 HISTORY = "/api/v1/detect/history"
@@ -273,3 +275,34 @@ def test_the_picture_is_shown_or_downloaded_under_a_safe_name(picture, submit, u
 def test_a_question_for_a_picture_that_makes_no_sense_is_refused(picture, submit, user, name, value):
     response, _ = picture(submit(user, photo()), **{name: value})
     assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, name)
+
+
+def test_a_condition_that_pictures_do_not_know_is_ignored(api, submit, user):
+    detection = submit(user, photo())
+    process(detection)
+    response = api(user).get(f"/api/v1/detect/{detection.pk}/image", headers={"If-Match": '"other"'})
+    assert response.status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_queues_for_a_picture_holds_no_connection_and_is_let_go_at_a_stop(
+    api, submit, user, stopping, monkeypatch
+):
+    detection = submit(user, photo())
+    process(detection)
+    client = api(user)
+    for _ in range(2):
+        assert views.drawing.acquire(timeout=1)
+    held = []
+
+    def look(timeout):
+        held.append(connection.connection)
+        news.stopping.set()
+        return False
+
+    monkeypatch.setattr(views.drawing, "acquire", look)
+    response = client.get(f"/api/v1/detect/{detection.pk}/image")
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (503, "busy")
+    assert held == [None]
+    for _ in range(2):
+        views.drawing.release()

@@ -6,7 +6,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db import OperationalError, connection
 
-from detections import intake, tasks
+from detections import intake
 from detections.inference import Options
 from detections.models import Detection, DetectionImage
 from detections.validators import ImageFacts
@@ -73,7 +73,7 @@ def test_the_worker_is_rung_once_the_rows_are_there(submit, user, django_capture
     with django_capture_on_commit_callbacks() as callbacks:
         submit(user, photo(), photo())
     assert rings() == 0
-    assert callbacks == [tasks.ring]
+    assert callbacks == [intake.ring]
     callbacks[0]()
     assert rings() == 1
 

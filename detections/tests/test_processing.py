@@ -379,7 +379,7 @@ def test_each_image_runs_on_its_own_detector(submit, user, detector, standin_fol
 def test_a_process_told_to_stop_claims_nothing(submit, user, stopping):
     image = submit(user, photo()).images.get()
     processing.stopping.set()
-    assert process() is False
+    assert process() is True  # there may be work, for whoever is rung next
     image.refresh_from_db()
     assert (image.state, image.attempts) == (State.WAITING, 0)
 

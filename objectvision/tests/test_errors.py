@@ -108,3 +108,40 @@ def test_no_charset_of_a_body_is_a_fault_of_ours(api, charset):
         )
         assert response.status_code == 400
         assert set(response.json()) == FORM
+
+
+@pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/auth/signup"])
+def test_json_that_is_nested_without_end_is_malformed(api, db, path):
+    response = api().post(path, b"[" * 100_000, content_type="application/json")
+    assert fault(response, 400) == "parse_error"
+
+
+@pytest.mark.parametrize("charset", ["punycode", "idna", "utf-16"])
+def test_a_form_in_an_odd_encoding_is_refused(api, db, charset):
+    kind = f"application/x-www-form-urlencoded; charset={charset}"
+    response = api().post("/api/v1/auth/login", b"username=\xff&password=\xfe", content_type=kind)
+    assert response.status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/api/v1/docs"])
+@pytest.mark.parametrize("method", ["options", "post", "put"])
+def test_a_page_refuses_other_methods_in_the_contracts_form(api, path, method):
+    assert fault(getattr(api(), method)(path), 405) == "method_not_allowed"
+
+
+def test_a_page_that_is_wanted_in_another_form_is_refused_in_the_contracts_form(api):
+    assert fault(api().get("/docs", headers={"Accept": "image/png"}), 406) == "not_acceptable"
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/health"])
+@pytest.mark.parametrize("accept", ["application/json", "text/plain", "text/html"])
+def test_what_has_one_form_comes_whatever_the_client_accepts(api, path, accept):
+    assert api().get(path, headers={"Accept": accept}).status_code == 200
+
+
+def test_long_texts_are_compressed_and_short_ones_are_not(api):
+    compressed = api().get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert compressed["Content-Encoding"] == "gzip"
+    assert len(compressed.content) < 30_000
+    assert "Content-Encoding" not in api().get("/health", headers={"Accept-Encoding": "gzip"})
+    assert "Content-Encoding" not in api().get("/openapi.json")

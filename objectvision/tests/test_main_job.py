@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,17 @@ def test_serve_stops_in_five_seconds_while_a_request_waits_and_loses_nothing(
             file.rename(file.with_suffix(".xml"))
         stack.serve()
         assert client.finished(waiting.result().json()["detection_id"])["status"] == "completed"
+
+
+def test_serve_stops_in_five_seconds_while_an_upload_stalls(tmp_path, standin_folder):
+    with stacks.embedded(tmp_path, standin_folder) as stack:
+        stack.serve()
+        head = "POST /api/v1/detect/image HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\nabc"
+        with socket.create_connection(("127.0.0.1", stack.port)) as connection:
+            connection.sendall(head.encode())
+            started = time.monotonic()
+            assert stack.stop("serve") == 0
+            assert time.monotonic() - started < 5
 
 
 def test_serve_stopped_in_the_middle_of_its_work_finishes_it_at_the_next_start(tmp_path, standin_folder):

@@ -1,4 +1,6 @@
 import re
+import runpy
+import shutil
 import stat
 import subprocess
 import sys
@@ -212,3 +214,22 @@ def test_the_checks_name_a_poor_setting_and_say_what_to_do(settings, changes, fo
 def test_development_is_not_warned_about_what_only_deployments_need(settings):
     assert settings.DEPLOYED is False
     assert ours() == []
+
+
+def test_the_dotenv_file_may_say_what_the_environment_is_and_that_ones_file_wins(monkeypatch, tmp_path):
+    for name in documented():
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("JWT_ALGORITHM", "HS512")
+    home = tmp_path / "objectvision"
+    home.mkdir()
+    shutil.copy("objectvision/settings.py", home)
+    (tmp_path / ".env").write_text("ENVIRONMENT=staging\nALLOWED_HOSTS=everyone.example\nLOG_LEVEL=ERROR\n")
+    (tmp_path / ".env.staging").write_text(
+        "ALLOWED_HOSTS=staging.example\nJWT_ALGORITHM=HS256\nDB_HOST=db\nREDIS_HOST=redis\n"
+        f"SECRET_KEY={'s' * 40}\nJWT_SECRET_KEY={'j' * 40}\n"
+    )
+    settings = runpy.run_path(str(home / "settings.py"))
+    assert settings["ENVIRONMENT"] == "staging"
+    assert settings["ALLOWED_HOSTS"] == ["staging.example"]
+    assert settings["LOGGING"]["root"]["level"] == "ERROR"
+    assert settings["SIMPLE_JWT"]["ALGORITHM"] == "HS512"

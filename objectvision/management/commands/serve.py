@@ -17,14 +17,17 @@ from objectvision import demonstration
 from objectvision.celery import app
 
 STOP_SECONDS = 4
+# For requests under way; those that wait for a detection are let go at once.
+GRACE_SECONDS = 2
 
 
 class Server(uvicorn.Server):
     """Says where it is once it is there, and lets everything else know when it is told to stop."""
 
-    def __init__(self, config: uvicorn.Config, welcome: str) -> None:
+    def __init__(self, config: uvicorn.Config, welcome: str, stop_rest: threading.Thread) -> None:
         super().__init__(config)
         self.welcome = welcome
+        self.stop_rest = stop_rest
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -34,6 +37,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         news.stop()
         processing.stopping.set()
+        if not self.stop_rest.ident:  # a second signal
+            self.stop_rest.start()
         super().handle_exit(sig, frame)
 
 
@@ -57,14 +62,16 @@ class Command(BaseCommand):
         worker = start_worker()
         beat: Any = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
         beat.start()
+        # They stop while the server does, not after it.
+        stop_rest = threading.Thread(target=stop, args=(beat, worker), name="stop")
         try:
-            self.serve(host, port)
+            self.serve(host, port, stop_rest)
         finally:
-            processing.stopping.set()
-            beat.stop()
-            stop_worker(worker)
+            if not stop_rest.ident:
+                stop_rest.start()
+            stop_rest.join(STOP_SECONDS)
 
-    def serve(self, host: str, port: int) -> None:
+    def serve(self, host: str, port: int, stop_rest: threading.Thread) -> None:
         config = uvicorn.Config(
             "objectvision.asgi:application",
             host=host,
@@ -73,9 +80,9 @@ class Command(BaseCommand):
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
         )
-        server = Server(config, welcome(f"http://{host}:{port}"))
+        server = Server(config, welcome(f"http://{host}:{port}"), stop_rest)
         server.run()
         if not server.started:
             raise CommandError(f"Cannot listen on {host}:{port}; choose another with --port.")
@@ -95,12 +102,14 @@ def start_worker() -> threading.Thread:
     return thread
 
 
-def stop_worker(worker: threading.Thread) -> None:
+def stop(beat: Any, worker: threading.Thread) -> None:
+    processing.stopping.set()
     state.should_stop = 0  # type: ignore[assignment]  # an exit status; the stubs infer None
     # The worker looks at the flag between messages, for which it waits up to two seconds, and once more as
     # it leaves.
     tasks.ring()
     tasks.ring()
+    beat.stop()
     worker.join(STOP_SECONDS)
 
 
