@@ -29,16 +29,16 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
         model = Detection
         fields: tuple[str, ...] = ()
 
-    def by_class(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002
+    def by_class(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
         least = self.form.cleaned_data["min_confidence"]
         return queryset.filter(found(object_class=value, confidence__gte=least or 0))
 
-    def by_confidence(self, queryset: QuerySet[Detection], name: str, value: Any) -> QuerySet[Detection]:  # noqa: ARG002
+    def by_confidence(self, queryset: QuerySet[Detection], name: str, value: Any) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
         if self.form.cleaned_data["object_class"]:
             return queryset  # one and the same result has to fulfil both
         return queryset.filter(found(confidence__gte=value))
 
-    def by_names(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002
+    def by_names(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
         images = DetectionImage.objects.filter(detection=OuterRef("pk"), original_name__icontains=value)
         return queryset.filter(Q(name__icontains=value) | Exists(images))
 

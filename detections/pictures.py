@@ -301,4 +301,4 @@ def _ink(plate: Colour) -> Colour:
 
 def _linear(channel: float) -> float:
     """sRGB's transfer function."""
-    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4  # noqa: PLR2004
+    return channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4  # noqa: PLR2004  # the formula's

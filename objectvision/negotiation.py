@@ -4,11 +4,11 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 
 
-class OneForm(BaseContentNegotiation):  # its arguments are DRF's
+class OneForm(BaseContentNegotiation):
     """For what has one form only: it comes whatever `Accept` says."""
 
-    def select_parser(self, request: Request, parsers: Any) -> Any:  # noqa: ARG002
+    def select_parser(self, request: Request, parsers: Any) -> Any:  # noqa: ARG002  # DRF passes it
         return parsers[0]
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002
+    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002  # DRF passes it
         return renderers[0], renderers[0].media_type

@@ -46,19 +46,20 @@ def claims(stack):
     return stack.value("SELECT count(DISTINCT claim) FROM detections_detectionimage WHERE state = 'claimed'")
 
 
+def frozen(stack, workers, condition):
+    """Stop the workers where they are if the condition holds then; else let them go on."""
+    for worker in workers:
+        stack.send(worker, signal.SIGSTOP)
+    if condition():
+        return True
+    for worker in workers:
+        stack.send(worker, signal.SIGCONT)
+    return False
+
+
 def freeze_with_claims(stack, *workers):
     """Stop the workers in the middle of their work, each with a claim in its hands."""
-
-    def frozen():
-        for worker in workers:
-            stack.send(worker, signal.SIGSTOP)
-        if claims(stack) == len(workers):
-            return True
-        for worker in workers:
-            stack.send(worker, signal.SIGCONT)
-        return False
-
-    until(frozen, every=0.05)
+    until(lambda: frozen(stack, workers, lambda: claims(stack) == len(workers)), every=0.05)
 
 
 def assert_all_done_once(stack, count, seconds):
@@ -90,25 +91,40 @@ def test_two_workers_that_end_the_last_two_images_of_a_detection_at_once_finish_
     client = production.client().sign_up()
     production.worker("one")
     production.worker("two")
-    first, second = upload_many(client, photo(7000, 7000), 2)
-    for detection in (first, second):
+    detection, other = upload_many(client, photo(7000, 7000), 2)
+    for uploaded in (detection, other):
+        client.finished(uploaded)
+    # One detection of both images; they were claimed before, so that each is claimed alone.
+    together = "UPDATE detections_detectionimage SET detection_id = %s"
+    production.connection.execute(together, [detection])
+    production.connection.execute("DELETE FROM detections_detectionresult")
+    production.connection.execute("DELETE FROM detections_detection WHERE id = %s", [other])
+
+    def both_hold_one():
+        held = "SELECT count(*) FROM detections_detectionimage WHERE detection_id = %s AND state = 'claimed'"
+        return production.value(held, detection) == 2
+
+    def let_them_wait_again():
+        """Whether the workers were caught with one image each: one of them may have taken both in turn."""
+        for statement in (
+            "UPDATE detections_detection SET total = 2, status = 'pending', finished_at = NULL WHERE id = %s",
+            "UPDATE detections_detectionimage SET state = 'waiting', attempts = 1 WHERE detection_id = %s",
+        ):
+            production.connection.execute(statement, [detection])
+        upload_many(client, photo(), 4)  # rings for both
+        for _ in range(20):
+            if frozen(production, ("one", "two"), both_hold_one):
+                return True
         client.finished(detection)
-    # One detection of both images, waiting again; they were claimed before, so each is claimed alone.
-    for statement in (
-        "UPDATE detections_detectionimage SET detection_id = %s, state = 'waiting', attempts = 1",
-        "UPDATE detections_detection SET total = 2, status = 'pending', finished_at = NULL WHERE id = %s",
-        "DELETE FROM detections_detectionresult WHERE detection_id <> %s",
-        "DELETE FROM detections_detection WHERE id <> %s",
-    ):
-        production.connection.execute(statement, [first])
-    upload_many(client, photo(), 2)  # rings both
-    freeze_with_claims(production, "one", "two")
+        return False
+
+    until(let_them_wait_again)
     for worker in ("one", "two"):
         production.send(worker, signal.SIGCONT)
-    job = client.finished(first, LEASE + SWEEP + WORK)
+    job = client.finished(detection, LEASE + SWEEP + WORK)
     assert (job["status"], job["progress"]["processed"], job["progress"]["percent"]) == ("completed", 2, 100)
     results = "SELECT count(*) FROM detections_detectionresult WHERE detection_id = %s"
-    assert production.value(results, first) == 2 * FOUND
+    assert production.value(results, detection) == 2 * FOUND
 
 
 def test_a_late_worker_whose_claim_was_given_away_writes_nothing(production):
