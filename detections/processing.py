@@ -72,7 +72,7 @@ def run(ring: Callable[[], None]) -> bool:
         except inference.LoadError:
             log.exception("Nothing claimed for the detector %s", detector)
             continue
-        while claim := None if stopping.is_set() else DetectionImage.objects.claim(detector, CHUNK):
+        while not stopping.is_set() and (claim := DetectionImage.objects.claim(detector, CHUNK)):
             if len(claim.images) == CHUNK:
                 ring()
             process(claim, loaded)

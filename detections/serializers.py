@@ -4,9 +4,11 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.urls import reverse
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.exceptions import NotFound
 
 from detections.inference import Options
 from detections.intake import Upload
@@ -122,9 +124,12 @@ class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
         read_only_fields = tuple(name for name in fields if name not in {"name", "is_public"})
 
     def update(self, instance: Detection, validated_data: dict[str, Any]) -> Detection:
+        # These columns alone, for a worker writes the rest; and no row comes back that was deleted meanwhile.
+        row = Detection.objects.filter(pk=instance.pk)
+        if not row.update(**validated_data, updated_at=timezone.now()):
+            raise NotFound
         for name, value in validated_data.items():
             setattr(instance, name, value)
-        instance.save(update_fields=[*validated_data, "updated_at"])  # a worker writes the rest
         return instance
 
 

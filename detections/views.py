@@ -20,6 +20,7 @@ from rest_framework.generics import (
     ListAPIView,
     RetrieveAPIView,
     RetrieveUpdateDestroyAPIView,
+    get_object_or_404,
 )
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -107,7 +108,7 @@ class DetectImageView(GenericAPIView[Detection]):
             done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
             if done is not None:
                 return Response(DetectionSerializer(done, context=self.get_serializer_context()).data)
-            detection.refresh_from_db(fields=["status"])
+            detection = get_object_or_404(Detection, pk=detection.pk)  # deleted by another request, perhaps
         return self.accepted(detection)
 
     def submit(self, serializer: Any) -> Detection:
@@ -137,7 +138,6 @@ class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = JobSerializer
 
 
-@extend_schema(summary="A detection with its images and results", tags=["detect"])
 @extend_schema_view(
     get=extend_schema(summary="A detection with its images and results"),
     patch=extend_schema(summary="Rename or publish a detection"),

@@ -42,7 +42,6 @@ def write(worker: str, beat: str) -> None:
         return
     try:
         client.hset(KEY, worker, beat)
-        client.expire(KEY, 10 * GONE_AFTER_SECONDS)
     except redis.RedisError as error:
         log.warning("Heartbeat not written: %s", error)
 
@@ -50,9 +49,13 @@ def write(worker: str, beat: str) -> None:
 def alive() -> list[dict[str, Any]]:
     """The workers that beat lately: `name`, `queues` and when (`at`, seconds since the epoch).
 
-    Raises redis.RedisError.
+    Forgets the others. Raises redis.RedisError.
     """
     client = shared_redis.shared()
     beats = _own if client is None else client.hgetall(KEY)
-    workers = [json.loads(beat) for beat in beats.values()]
-    return [worker for worker in workers if worker["at"] > time.time() - GONE_AFTER_SECONDS]
+    workers = {worker: json.loads(beat) for worker, beat in beats.items()}
+    oldest = time.time() - GONE_AFTER_SECONDS
+    gone = [worker for worker, beat in workers.items() if beat["at"] <= oldest]
+    if client is not None and gone:
+        client.hdel(KEY, *gone)
+    return [beat for beat in workers.values() if beat["at"] > oldest]

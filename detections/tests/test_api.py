@@ -331,6 +331,15 @@ def test_whoever_waits_in_vain_gets_the_job(api, user, detector):
     assert response["Location"].endswith(f"/jobs/{Detection.objects.get().pk}")
 
 
+def test_whoever_waits_for_what_is_deleted_meanwhile_is_told_that_it_is_gone(at_once, api, user, detector):
+    def delete():
+        detection = until(Detection.objects.first, 10)
+        assert api(user).delete(url(detection)).status_code == 204
+
+    response, _ = at_once(lambda: upload(api(user), headers={"Prefer": "wait=2"}), delete)
+    assert faults(response, 404) == [("not_found", None)]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_server_that_stops_keeps_nobody_waiting(api, user, detector, stopping):
     news.stop()

@@ -8,6 +8,7 @@ from asgiref.sync import async_to_sync
 from django.db import connection
 from django.utils import timezone
 from PIL import Image
+from rest_framework.exceptions import NotFound
 
 from detections import processing, views
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
@@ -174,6 +175,18 @@ def test_a_change_does_not_undo_what_a_worker_wrote_meanwhile(user, submit):
     serializer.is_valid(raise_exception=True)
     serializer.save()
     assert Detection.objects.get().status == "completed"
+
+
+def test_a_detection_that_is_deleted_meanwhile_is_not_changed_back_into_being(user, submit):
+    from detections.serializers import DetectionSerializer
+
+    read_before = submit(user, photo())
+    Detection.objects.all().delete()
+    serializer = DetectionSerializer(read_before, {"name": "Car park"}, partial=True)
+    serializer.is_valid(raise_exception=True)
+    with pytest.raises(NotFound):
+        serializer.save()
+    assert not Detection.objects.exists()
 
 
 def test_a_name_that_is_too_long_changes_nothing(api, user, submit):

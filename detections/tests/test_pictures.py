@@ -249,7 +249,7 @@ def test_threads_do_not_disturb_each_other():
             for _ in range(30):
                 image = annotate(upright(odd), [label()])
                 assert len(jpeg(image)) > 100
-        except Exception as error:  # noqa: BLE001 - a thread's failure is the test's
+        except Exception as error:  # noqa: BLE001  # a thread's failure is the test's
             failures.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(6)]

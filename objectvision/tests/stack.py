@@ -11,6 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import pytest
 import requests
 from PIL import Image
 
@@ -19,6 +20,7 @@ from objectvision.tests import services
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 PASSWORD = "a-long-passphrase"
+WAYS = ["embedded", pytest.param("production", marks=pytest.mark.services)]
 
 
 def until(look, seconds=60, every=0.02):
@@ -220,3 +222,16 @@ def embedded(folder, model):
         yield stack
     finally:
         stack.close()
+
+
+@contextmanager
+def running(way, folder, model):
+    """One of `WAYS`, with everything started."""
+    if way == "embedded":
+        with embedded(folder, model) as stack:
+            yield stack.serve()
+        return
+    with production(folder, model) as stack:
+        stack.worker("inference")
+        stack.background()
+        yield stack.web()

@@ -92,3 +92,12 @@ def test_a_static_file_answers_a_repeated_request_with_304():
 def test_a_static_file_that_is_none_is_404():
     for path in ("/static/none.js", "/static/../objectvision/settings.py"):
         assert Client().get(path).status_code == 404
+
+
+def test_every_operation_has_a_summary_of_its_own(document):
+    detection = document["paths"]["/api/v1/detect/{id}"]
+    assert {method: detection[method]["summary"] for method in detection} == {
+        "get": "A detection with its images and results",
+        "patch": "Rename or publish a detection",
+        "delete": "Delete a detection",
+    }

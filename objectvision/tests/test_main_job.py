@@ -33,18 +33,10 @@ WORKER_MEGABYTES = 350
 needs_coco = pytest.mark.skipif(not COCO, reason="COCO_DETECTORS names no folders of COCO detectors")
 
 
-@pytest.fixture(params=["embedded", pytest.param("production", marks=pytest.mark.services)])
-def stack(request, tmp_path, standin_folder):
-    """Both ways to run, with everything started."""
-    model = COCO[0] if COCO else standin_folder
-    if request.param == "embedded":
-        with stacks.embedded(tmp_path, model) as stack:
-            yield stack.serve()
-        return
-    with stacks.production(tmp_path, model) as stack:
-        stack.worker("inference")
-        stack.background()
-        yield stack.web()
+@pytest.fixture(params=stacks.WAYS)
+def stack(request, tmp_path):
+    with stacks.running(request.param, tmp_path, COCO[0]) as stack:
+        yield stack
 
 
 def assert_seen(results, expected):

@@ -14,16 +14,10 @@ BOUNDARY = "multipart/form-data; boundary=frontier"
 LARGE = 300_000_000
 
 
-@pytest.fixture(scope="module", params=["embedded", pytest.param("production", marks=pytest.mark.services)])
+@pytest.fixture(scope="module", params=stacks.WAYS)
 def stack(request, tmp_path_factory, standin_folder):
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "embedded":
-        with stacks.embedded(folder, standin_folder) as stack:
-            yield stack.serve()
-        return
-    with stacks.production(folder, standin_folder) as stack:
-        stack.worker("inference")
-        yield stack.web()
+    with stacks.running(request.param, tmp_path_factory.mktemp(request.param), standin_folder) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")

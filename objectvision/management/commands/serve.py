@@ -50,9 +50,8 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
 
     def handle(self, *, host: str, port: int, **_: Any) -> None:
-        if MigrationExecutor(connection).migration_plan(
-            MigrationExecutor(connection).loader.graph.leaf_nodes()
-        ):
+        migrations = MigrationExecutor(connection)
+        if migrations.migration_plan(migrations.loader.graph.leaf_nodes()):
             raise CommandError("The tables are not up to date: run manage.py setup first.")
         connection.close()
         # uvicorn raises the signal that stopped it again when it is done: that must not end the process
