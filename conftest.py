@@ -75,6 +75,14 @@ def media(settings, tmp_path):
     return root
 
 
+@pytest.fixture(autouse=True)
+def _nobody_counted_yet():
+    """What one test does counts against no other's limits."""
+    from django.core.cache import cache
+
+    cache.clear()
+
+
 @pytest.fixture(scope="session")
 def password_hash():
     """Of "a-long-passphrase". Argon2 takes its time, once for all tests."""

@@ -8,14 +8,17 @@ import logging
 import os
 from typing import Any
 
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
+
 # Longer than proxies usually keep an idle connection, so that it is never we who close one still in use.
 keepalive = 75
 # Less than the 30 s after which orchestrators kill; requests that wait for a result end at once anyway.
 graceful_timeout = 20
 
-# Unset, X-Forwarded-For and X-Forwarded-Proto are believed from nobody: gunicorn by itself believes whoever
-# connects from the same machine. Name the proxies in front, by address or network, separated by commas.
-forwarded_allow_ips = os.environ.get("FORWARDED_ALLOW_IPS", "")
+# gunicorn by itself believes the X-Forwarded-For of whoever connects from the same machine.
+forwarded_allow_ips = ",".join(settings.TRUSTED_PROXIES)
 
 accesslog = "-"
 # It would put a socket into the home directory.

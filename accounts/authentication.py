@@ -7,7 +7,7 @@ from accounts.tokens import claimed_id, refuse
 
 
 class SessionTokenAuthentication(JWTAuthentication):
-    """An access token whose session's row is alive; one query loads the session with its user.
+    """An access token whose session's row is alive; one query loads it with its user and their settings.
 
     The session is the request's `auth`.
     """
@@ -26,6 +26,6 @@ class SessionTokenAuthentication(JWTAuthentication):
             refuse()
         sid, user_id = claimed_id(token, "sid"), claimed_id(token, "user_id")
         try:
-            return Session.objects.alive().select_related("user").get(pk=sid, user_id=user_id)
+            return Session.objects.alive().select_related("user__settings").get(pk=sid, user_id=user_id)
         except Session.DoesNotExist:
             refuse()

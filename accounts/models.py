@@ -1,6 +1,9 @@
+from datetime import timedelta
+from hashlib import sha256
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -8,6 +11,7 @@ from django.utils import timezone
 from objectvision.ids import uuid7
 
 USER_AGENT_LENGTH = 200
+LONGEST_RETENTION_DAYS = 3650
 
 
 class UserManager(BaseUserManager["User"]):
@@ -50,9 +54,57 @@ class User(AbstractBaseUser, PermissionsMixin):
     def __str__(self) -> str:
         return self.email
 
+    def clean(self) -> None:
+        super().clean()
+        self.email = self.email.lower()
+
     def save(self, *args: Any, **kwargs: Any) -> None:
         self.email = self.email.lower()
         super().save(*args, **kwargs)
+
+    @property
+    def preferences(self) -> "UserSettings":
+        """The user's settings: as they set them, or as they are while nobody has. Not saved by this."""
+        try:
+            return self.settings
+        except UserSettings.DoesNotExist:
+            return UserSettings(user=self)
+
+
+class UserSettingsQuerySet(models.QuerySet["UserSettings"]):
+    def retentions(self) -> list[int]:
+        """The numbers of days that somebody wants to keep detections for, each once."""
+        wanted = self.exclude(retention_days=None).order_by("retention_days")
+        return [days for days in wanted.values_list("retention_days", flat=True).distinct() if days]
+
+
+class UserSettings(models.Model):
+    """What a user has chosen. There is no row before they do."""
+
+    class Theme(models.TextChoices):
+        SYSTEM = "system"
+        LIGHT = "light"
+        DARK = "dark"
+
+    user = models.OneToOneField(User, on_delete=models.CASCADE, primary_key=True, related_name="settings")
+    theme = models.CharField(max_length=10, choices=Theme, default=Theme.SYSTEM)
+    notifications = models.BooleanField(default=True)
+    default_confidence = models.FloatField(
+        null=True, blank=True, validators=[MinValueValidator(0), MaxValueValidator(1)]
+    )
+    default_classes = models.JSONField(default=list, blank=True, help_text="Names; empty: all of them.")
+    retention_days = models.PositiveSmallIntegerField(
+        null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RETENTION_DAYS)]
+    )
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = UserSettingsQuerySet.as_manager()
+
+    class Meta:
+        verbose_name_plural = "user settings"
+
+    def __str__(self) -> str:
+        return f"Settings of {self.user_id}"
 
 
 class SessionQuerySet(models.QuerySet["Session"]):
@@ -80,3 +132,40 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class FailedLoginQuerySet(models.QuerySet["FailedLogin"]):
+    def of(self, email: str) -> Self:
+        return self.filter(account=FailedLogin.account_of(email))
+
+    def recent(self) -> Self:
+        return self.filter(at__gt=timezone.now() - FailedLogin.WINDOW)
+
+
+class FailedLogin(models.Model):
+    """A wrong try at an account's password, whether there is such an account or not.
+
+    `account` is the SHA-256 of the address in lower case: what strangers type is not kept.
+    """
+
+    WINDOW = timedelta(minutes=5)
+    MOST = 10
+    """Wrong tries that an account has within the window."""
+
+    account = models.CharField(max_length=64)
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = FailedLoginQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(fields=["account", "at"], name="accounts_failed_login"),
+            models.Index(fields=["at"], name="accounts_failed_login_at"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S}"
+
+    @staticmethod
+    def account_of(email: str) -> str:
+        return sha256(email.lower().encode()).hexdigest()

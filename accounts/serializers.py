@@ -3,23 +3,84 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from accounts.models import User
+from accounts.models import LONGEST_RETENTION_DAYS, User, UserSettings
 from objectvision.errors import invalid
+from objectvision.examples import answered, sent
 
 # Argon2 reads every byte: a password of megabytes would be work for free.
 PASSWORD_LENGTH = 128
 TOKEN_LENGTH = 4096
+MOST_CLASSES = 1000
+
+EXAMPLE_CREDENTIALS = {"email": "ada@example.com", "password": "a-long-passphrase"}
+EXAMPLE_TOKEN = "header.claims.signature"  # noqa: S105  # no token at all
+EXAMPLE_PAIR = {
+    "access_token": EXAMPLE_TOKEN,
+    "refresh_token": EXAMPLE_TOKEN,
+    "token_type": "bearer",
+    "expires_in": 1800,
+}
+EXAMPLE_USER = {
+    "id": "01a20ed0-51a7-7cc2-b0a4-0e2ddc8e1a52",
+    "email": "ada@example.com",
+    "name": "Ada",
+    "is_staff": False,
+    "email_verified_at": None,
+    "created_at": "2026-11-25T00:36:40.311Z",
+    "updated_at": "2026-11-25T00:36:40.311Z",
+}
+EXAMPLE_SETTINGS = {
+    "theme": "system",
+    "notifications": True,
+    "default_confidence": None,
+    "default_classes": ["person", "bus"],
+    "retention_days": 90,
+}
 
 
+@extend_schema_serializer(examples=[answered(EXAMPLE_USER), sent({"name": "Ada Lovelace"})])
 class UserSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
         fields = ("id", "email", "name", "is_staff", "email_verified_at", "created_at", "updated_at")
-        read_only_fields = fields
+        read_only_fields = tuple(name for name in fields if name != "name")
 
 
+@extend_schema_serializer(examples=[answered(EXAMPLE_SETTINGS), sent({"default_confidence": 0.4})])
+class UserSettingsSerializer(serializers.ModelSerializer[UserSettings]):
+    theme = serializers.ChoiceField(UserSettings.Theme.choices, help_text="For clients that show something.")
+    notifications = serializers.BooleanField(help_text="Whether to be told of what happens.")
+    default_confidence = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        allow_null=True,
+        help_text="Where a request names none; null: the server's.",
+    )
+    default_classes = serializers.ListField(
+        child=serializers.CharField(max_length=100),
+        max_length=MOST_CLASSES,
+        help_text="Names of the classes to look for where a request names none; empty: all.",
+    )
+    retention_days = serializers.IntegerField(
+        min_value=1,
+        max_value=LONGEST_RETENTION_DAYS,
+        allow_null=True,
+        help_text="Finished detections older than this are deleted; null: none are.",
+    )
+
+    class Meta:
+        model = UserSettings
+        fields = ("theme", "notifications", "default_confidence", "default_classes", "retention_days")
+
+    def update(self, instance: UserSettings, validated_data: dict[str, Any]) -> UserSettings:
+        saved, _ = UserSettings.objects.update_or_create(user=instance.user, defaults=validated_data)
+        return saved
+
+
+@extend_schema_serializer(examples=[sent({**EXAMPLE_CREDENTIALS, "name": "Ada"})])
 class SignupSerializer(serializers.ModelSerializer[User]):
     email = serializers.EmailField(max_length=254)
     password = serializers.CharField(
@@ -51,6 +112,7 @@ class SignupSerializer(serializers.ModelSerializer[User]):
         return UserSerializer(instance).data
 
 
+@extend_schema_serializer(examples=[sent(EXAMPLE_CREDENTIALS)])
 class LoginSerializer(serializers.Serializer[Any]):
     email = serializers.EmailField(max_length=254)
     password = serializers.CharField(
@@ -65,14 +127,17 @@ class FormLoginSerializer(serializers.Serializer[Any]):
     password = serializers.CharField(max_length=PASSWORD_LENGTH, trim_whitespace=False)
 
 
+@extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_TOKEN})])
 class RefreshSerializer(serializers.Serializer[Any]):
     refresh_token = serializers.CharField(max_length=TOKEN_LENGTH)
 
 
+@extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_TOKEN})])
 class LogoutSerializer(serializers.Serializer[Any]):
     refresh_token = serializers.CharField(max_length=TOKEN_LENGTH, required=False)
 
 
+@extend_schema_serializer(examples=[answered(EXAMPLE_PAIR)])
 class TokenPairSerializer(serializers.Serializer[Any]):
     access_token = serializers.CharField()
     refresh_token = serializers.CharField()

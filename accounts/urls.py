@@ -9,4 +9,6 @@ urlpatterns = [
     path("auth/logout", views.LogoutView.as_view(), name="logout"),
     path("auth/logout-all", views.LogoutAllView.as_view(), name="logout-all"),
     path("users/get-profile", views.ProfileView.as_view(), name="profile"),
+    path("users/settings", views.SettingsView.as_view(), name="settings"),
+    path("users/<uuid:pk>", views.UserView.as_view(), name="user"),
 ]

@@ -1,17 +1,18 @@
 from typing import Any, cast
 
-from django.contrib.auth import authenticate
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
-from rest_framework.exceptions import AuthenticationFailed
-from rest_framework.generics import CreateAPIView, RetrieveAPIView
+from rest_framework.exceptions import AuthenticationFailed, Throttled
+from rest_framework.generics import CreateAPIView, RetrieveAPIView, RetrieveUpdateAPIView
 from rest_framework.parsers import FormParser, JSONParser
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import Session, SessionQuerySet, User
+from accounts import tries
+from accounts.models import Session, SessionQuerySet, User, UserSettings
 from accounts.serializers import (
     FormLoginSerializer,
     LoginSerializer,
@@ -20,22 +21,22 @@ from accounts.serializers import (
     SignupSerializer,
     TokenPairSerializer,
     UserSerializer,
+    UserSettingsSerializer,
 )
 from accounts.tokens import claimed_id, open_session, read_refresh, rotate
-
-CREDENTIALS = {"email": "ada@example.com", "password": "a-long-passphrase"}
+from objectvision.throttles import LoginThrottle, SignupThrottle
 
 
 @extend_schema(
     summary="Sign up",
     description="Makes an account. The address is compared without regard to case.",
     responses={201: UserSerializer},
-    examples=[OpenApiExample("Sign up", {**CREDENTIALS, "name": "Ada"}, request_only=True)],
     tags=["auth"],
 )
 class SignupView(CreateAPIView[User]):
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    throttle_classes = (SignupThrottle,)
     serializer_class = SignupSerializer
 
 
@@ -50,6 +51,7 @@ class StrangersView(APIView):
 
 
 class LoginView(StrangersView):
+    throttle_classes = (LoginThrottle,)
     parser_classes = (JSONParser, FormParser)
 
     @extend_schema(
@@ -58,9 +60,8 @@ class LoginView(StrangersView):
             "Begins a session and answers with its tokens. Takes JSON as shown, or a form with "
             "`username` and `password`. An unknown address and a wrong password answer alike."
         ),
-        request=LoginSerializer,
+        request={"application/json": LoginSerializer},
         responses={200: TokenPairSerializer},
-        examples=[OpenApiExample("Log in", CREDENTIALS, request_only=True)],
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
@@ -72,9 +73,11 @@ class LoginView(StrangersView):
         is_form = (request.content_type or "").lower().startswith("application/x-www-form-urlencoded")
         serializer: Any = (FormLoginSerializer if is_form else LoginSerializer)(data=request.data)
         serializer.is_valid(raise_exception=True)
-        # Hashes for an unknown address too, so that the time tells nothing.
-        user = authenticate(request, **serializer.validated_data)
-        if not isinstance(user, User):
+        try:
+            user = tries.log_in(request, **serializer.validated_data)
+        except tries.TooManyTriesError as error:
+            raise Throttled(error.wait, "Too many wrong tries for this account.") from error
+        if user is None:
             raise AuthenticationFailed("The e-mail address or the password is wrong.")
         return user
 
@@ -132,14 +135,52 @@ class LogoutAllView(APIView):
 
 
 def own_sessions(request: Request) -> SessionQuerySet:
-    return Session.objects.filter(user=cast(User, request.user))
+    return Session.objects.filter(user=me(request))
 
 
-@extend_schema(summary="My profile", responses={200: UserSerializer}, tags=["users"])
+@extend_schema(
+    summary="My profile",
+    description="Who the access token belongs to.",
+    responses={200: UserSerializer},
+    tags=["users"],
+)
 class ProfileView(RetrieveAPIView[User]):
-    """Who the access token belongs to."""
-
     serializer_class = UserSerializer
 
     def get_object(self) -> User:
-        return self.request.user  # type: ignore[return-value]  # the view lets nobody else in
+        return me(self.request)
+
+
+@extend_schema_view(
+    get=extend_schema(summary="A user", description="You yourself; staff may read everybody."),
+    patch=extend_schema(summary="Change my name", description="Your own alone, for staff too."),
+)
+@extend_schema(tags=["users"])
+class UserView(RetrieveUpdateAPIView[User]):
+    serializer_class = UserSerializer
+    queryset = User.objects.none()  # for the API's document, which nobody asks for
+    http_method_names = ("get", "patch", "head", "options")
+
+    def get_queryset(self) -> QuerySet[User]:
+        user = me(self.request)
+        reads_all = user.is_staff and self.request.method in SAFE_METHODS
+        return User.objects.all() if reads_all else User.objects.filter(pk=user.pk)
+
+
+@extend_schema_view(
+    get=extend_schema(
+        summary="My settings", description="As they are before you have changed any, they are the defaults."
+    ),
+    patch=extend_schema(summary="Change my settings", description="What is not named stays as it is."),
+)
+@extend_schema(tags=["users"])
+class SettingsView(RetrieveUpdateAPIView[UserSettings]):
+    serializer_class = UserSettingsSerializer
+    http_method_names = ("get", "patch", "head", "options")
+
+    def get_object(self) -> UserSettings:
+        return me(self.request).preferences
+
+
+def me(request: Request) -> User:
+    return cast(User, request.user)  # these views let nobody else in

@@ -1,6 +1,7 @@
 """Takes work back, or away: whoever does so locks the detections first, in the order that workers do."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from uuid import UUID
 
 from django.core.files.storage import default_storage
@@ -8,6 +9,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from accounts.models import UserSettings
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
 from notifications import news
 
@@ -71,6 +73,20 @@ def delete(ids: Collection[UUID]) -> None:
         paths = list(images.values_list("image_path", flat=True))
         Detection.objects.filter(pk__in=ids).delete()
         transaction.on_commit(lambda: delete_files(paths), robust=True)
+
+
+def delete_expired() -> int:
+    """Delete the finished detections that are older than their owners want to keep them. How many."""
+    count = 0
+    now = timezone.now()
+    for days in UserSettings.objects.retentions():
+        expired = Detection.objects.finished().filter(
+            user__settings__retention_days=days, created_at__lt=now - timedelta(days=days)
+        )
+        while ids := list(expired.values_list("pk", flat=True)[:BATCH]):
+            delete(ids)
+            count += len(ids)
+    return count
 
 
 def delete_files(paths: Collection[str]) -> None:

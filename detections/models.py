@@ -1,3 +1,4 @@
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,15 @@ from objectvision.ids import uuid7
 
 MAX_ATTEMPTS = 3
 NAME_LENGTH = 255
+SAFE_NAME_LENGTH = 100
+MOST_NAMES_SHOWN = 100
 OUTCOME_FIELDS = (
     "state", "claim", "claimed_at", "width", "height", "error", "error_code", "processed_at", "inference_ms",
 )  # fmt: skip  # a list to read at a glance
+
+
+class UnknownClassesError(ValueError):
+    """Classes that a detector does not know. The text names them and what it knows, for whoever asked."""
 
 
 class DetectorQuerySet(models.QuerySet["Detector"]):
@@ -79,15 +86,37 @@ class Detector(models.Model):
     def folder(self) -> Path:
         return settings.DETECTORS_DIR / self.path
 
+    @property
+    def known_classes(self) -> dict[str, int]:
+        """The id of each class by name, and by itself as a text. Names win: there are classes called "7"."""
+        by_id = {str(class_id): class_id for class_id in range(len(self.classes))}
+        return by_id | {name: class_id for class_id, name in enumerate(self.classes)}
+
+    def class_ids(self, wanted: Collection[str]) -> list[int]:
+        """The ids of classes given by name or id, in ascending order. Raises UnknownClassesError."""
+        known = self.known_classes
+        if unknown := [name for name in wanted if name not in known]:
+            raise UnknownClassesError(f"{self.name} knows no {some(unknown)}, but {some(self.classes)}.")
+        return sorted({known[name] for name in wanted})
+
     def make_default(self) -> None:
         with transaction.atomic():
             Detector.objects.filter(is_default=True).exclude(pk=self.pk).update(is_default=False)
             Detector.objects.filter(pk=self.pk).update(is_default=True, is_active=True)
 
 
+def some(names: Sequence[str]) -> str:
+    """The names for a sentence: the first of them, if they are many."""
+    more = len(names) - MOST_NAMES_SHOWN
+    return ", ".join(names[:MOST_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
 class DetectionQuerySet(models.QuerySet["Detection"]):
     def owned_by(self, user: Any) -> Self:
         return self.filter(user=user)
+
+    def finished(self) -> Self:
+        return self.exclude(status__in=Detection.UNFINISHED)
 
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-id")
@@ -371,6 +400,17 @@ class DetectionImage(models.Model):
     @property
     def processed(self) -> bool:
         return self.state == self.State.DONE
+
+    @property
+    def extension(self) -> str:
+        """Of the format that the validators found, with its dot."""
+        return Path(self.image_path).suffix
+
+    @property
+    def safe_name(self) -> str:
+        """What its owner called it, in letters, digits, `-`, `_` and `.` alone, with its true extension."""
+        stem = re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
+        return f"{stem or self.pk}{self.extension}"
 
     def fail(self, code: str, reason: str) -> None:
         """End it badly, with a reason that its owner can read. The caller saves."""

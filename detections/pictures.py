@@ -12,7 +12,8 @@ import struct
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, NamedTuple, cast
@@ -64,9 +65,33 @@ class UnreadableImage(ValueError):  # noqa: N818 - the contract's name
 def upright(data: bytes | IO[bytes]) -> Image.Image:
     """The first frame: 8-bit RGB, EXIF's orientation applied, on white where it is transparent, without any
     metadata. Reads a file from its beginning. Raises UnreadableImage."""
+    with _reading():
+        return _rgb(_turned(_loaded(BytesIO(data) if isinstance(data, bytes) else data)))
+
+
+def rewritten(file: IO[bytes]) -> bytes:
+    """A BMP or a TIFF as Pillow writes it: the first page's pixels and colour profile, nothing else.
+
+    Raises UnreadableImage.
+    """
+    with _reading():
+        opened = _loaded(file)
+        options = {}
+        if opened.format == "TIFF":
+            options = {"compression": "tiff_adobe_deflate", "icc_profile": opened.info.get("icc_profile")}
+        image = opened.copy()  # a plain one: what was opened would hand on its tags
+        image.info = {}
+        out = BytesIO()
+        image.save(out, opened.format, **options)
+        return out.getvalue()
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Whatever Pillow raises becomes an UnreadableImage."""
     _quieten_pillow()
     try:
-        return _rgb(_turned(_loaded(BytesIO(data) if isinstance(data, bytes) else data)))
+        yield
     except UnreadableImage:
         raise
     except UnidentifiedImageError as error:  # its own text shows an object's address

@@ -6,15 +6,22 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 
+from accounts.models import User
+from detections import examples
 from detections.inference import Options
 from detections.intake import Upload
-from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections.models import Detection, DetectionImage, DetectionResult, Detector, UnknownClassesError
 from detections.validators import read_image
+from objectvision.errors import invalid
+from objectvision.examples import answered, sent
 from objectvision.links import absolute
+
+CLASSES_LENGTH = 2000
+ALL_CLASSES = "*"
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
@@ -32,18 +39,52 @@ class ImageUploadField(serializers.Field[Upload, Any, Any, Any]):
             raise serializers.ValidationError(error.messages, error.code) from error
 
 
+@extend_schema_serializer(examples=[sent(examples.UPLOAD, "multipart/form-data")])
 class DetectImageSerializer(serializers.Serializer[Any]):
     image = ImageUploadField(help_text="JPEG, PNG, WebP, BMP, TIFF or GIF (its first frame).")
     confidence = serializers.FloatField(
         min_value=0, max_value=1, required=False, help_text="Report objects of at least this confidence."
     )
+    classes = serializers.CharField(
+        max_length=CLASSES_LENGTH,
+        required=False,
+        allow_blank=True,
+        help_text=f"Look for these alone: names or ids, separated by commas; `{ALL_CLASSES}`: for all.",
+    )
     name = serializers.CharField(max_length=200, required=False, allow_blank=True)
     is_public = serializers.BooleanField(default=False)
 
-    def parameters(self) -> dict[str, Any]:
-        """All that a repetition of the detection needs beside its image."""
-        confidence = self.validated_data.get("confidence", settings.CONFIDENCE_THRESHOLD)
-        return asdict(Options(confidence=confidence))
+    def parameters(self, user: User, detector: Detector) -> dict[str, Any]:
+        """All that a repetition of the detection needs beside its image: as sent, else as the user has set
+        it, else as the environment says. Raises ValidationError."""
+        confidence = self.validated_data.get("confidence")
+        if confidence is None:
+            confidence = user.preferences.default_confidence
+        if confidence is None:
+            confidence = settings.CONFIDENCE_THRESHOLD
+        return asdict(Options(confidence=confidence, classes=self.class_ids(user, detector)))
+
+    def class_ids(self, user: User, detector: Detector) -> tuple[int, ...] | None:
+        """None: all of them."""
+        sent = names_in(self.validated_data.get("classes", ""))
+        if sent == [ALL_CLASSES]:
+            return None
+        defaults = (
+            user.preferences.default_classes
+        )  # set for any detector: this one need not know all of them
+        wanted = sent or [name for name in defaults if name in detector.known_classes] or defaults
+        if not wanted:
+            return None
+        try:
+            return tuple(detector.class_ids(wanted))
+        except UnknownClassesError as error:
+            whose = "" if sent else "By the default_classes of your settings: "
+            raise invalid("classes", f"{whose}{error}", "unknown_class") from error
+
+
+def names_in(text: str) -> list[str]:
+    """Of a list separated by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 class PixelBoxSerializer(serializers.Serializer[Any]):
@@ -110,6 +151,7 @@ class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
         return {"code": image.error_code, "detail": image.error} if image.error_code else None
 
 
+@extend_schema_serializer(examples=[answered(examples.SUMMARY)])
 class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
     """A detection in a list, without its images; and what of it may be changed."""
 
@@ -133,6 +175,7 @@ class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
         return instance
 
 
+@extend_schema_serializer(examples=[answered(examples.DETECTION), sent(examples.CHANGE)])
 class DetectionSerializer(DetectionSummarySerializer):
     images = DetectionImageSerializer(many=True, read_only=True)
 
@@ -140,6 +183,7 @@ class DetectionSerializer(DetectionSummarySerializer):
         fields = (*DetectionSummarySerializer.Meta.fields, "images")
 
 
+@extend_schema_serializer(examples=[answered(examples.DETECTOR)])
 class DetectorSerializer(serializers.ModelSerializer[Detector]):
     class Meta:
         model = Detector
@@ -162,7 +206,15 @@ class AnnotationSerializer(serializers.Serializer[Any]):
 
     image_id = serializers.UUIDField(required=False, help_text="By default its first image.")
     min_confidence = serializers.FloatField(min_value=0, max_value=1, default=0.0)
-    classes = serializers.CharField(max_length=2000, default="", help_text="Names, separated by commas.")
+    classes = serializers.CharField(
+        max_length=CLASSES_LENGTH, default="", help_text="Names, separated by commas."
+    )
+    download = serializers.BooleanField(default=False, help_text="As an attachment, to be saved.")
+
+
+class OriginalSerializer(serializers.Serializer[Any]):
+    """How an original is given out."""
+
     download = serializers.BooleanField(default=False, help_text="As an attachment, to be saved.")
 
 
@@ -175,6 +227,7 @@ class ProgressSerializer(serializers.ModelSerializer[Detection]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[answered(examples.JOB)])
 class JobSerializer(serializers.ModelSerializer[Detection]):
     job_id = serializers.UUIDField(source="id", read_only=True)
     detection_id = serializers.UUIDField(source="id", read_only=True)
@@ -195,6 +248,7 @@ class JobSerializer(serializers.ModelSerializer[Detection]):
         read_only_fields = fields
 
 
+@extend_schema_serializer(examples=[answered(examples.ACCEPTED, 202)])
 class AcceptedSerializer(serializers.ModelSerializer[Detection]):
     detection_id = serializers.UUIDField(source="id", read_only=True)
     job_id = serializers.UUIDField(source="id", read_only=True)

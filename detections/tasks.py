@@ -20,6 +20,11 @@ def sweep() -> None:
         ring()
 
 
+@shared_task(name="detections.delete_expired")
+def delete_expired() -> None:
+    cleanup.delete_expired()
+
+
 @worker_shutting_down.connect
 def stop_processing(**_: Any) -> None:
     processing.stopping.set()

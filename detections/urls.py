@@ -9,4 +9,5 @@ urlpatterns = [
     path("detect/jobs/<uuid:pk>", views.JobView.as_view(), name="job"),
     path("detect/<uuid:pk>", views.DetectionView.as_view(), name="detection"),
     path("detect/<uuid:pk>/image", views.AnnotatedImageView.as_view(), name="annotated-image"),
+    path("detect/<uuid:pk>/images/<uuid:image_id>", views.OriginalImageView.as_view(), name="original-image"),
 ]

@@ -1,15 +1,18 @@
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from threading import BoundedSemaphore
 from time import monotonic
-from typing import Any
+from typing import IO, Any, cast
 from uuid import UUID
 
 from django.core.files.storage import default_storage
 from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
@@ -25,8 +28,10 @@ from rest_framework.generics import (
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
-from detections import cleanup, intake, pictures
+from accounts.models import User
+from detections import cleanup, intake, originals, pictures, validators
 from detections.filters import DetectionFilter
 from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
 from detections.serializers import (
@@ -37,6 +42,7 @@ from detections.serializers import (
     DetectionSummarySerializer,
     DetectorSerializer,
     JobSerializer,
+    OriginalSerializer,
 )
 from notifications import news
 from objectvision import connections
@@ -44,11 +50,14 @@ from objectvision.errors import Unavailable
 from objectvision.negotiation import OneForm
 from objectvision.pagination import Pagination
 from objectvision.schema import ClientErrorSerializer
+from objectvision.throttles import AnonThrottle, UploadThrottle
 
 LONGEST_WAIT_SECONDS = 30
 POLL_AFTER_SECONDS = 1
 
 LONGEST_DRAWING_QUEUE_SECONDS = 20
+
+BLOCK = 1 << 16
 
 drawing = BoundedSemaphore(2)
 
@@ -70,8 +79,7 @@ def finished(detection_id: UUID) -> Detection | None:
     """The detection with all that an answer shows, once it is finished. Gives the connection back: others
     need it while this request waits."""
     try:
-        found = Detection.objects.filter(pk=detection_id).exclude(status__in=Detection.UNFINISHED)
-        return found.with_images().first()
+        return Detection.objects.filter(pk=detection_id).finished().with_images().first()
     finally:
         connections.give_back()
 
@@ -84,6 +92,7 @@ class OwnDetectionView(GenericAPIView[Detection]):
 
 
 class DetectImageView(GenericAPIView[Detection]):
+    throttle_classes = (AnonThrottle, UploadThrottle)
     parser_classes = (MultiPartParser,)
     serializer_class = DetectImageSerializer
 
@@ -117,12 +126,13 @@ class DetectImageView(GenericAPIView[Detection]):
             raise Unavailable(
                 "No detector is prepared: an operator has to run prepare_detector.", "no_detector"
             )
+        user = cast(User, self.request.user)  # the view lets nobody else in
         data = serializer.validated_data
         return intake.submit(
-            self.request.user,  # type: ignore[arg-type]  # the view lets nobody else in
+            user,
             [data["image"]],
             detector,
-            serializer.parameters(),
+            serializer.parameters(user, detector),
             name=data.get("name", ""),
             is_public=data["is_public"],
         )
@@ -133,14 +143,23 @@ class DetectImageView(GenericAPIView[Detection]):
         return Response(job, status.HTTP_202_ACCEPTED, headers=headers)
 
 
-@extend_schema(summary="A job's progress", tags=["detect"])
+@extend_schema(
+    summary="A job's progress",
+    description="How many of its images have ended, and how many are in front of it in the queue.",
+    tags=["detect"],
+)
 class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = JobSerializer
 
 
 @extend_schema_view(
-    get=extend_schema(summary="A detection with its images and results"),
-    patch=extend_schema(summary="Rename or publish a detection"),
+    get=extend_schema(
+        summary="A detection with its images and results",
+        description="Results are sorted by confidence, the highest first.",
+    ),
+    patch=extend_schema(
+        summary="Rename or publish a detection", description="What is not named stays as it is."
+    ),
     delete=extend_schema(
         summary="Delete a detection",
         description="Its rows and files are gone at once, also while it is being processed.",
@@ -173,7 +192,11 @@ class HistoryView(OwnDetectionView, ListAPIView[Detection]):
         return super().get_queryset().select_related("detector").newest_first()
 
 
-@extend_schema(summary="The detectors that detections run on", tags=["detectors"])
+@extend_schema(
+    summary="The detectors that detections run on",
+    description="The active ones with their classes; a class's id is its place in the list, from 0.",
+    tags=["detectors"],
+)
 class DetectorsView(ListAPIView[Detector]):
     serializer_class = DetectorSerializer
     pagination_class = Pagination
@@ -185,9 +208,49 @@ class NotProcessed(APIException):
     default_code = "not_processed"
 
 
-class AnnotatedImageView(OwnDetectionView):
+class NoFile(APIException):
+    """The image has no file that could be given out."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "no_file"
+
+
+class OwnPictureView(OwnDetectionView):
+    """Answers with a picture of one image, unless the client has it already."""
+
     content_negotiation_class = OneForm
 
+    def get_image(self, image_id: UUID | None) -> DetectionImage:
+        """This one of the detection's, by default its first."""
+        images = self.get_object().images.order_by("pk")
+        image = (images.filter(pk=image_id) if image_id else images).first()
+        if image is None:
+            raise NotFound
+        return image
+
+    def wanted(self, serializer_class: type[Serializer[Any]]) -> Any:
+        """The validated query."""
+        serializer = serializer_class(data=self.request.query_params)
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def not_modified(self, headers: dict[str, str]) -> HttpResponseBase | None:
+        """A 304, where the client's `If-None-Match` names the picture's ETag."""
+        known = HttpResponse(headers=headers)
+        answer = get_conditional_response(self.request, etag=headers["ETag"], response=known)
+        return answer if answer is not None and answer.status_code == status.HTTP_304_NOT_MODIFIED else None
+
+
+def picture_headers(version: str, filename: str, *, download: bool) -> dict[str, str]:
+    disposition = content_disposition_header(as_attachment=download, filename=filename)
+    return {
+        "ETag": f'"{sha256(version.encode()).hexdigest()[:32]}"',
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": disposition or "inline",
+    }
+
+
+class AnnotatedImageView(OwnPictureView):
     @extend_schema(
         summary="The annotated picture",
         description="An image of the detection, upright, with boxes, classes and confidences drawn on it.",
@@ -195,34 +258,50 @@ class AnnotatedImageView(OwnDetectionView):
         responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
         tags=["detect"],
     )
-    def get(self, request: Request, pk: UUID) -> HttpResponse | StreamingHttpResponse:
-        serializer: Any = AnnotationSerializer(data=request.query_params)
-        serializer.is_valid(raise_exception=True)
-        wanted = serializer.validated_data
+    def get(self, request: Request, pk: UUID) -> HttpResponseBase:  # noqa: ARG002  # DRF's signature
+        wanted = self.wanted(AnnotationSerializer)
         image = self.get_image(wanted.get("image_id"))
-        version = f"{image.pk} {image.processed_at} {wanted['min_confidence']} {wanted['classes']}"
-        headers = {
-            "ETag": f'"{sha256(version.encode()).hexdigest()[:32]}"',
-            "Cache-Control": "private, no-cache",
-            "Content-Disposition": f'{"attachment" if wanted["download"] else "inline"}; filename="{pk}.jpg"',
-        }
-        unchanged = get_conditional_response(
-            request, etag=headers["ETag"], response=HttpResponse(headers=headers)
-        )
-        if unchanged is not None and unchanged.status_code == status.HTTP_304_NOT_MODIFIED:
-            return unchanged
-        content = annotated(image, labels(image, wanted["min_confidence"], wanted["classes"]))
-        headers["Content-Length"] = str(len(content))
-        return StreamingHttpResponse(pieces(content), content_type="image/jpeg", headers=headers)
-
-    def get_image(self, image_id: UUID | None) -> DetectionImage:
-        images = self.get_object().images.order_by("pk")
-        image = (images.filter(pk=image_id) if image_id else images).first()
-        if image is None:
-            raise NotFound
         if not image.processed:
             raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
-        return image
+        version = f"{image.pk} {image.processed_at} {wanted['min_confidence']} {wanted['classes']}"
+        headers = picture_headers(version, f"{pk}.jpg", download=wanted["download"])
+        if answer := self.not_modified(headers):
+            return answer
+        content = annotated(image, labels(image, wanted["min_confidence"], wanted["classes"]))
+        headers["Content-Length"] = str(len(content))
+        return StreamingHttpResponse(blocks(content), content_type="image/jpeg", headers=headers)
+
+
+class OriginalImageView(OwnPictureView):
+    @extend_schema(
+        summary="The original picture",
+        description=(
+            "The image as it was sent, without its metadata: no place, time, camera, text or thumbnail. "
+            "JPEG, PNG, WebP and GIF keep their compressed pixels byte for byte. BMP and TIFF are written "
+            "anew, TIFF as its first page, upright, with at most 8 bits a colour channel."
+        ),
+        parameters=[OriginalSerializer],
+        responses={
+            **{(200, originals.media_type(name)): OpenApiTypes.BINARY for name in validators.EXTENSIONS},
+            304: None,
+            409: ClientErrorSerializer,
+        },
+        tags=["detect"],
+    )
+    def get(self, request: Request, pk: UUID, image_id: UUID) -> HttpResponseBase:  # noqa: ARG002  # DRF's signature
+        wanted = self.wanted(OriginalSerializer)
+        image = self.get_image(image_id)
+        if not image.image_path:
+            raise NoFile("The image was refused; its file is not kept.")
+        headers = picture_headers(f"original {image.pk}", image.safe_name, download=wanted["download"])
+        if answer := self.not_modified(headers):
+            return answer
+        pieces = original(image)
+        headers["Content-Length"] = str(originals.length_of(pieces))
+        media_type = originals.media_type(image.extension)
+        return StreamingHttpResponse(
+            streamed(image.image_path, pieces), content_type=media_type, headers=headers
+        )
 
 
 def labels(image: DetectionImage, min_confidence: float, classes: str) -> list[pictures.Label]:
@@ -258,14 +337,46 @@ def place_to_draw() -> Iterator[None]:
 
 
 def annotated(image: DetectionImage, labels: list[pictures.Label]) -> bytes:
-    connections.give_back()  # drawing needs none
+    with stored_file(image) as file, place_to_draw():
+        return pictures.jpeg(pictures.annotate(pictures.upright(file), labels))
+
+
+def original(image: DetectionImage) -> originals.Pieces:
+    with stored_file(image) as file:
+        try:
+            if not originals.is_written_anew(image.extension):
+                return originals.without_metadata(file, image.extension)
+            with place_to_draw():
+                return originals.without_metadata(file, image.extension)
+        except originals.UnreadableOriginal as error:
+            raise NoFile(str(error)) from error
+
+
+@contextmanager
+def stored_file(image: DetectionImage) -> Iterator[IO[bytes]]:
+    """An upload, to be read without a database connection: others need it meanwhile."""
+    connections.give_back()
     try:
-        with place_to_draw(), default_storage.open(image.image_path) as file:
-            return pictures.jpeg(pictures.annotate(pictures.upright(file), labels))
+        with default_storage.open(image.image_path) as file:
+            yield file
     except FileNotFoundError as error:
         raise NotFound("The image's file is no longer in the storage.") from error
 
 
-async def pieces(content: bytes, size: int = 1 << 16) -> AsyncIterator[bytes]:
-    for start in range(0, len(content), size):
-        yield content[start : start + size]
+async def streamed(path: str, pieces: originals.Pieces) -> AsyncIterator[bytes]:
+    file = await asyncio.to_thread(default_storage.open, path)
+    try:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            await asyncio.to_thread(file.seek, piece.offset)
+            for start in range(0, piece.length, BLOCK):
+                yield await asyncio.to_thread(file.read, min(BLOCK, piece.length - start))
+    finally:
+        file.close()
+
+
+async def blocks(content: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(content), BLOCK):
+        yield content[start : start + BLOCK]

@@ -12,6 +12,8 @@ T = TypeVar("T")
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
+UNITS = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
+
 # Every name asked for: `.env.example` must list exactly these (a test compares).
 names: set[str] = set()
 
@@ -74,6 +76,33 @@ def choice(name: str, default: str, allowed: tuple[str, ...]) -> str:
 def listing(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """Items separated by commas."""
     return [item.strip() for item in text(name).split(",") if item.strip()] or list(default)
+
+
+def rate(name: str, default: str) -> tuple[int, int] | None:
+    """So many within so many seconds; None for no limit."""
+
+    def parse(value: str) -> tuple[int, int] | None:
+        if value == "off":
+            return None
+        count, _, unit = value.partition("/")
+        if not count.isdecimal() or int(count) < 1 or unit not in UNITS:
+            raise ValueError
+        return int(count), UNITS[unit]
+
+    return read(name, parse, parse(default), f"off, or like 30/min ({', '.join(UNITS)})")
+
+
+def origins(name: str) -> list[str]:
+    """Schemes with hosts, separated by commas."""
+
+    def parse(value: str) -> list[str]:
+        found = [item.strip() for item in value.split(",") if item.strip()]
+        for parts in map(urlsplit, found):
+            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+                raise ValueError
+        return found
+
+    return read(name, parse, [], "origins such as https://app.example.com, separated by commas")
 
 
 def url(name: str, default: str = "", *, schemes: tuple[str, ...] = ("http", "https")) -> str:

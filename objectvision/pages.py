@@ -1,12 +1,30 @@
 """The API's document and the pages that show it."""
 
-from django.http import JsonResponse
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.contrib.staticfiles import finders
+from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.templatetags.static import static
+from django.utils.decorators import method_decorator
+from django.views.generic import RedirectView
 from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerView
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from objectvision.negotiation import OneForm
+
+REDOC = "drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
+LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
+NO_LOGO = b"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
+# Both pages write style elements into themselves. Neither holds a script.
+STYLES = {"style-src": [SELF, UNSAFE_INLINE]}
 
 
 class DocumentView(SpectacularAPIView):
@@ -21,12 +39,36 @@ class Page(APIView):
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # past the renderers
         response = super().handle_exception(exc)
-        return JsonResponse(response.data, status=response.status_code)
+        headers = {name: response[name] for name in ("Allow", "Retry-After") if name in response}
+        return JsonResponse(response.data, status=response.status_code, headers=headers)
 
 
-class SwaggerView(Page, SpectacularSwaggerView):
+@method_decorator(csp_update(STYLES), name="dispatch")
+class SwaggerView(Page, SpectacularSwaggerSplitView):
     pass
 
 
+@method_decorator(csp_update({**STYLES, "worker-src": ["blob:"]}), name="dispatch")
 class RedocView(Page, SpectacularRedocView):
-    pass
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if "script" in request.query_params:
+            return HttpResponse(redoc_script(), content_type="text/javascript")
+        page: HttpResponseBase = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]  # the library's
+        return page
+
+
+@cache
+def redoc_script() -> bytes:
+    """ReDoc, which as it comes asks another host for its maker's logo."""
+    found = finders.find(REDOC)
+    if not isinstance(found, str):
+        raise FileNotFoundError(REDOC)
+    return Path(found).read_bytes().replace(LOGO, NO_LOGO)
+
+
+class FaviconView(RedirectView):
+    """Browsers look for it under this name on pages that name none."""
+
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002  # Django's signature
+        return static("objectvision/favicon.svg")

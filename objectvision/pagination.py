@@ -24,9 +24,14 @@ class Pagination(LimitOffsetPagination):
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         numbers = {
-            "total": {"type": "integer", "minimum": 0},
-            "limit": {"type": "integer", "minimum": 1, "maximum": self.max_limit},
-            "offset": {"type": "integer", "minimum": 0},
+            "total": {"type": "integer", "minimum": 0, "example": 1},
+            "limit": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": self.max_limit,
+                "example": self.default_limit,
+            },
+            "offset": {"type": "integer", "minimum": 0, "example": 0},
         }
         return {
             "type": "object",

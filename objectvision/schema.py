@@ -2,7 +2,11 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
+
+from objectvision.errors import Unavailable, body
+from objectvision.examples import answered
 
 
 class ClientFaultSerializer(serializers.Serializer[Any]):
@@ -11,11 +15,20 @@ class ClientFaultSerializer(serializers.Serializer[Any]):
     attr = serializers.CharField(allow_null=True)
 
 
+@extend_schema_serializer(
+    examples=[
+        answered(body("too_large", "The request is too large; at most 1 MB are allowed."), 413),
+        answered(body("not_processed", "The image is waiting; there is a picture once it is done."), 409),
+    ]
+)
 class ClientErrorSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["client_error"])
     errors = ClientFaultSerializer(many=True)  # type: ignore[assignment]  # the contract's name, as DRF's own
 
 
+@extend_schema_serializer(
+    examples=[answered(body("unavailable", Unavailable.default_detail, kind="server_error"), 503)]
+)
 class UnavailableSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["server_error"])
     errors = ClientFaultSerializer(many=True)  # type: ignore[assignment]  # the contract's name, as DRF's own

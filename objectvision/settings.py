@@ -5,8 +5,10 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
+from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from objectvision import __version__, env
@@ -66,6 +68,17 @@ SECRET_KEY = secret("SECRET_KEY")
 JWT_SECRET_KEY = secret("JWT_SECRET_KEY")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
 API_BASE_URL = env.url("API_BASE_URL")
+# Whose X-Forwarded-For and X-Forwarded-Proto the servers believe: addresses or networks; by default nobody's.
+TRUSTED_PROXIES = env.listing("TRUSTED_PROXIES")
+CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
+CORS_ALLOW_HEADERS = [
+    "authorization", "content-type", "idempotency-key", "if-none-match", "prefer", "x-api-key",
+    "x-request-id",
+]  # fmt: skip  # a list to read at a glance
+CORS_EXPOSE_HEADERS = [
+    "content-disposition", "etag", "location", "retry-after", "x-process-time", "x-request-id",
+]  # fmt: skip  # as above
+CORS_URLS_REGEX = r"^/(api/v1/|openapi\.json$)"
 
 # --- Database ------------------------------------------------------------------------------------
 
@@ -163,7 +176,11 @@ CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_DB_REUSE_MAX = 2**31  # Celery would close the worker's connection after every task
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
-CELERY_BEAT_SCHEDULE = {"sweep": {"task": "detections.sweep", "schedule": timedelta(seconds=10)}}
+CELERY_BEAT_SCHEDULE = {
+    "sweep": {"task": "detections.sweep", "schedule": timedelta(seconds=10)},
+    "retention": {"task": "detections.delete_expired", "schedule": timedelta(hours=1)},
+    "forget": {"task": "accounts.forget", "schedule": timedelta(hours=1)},
+}
 
 # --- Application ---------------------------------------------------------------------------------
 
@@ -178,15 +195,26 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
     "django_filters",
     "django_celery_beat",
+    "corsheaders",
+    "csp",
+    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
     "objectvision.middleware.GZipMiddleware",
     "objectvision.middleware.StaticFilesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "objectvision.urls"
@@ -197,6 +225,13 @@ TEMPLATES = [
         "BACKEND": "django.template.backends.django.DjangoTemplates",
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
     }
 ]
 STATIC_URL = "/static/"
@@ -229,6 +264,22 @@ SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+# For all answers; the pages of the documentation say what they need besides (`pages`).
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+# The admin's cookies: the API has none.
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = DEPLOYED
+SESSION_COOKIE_AGE = 60 * 60 * 12
+CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(API_BASE_URL))] if API_BASE_URL else []
 
 # --- Uploads and detection -----------------------------------------------------------------------
 
@@ -250,9 +301,21 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_standardized_errors.openapi.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": [
+        "objectvision.throttles.AnonThrottle",
+        "objectvision.throttles.ReadThrottle",
+    ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+# Of requests. What waits to be processed is limited by images.
+THROTTLES = {
+    "upload": env.rate("THROTTLE_UPLOAD", "1200/min"),
+    "read": env.rate("THROTTLE_READ", "3000/min"),
+    "anon": env.rate("THROTTLE_ANON", "120/min"),
+    "login": env.rate("THROTTLE_LOGIN", "30/min"),
+    "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),
 }
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "objectvision.errors.ExceptionHandler",
@@ -274,7 +337,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": f"{STATIC_URL}objectvision/favicon.svg",
     "REDOC_DIST": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "DetectionStatusEnum": "detections.models.Detection.Status",

@@ -1,7 +1,8 @@
+from django.contrib import admin
 from django.urls import include, path
 
 from objectvision.health import PARTS, HealthView
-from objectvision.pages import DocumentView, RedocView, SwaggerView
+from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
 
 handler400 = "objectvision.errors.bad_request"
 handler403 = "objectvision.errors.permission_denied"
@@ -20,4 +21,6 @@ urlpatterns = [
     path("api/v1/", include("detections.urls")),
     path("api/v1/", include(pages)),
     path("", include(pages)),
+    path("favicon.ico", FaviconView.as_view()),
+    path("admin/", admin.site.urls),
 ]

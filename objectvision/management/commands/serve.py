@@ -77,7 +77,8 @@ class Command(BaseCommand):
             port=port,
             log_config=None,
             access_log=False,
-            proxy_headers=False,
+            proxy_headers=bool(settings.TRUSTED_PROXIES),
+            forwarded_allow_ips=settings.TRUSTED_PROXIES,
             server_header=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )

@@ -1,0 +1,103 @@
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts import tries
+from accounts.models import Session, User, UserSettings
+
+
+class LoginForm(AdminAuthenticationForm):
+    """Counts wrong tries together with those at the API."""
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if not data.get("username") or not data.get("password"):
+            return data
+        try:
+            user = tries.log_in(self.request, data["username"], data["password"])
+        except tries.TooManyTriesError as error:
+            raise ValidationError(str(error), "too_many_tries") from error
+        if user is None:
+            raise self.get_invalid_login_error()
+        self.confirm_login_allowed(user)
+        self.user_cache = user
+        return data
+
+
+admin.site.login_form = LoginForm
+admin.site.site_header = admin.site.site_title = "ObjectVision"
+admin.site.index_title = "Staff"
+admin.site.site_url = "/docs"
+
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+
+
+class ReadOnly:
+    """For rows that only the system writes."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002  # Django's signature
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002  # as above
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002  # as above
+        return False
+
+
+class UserSettingsInline(admin.StackedInline):
+    model = UserSettings
+    can_delete = False
+
+
+@admin.register(User)
+class UserAdmin(DjangoUserAdmin):
+    list_display = ("email", "name", "is_active", "is_staff", "email_verified_at", "created_at")
+    list_filter = ("is_active", "is_staff")
+    search_fields = ("email", "name")
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    readonly_fields = ("created_at", "updated_at", "last_login")
+    filter_horizontal = ("groups", "user_permissions")
+    fieldsets = (
+        (None, {"fields": ("email", "name", "email_verified_at", "is_active")}),
+        ("Rights", {"fields": RIGHTS}),
+        ("Times", {"fields": ("created_at", "updated_at", "last_login")}),
+    )
+    add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "name", "password1", "password2")}),)
+    inlines = (UserSettingsInline,)
+    actions = ("end_sessions",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        fields = super().get_readonly_fields(request, obj)
+        return (
+            fields if request.user.is_superuser else (*fields, *RIGHTS)
+        )  # nobody gives rights to themselves
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        is_above = obj is not None and obj.is_superuser and not request.user.is_superuser
+        return super().has_change_permission(request, obj) and not is_above
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:  # noqa: ARG002  # Django's
+        return False  # the files would stay: deactivate instead
+
+    @admin.action(description="End all sessions of the selected users")
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        count = Session.objects.filter(user__in=queryset).revoke()
+        self.message_user(request, f"{count} sessions ended.", messages.SUCCESS)
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ("user", "created_at", "last_used_at", "expires_at", "revoked_at", "user_agent")
+    list_select_related = ("user",)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_fields = ("user__email",)
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    exclude = ("refresh_jti",)

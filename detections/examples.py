@@ -1,0 +1,66 @@
+"""What the API's document shows: one photo on its way through."""
+
+from typing import Any
+
+ID = "01a20edd-8d6d-771c-a97a-6ef9813f55bd"
+JOB_URL = f"https://api.example.com/api/v1/detect/jobs/{ID}"
+RESULT: dict[str, Any] = {
+    "id": "01a20edd-8dcb-7b0e-a0aa-7b1c0fcb0f8e",
+    "object_class": "bus",
+    "class_id": 5,
+    "confidence": 0.935,
+    "bbox": {"x1": 0.0, "y1": 228.66, "x2": 808.31, "y2": 752.62, "width": 808.31, "height": 523.97},
+    "bbox_normalized": {"x": 0.0, "y": 0.2117, "width": 0.9979, "height": 0.4852},
+}
+IMAGE: dict[str, Any] = {
+    "id": "01a20edd-8d6d-7d2f-8dd2-3f1ec13c9ec4",
+    "original_name": "bus.jpg",
+    "width": 810,
+    "height": 1080,
+    "state": "done",
+    "processed": True,
+    "error": None,
+    "inference_ms": 17.4,
+    "results": [RESULT],
+}
+SUMMARY: dict[str, Any] = {
+    "id": ID,
+    "name": "Bus stop",
+    "status": "completed",
+    "detector": "yolo26n",
+    "parameters": {"confidence": 0.25, "iou": 0.7, "classes": None, "max_detections": 300},
+    "total": 1,
+    "processed": 1,
+    "failed": 0,
+    "is_public": False,
+    "error": "",
+    "created_at": "2026-11-25T00:37:55.120Z",
+    "started_at": "2026-11-25T00:37:55.131Z",
+    "finished_at": "2026-11-25T00:37:55.158Z",
+}
+DETECTION = {**SUMMARY, "images": [IMAGE]}
+CHANGE = {"name": "Bus stop", "is_public": True}
+UPLOAD = {"image": "(the bytes of bus.jpg)", "confidence": 0.4, "classes": "bus,person", "name": "Bus stop"}
+ACCEPTED = {"detection_id": ID, "job_id": ID, "status": "pending", "job_url": JOB_URL}
+JOB: dict[str, Any] = {
+    "job_id": ID,
+    "detection_id": ID,
+    "status": "processing",
+    "progress": {"total": 4, "processed": 2, "failed": 1, "percent": 75},
+    "queue_position": 1,
+    "created_at": "2026-11-25T00:37:55.120Z",
+    "started_at": "2026-11-25T00:37:55.131Z",
+    "finished_at": None,
+    "error": "",
+}
+DETECTOR: dict[str, Any] = {
+    "id": "01a20ecc-2f0a-7a51-9b1c-0d5b6d6a3c11",
+    "name": "yolo26n",
+    "version": "57f846da9328",
+    "task": "detect",
+    "backend": "openvino",
+    "image_size": 640,
+    "classes": ["person", "bicycle", "car"],
+    "is_default": True,
+    "created_at": "2026-11-25T00:36:02.004Z",
+}
