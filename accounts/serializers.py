@@ -3,17 +3,20 @@ from typing import Any
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
-from drf_spectacular.utils import extend_schema_serializer
+from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from accounts.models import LONGEST_RETENTION_DAYS, User, UserSettings
 from objectvision.errors import invalid
 from objectvision.examples import answered, sent
+from objectvision.fields import IntegerField, NumberField, TextField, TextListField, TruthField
 
 # Argon2 reads every byte: a password of megabytes would be work for free.
 PASSWORD_LENGTH = 128
 TOKEN_LENGTH = 4096
+NAME_LENGTH = 150
 MOST_CLASSES = 1000
+CLASS_NAME_LENGTH = 100
 
 EXAMPLE_CREDENTIALS = {"email": "ada@example.com", "password": "a-long-passphrase"}
 EXAMPLE_TOKEN = "header.claims.signature"  # noqa: S105  # no token at all
@@ -43,28 +46,41 @@ EXAMPLE_SETTINGS = {
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_USER), sent({"name": "Ada Lovelace"})])
 class UserSerializer(serializers.ModelSerializer[User]):
+    name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
+
     class Meta:
         model = User
         fields = ("id", "email", "name", "is_staff", "email_verified_at", "created_at", "updated_at")
         read_only_fields = tuple(name for name in fields if name != "name")
 
 
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": CLASS_NAME_LENGTH},
+        "maxItems": MOST_CLASSES,
+    }
+)
+class ClassNamesField(TextListField):
+    pass
+
+
 @extend_schema_serializer(examples=[answered(EXAMPLE_SETTINGS), sent({"default_confidence": 0.4})])
 class UserSettingsSerializer(serializers.ModelSerializer[UserSettings]):
     theme = serializers.ChoiceField(UserSettings.Theme.choices, help_text="For clients that show something.")
-    notifications = serializers.BooleanField(help_text="Whether to be told of what happens.")
-    default_confidence = serializers.FloatField(
+    notifications = TruthField(help_text="Whether to be told of what happens.")
+    default_confidence = NumberField(
         min_value=0,
         max_value=1,
         allow_null=True,
         help_text="Where a request names none; null: the server's.",
     )
-    default_classes = serializers.ListField(
-        child=serializers.CharField(max_length=100),
-        max_length=MOST_CLASSES,
+    default_classes = ClassNamesField(
+        length=MOST_CLASSES,
+        text_length=CLASS_NAME_LENGTH,
         help_text="Names of the classes to look for where a request names none; empty: all.",
     )
-    retention_days = serializers.IntegerField(
+    retention_days = IntegerField(
         min_value=1,
         max_value=LONGEST_RETENTION_DAYS,
         allow_null=True,
@@ -83,10 +99,10 @@ class UserSettingsSerializer(serializers.ModelSerializer[UserSettings]):
 @extend_schema_serializer(examples=[sent({**EXAMPLE_CREDENTIALS, "name": "Ada"})])
 class SignupSerializer(serializers.ModelSerializer[User]):
     email = serializers.EmailField(max_length=254)
-    password = serializers.CharField(
+    password = TextField(
         max_length=PASSWORD_LENGTH, write_only=True, trim_whitespace=False, style={"input_type": "password"}
     )
-    name = serializers.CharField(max_length=150, required=False, allow_blank=True)
+    name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
 
     class Meta:
         model = User
@@ -115,9 +131,7 @@ class SignupSerializer(serializers.ModelSerializer[User]):
 @extend_schema_serializer(examples=[sent(EXAMPLE_CREDENTIALS)])
 class LoginSerializer(serializers.Serializer[Any]):
     email = serializers.EmailField(max_length=254)
-    password = serializers.CharField(
-        max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
 
 
 class FormLoginSerializer(serializers.Serializer[Any]):
@@ -129,12 +143,12 @@ class FormLoginSerializer(serializers.Serializer[Any]):
 
 @extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_TOKEN})])
 class RefreshSerializer(serializers.Serializer[Any]):
-    refresh_token = serializers.CharField(max_length=TOKEN_LENGTH)
+    refresh_token = TextField(max_length=TOKEN_LENGTH)
 
 
 @extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_TOKEN})])
 class LogoutSerializer(serializers.Serializer[Any]):
-    refresh_token = serializers.CharField(max_length=TOKEN_LENGTH, required=False)
+    refresh_token = TextField(max_length=TOKEN_LENGTH, required=False)
 
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_PAIR)])

@@ -2,9 +2,10 @@ from typing import Any, cast
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import status
 from rest_framework.exceptions import AuthenticationFailed, Throttled
-from rest_framework.generics import CreateAPIView, RetrieveAPIView, RetrieveUpdateAPIView
+from rest_framework.generics import CreateAPIView, GenericAPIView, RetrieveAPIView, RetrieveUpdateAPIView
 from rest_framework.parsers import FormParser, JSONParser
 from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
@@ -24,9 +25,16 @@ from accounts.serializers import (
     UserSettingsSerializer,
 )
 from accounts.tokens import claimed_id, open_session, read_refresh, rotate
+from objectvision.schema import REFUSED
 from objectvision.throttles import LoginThrottle, SignupThrottle
 
+PASSWORD_CODES = [
+    "password_entirely_numeric", "password_too_common", "password_too_short", "password_too_similar",
+]  # fmt: skip  # a list to read at a glance
 
+
+@extend_validation_errors(["unique"], "email")
+@extend_validation_errors(PASSWORD_CODES, "password")
 @extend_schema(
     summary="Sign up",
     description="Makes an account. The address is compared without regard to case.",
@@ -40,7 +48,7 @@ class SignupView(CreateAPIView[User]):
     serializer_class = SignupSerializer
 
 
-class StrangersView(APIView):
+class StrangersView(GenericAPIView[Any]):
     """For whoever has no session yet. Refuses by 401, which needs a challenge; without one it became 403."""
 
     authentication_classes = ()
@@ -52,6 +60,7 @@ class StrangersView(APIView):
 
 class LoginView(StrangersView):
     throttle_classes = (LoginThrottle,)
+    serializer_class = LoginSerializer
     parser_classes = (JSONParser, FormParser)
 
     @extend_schema(
@@ -60,8 +69,7 @@ class LoginView(StrangersView):
             "Begins a session and answers with its tokens. Takes JSON as shown, or a form with "
             "`username` and `password`. An unknown address and a wrong password answer alike."
         ),
-        request={"application/json": LoginSerializer},
-        responses={200: TokenPairSerializer},
+        responses={200: TokenPairSerializer, **REFUSED},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
@@ -83,36 +91,38 @@ class LoginView(StrangersView):
 
 
 class RefreshView(StrangersView):
+    serializer_class = RefreshSerializer
+
     @extend_schema(
         summary="Refresh the tokens",
         description=(
             "Answers with the session's next pair of tokens. A refresh token is good for one use: one that "
             "is used again, also by two requests at once, ends its session."
         ),
-        request=RefreshSerializer,
-        responses={200: TokenPairSerializer},
+        responses={200: TokenPairSerializer, **REFUSED},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
-        serializer = RefreshSerializer(data=request.data)
+        serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         pair = rotate(serializer.validated_data["refresh_token"])
         return Response(TokenPairSerializer(pair).data)
 
 
-class LogoutView(APIView):
+class LogoutView(GenericAPIView[Any]):
+    serializer_class = LogoutSerializer
+
     @extend_schema(
         summary="Log out",
         description=(
             "Ends the session of the access token: both of its tokens are refused at once. With a refresh "
             "token of another session of yours, that one ends as well."
         ),
-        request=LogoutSerializer,
         responses={204: None},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
-        serializer = LogoutSerializer(data=request.data)
+        serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         ending = {request.auth.pk}
         if raw := serializer.validated_data.get("refresh_token"):
@@ -167,6 +177,7 @@ class UserView(RetrieveUpdateAPIView[User]):
         return User.objects.all() if reads_all else User.objects.filter(pk=user.pk)
 
 
+@extend_validation_errors(["invalid", "max_length", "null"], "default_classes")
 @extend_schema_view(
     get=extend_schema(
         summary="My settings", description="As they are before you have changed any, they are the defaults."

@@ -1,19 +1,35 @@
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.forms import CharField, Form
 from django_filters import rest_framework as filters
+from django_filters.fields import BaseCSVField
+from drf_spectacular.utils import extend_schema_field
 
 from detections.models import Detection, DetectionImage, DetectionResult
 
 
+class FilterForm(Form):
+    """A condition that is there has a value: an empty one is a mistake, not a wish for everything."""
+
+    def clean(self) -> dict[str, Any]:
+        for name, field in self.fields.items():
+            if self.data.get(name) == "" and not isinstance(field, CharField | BaseCSVField):
+                self.add_error(name, ValidationError(f"{name} has no value.", "invalid"))
+        return self.cleaned_data
+
+
 class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
-    status = filters.ChoiceFilter(choices=Detection.Status)
+    status = filters.ChoiceFilter(choices=Detection.Status.choices)
     object_class = filters.CharFilter(max_length=100, help_text="Found on it.", method="by_class")
-    min_confidence = filters.NumberFilter(
-        min_value=0,
-        max_value=1,
-        help_text="Something, or some `object_class`, found on it with at least this confidence.",
-        method="by_confidence",
+    min_confidence = extend_schema_field({"type": "number", "minimum": 0, "maximum": 1})(
+        filters.NumberFilter(
+            min_value=0,
+            max_value=1,
+            help_text="Something, or some `object_class`, found on it with at least this confidence.",
+            method="by_confidence",
+        )
     )
     created_after = filters.IsoDateTimeFilter("created_at", "gte")
     created_before = filters.IsoDateTimeFilter("created_at", "lt")
@@ -28,6 +44,7 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
     class Meta:
         model = Detection
         fields: tuple[str, ...] = ()
+        form = FilterForm
 
     def by_class(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
         least = self.form.cleaned_data["min_confidence"]

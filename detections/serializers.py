@@ -18,8 +18,10 @@ from detections.models import Detection, DetectionImage, DetectionResult, Detect
 from detections.validators import read_image
 from objectvision.errors import invalid
 from objectvision.examples import answered, sent
+from objectvision.fields import NumberField, QuerySerializer, TextField, TruthField
 from objectvision.links import absolute
 
+TITLE_LENGTH = 200
 CLASSES_LENGTH = 2000
 ALL_CLASSES = "*"
 
@@ -42,17 +44,17 @@ class ImageUploadField(serializers.Field[Upload, Any, Any, Any]):
 @extend_schema_serializer(examples=[sent(examples.UPLOAD, "multipart/form-data")])
 class DetectImageSerializer(serializers.Serializer[Any]):
     image = ImageUploadField(help_text="JPEG, PNG, WebP, BMP, TIFF or GIF (its first frame).")
-    confidence = serializers.FloatField(
+    confidence = NumberField(
         min_value=0, max_value=1, required=False, help_text="Report objects of at least this confidence."
     )
-    classes = serializers.CharField(
+    classes = TextField(
         max_length=CLASSES_LENGTH,
         required=False,
         allow_blank=True,
         help_text=f"Look for these alone: names or ids, separated by commas; `{ALL_CLASSES}`: for all.",
     )
-    name = serializers.CharField(max_length=200, required=False, allow_blank=True)
-    is_public = serializers.BooleanField(default=False)
+    name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
+    is_public = TruthField(default=False)
 
     def parameters(self, user: User, detector: Detector) -> dict[str, Any]:
         """All that a repetition of the detection needs beside its image: as sent, else as the user has set
@@ -155,6 +157,8 @@ class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
 class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
     """A detection in a list, without its images; and what of it may be changed."""
 
+    name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
+    is_public = TruthField(required=False)
     detector = serializers.CharField(source="detector.name", read_only=True)
 
     class Meta:
@@ -201,21 +205,21 @@ class DetectorSerializer(serializers.ModelSerializer[Detector]):
         read_only_fields = fields
 
 
-class AnnotationSerializer(serializers.Serializer[Any]):
+class AnnotationSerializer(QuerySerializer):
     """What is drawn of a detection."""
 
     image_id = serializers.UUIDField(required=False, help_text="By default its first image.")
     min_confidence = serializers.FloatField(min_value=0, max_value=1, default=0.0)
     classes = serializers.CharField(
-        max_length=CLASSES_LENGTH, default="", help_text="Names, separated by commas."
+        max_length=CLASSES_LENGTH, default="", allow_blank=True, help_text="Names, separated by commas."
     )
-    download = serializers.BooleanField(default=False, help_text="As an attachment, to be saved.")
+    download = TruthField(default=False, help_text="As an attachment, to be saved.")
 
 
-class OriginalSerializer(serializers.Serializer[Any]):
+class OriginalSerializer(QuerySerializer):
     """How an original is given out."""
 
-    download = serializers.BooleanField(default=False, help_text="As an attachment, to be saved.")
+    download = TruthField(default=False, help_text="As an attachment, to be saved.")
 
 
 class ProgressSerializer(serializers.ModelSerializer[Detection]):

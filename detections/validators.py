@@ -264,4 +264,5 @@ _FORMATS = (
     _Format("TIFF", ".tiff", re.compile(rb"II[*+]\0|MM\0[*+]"), _tiff),
     _Format("GIF", ".gif", re.compile(rb"GIF8[79]a"), _gif),
 )
+CODES = ["empty", "too_large", "unsupported_format", "too_many_pixels", "corrupt_image"]
 EXTENSIONS = tuple(known.extension for known in _FORMATS)

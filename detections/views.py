@@ -16,6 +16,7 @@ from django.utils.http import content_disposition_header
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.generics import (
@@ -28,7 +29,6 @@ from rest_framework.generics import (
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.serializers import Serializer
 
 from accounts.models import User
 from detections import cleanup, intake, originals, pictures, validators
@@ -47,6 +47,7 @@ from detections.serializers import (
 from notifications import news
 from objectvision import connections
 from objectvision.errors import Unavailable
+from objectvision.fields import QuerySerializer
 from objectvision.negotiation import OneForm
 from objectvision.pagination import Pagination
 from objectvision.schema import ClientErrorSerializer
@@ -91,6 +92,8 @@ class OwnDetectionView(GenericAPIView[Detection]):
         return Detection.objects.owned_by(self.request.user)
 
 
+@extend_validation_errors(validators.CODES, "image")
+@extend_validation_errors(["unknown_class"], "classes")
 class DetectImageView(GenericAPIView[Detection]):
     throttle_classes = (AnonThrottle, UploadThrottle)
     parser_classes = (MultiPartParser,)
@@ -219,6 +222,7 @@ class OwnPictureView(OwnDetectionView):
     """Answers with a picture of one image, unless the client has it already."""
 
     content_negotiation_class = OneForm
+    query_serializer_class: type[QuerySerializer]
 
     def get_image(self, image_id: UUID | None) -> DetectionImage:
         """This one of the detection's, by default its first."""
@@ -228,9 +232,11 @@ class OwnPictureView(OwnDetectionView):
             raise NotFound
         return image
 
-    def wanted(self, serializer_class: type[Serializer[Any]]) -> Any:
-        """The validated query."""
-        serializer = serializer_class(data=self.request.query_params)
+    def query(self) -> Any:
+        """What the query string asks for, validated."""
+        serializer = self.query_serializer_class(
+            data=self.request.query_params.dict()
+        )  # not a form: "" is ""
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 
@@ -251,15 +257,16 @@ def picture_headers(version: str, filename: str, *, download: bool) -> dict[str,
 
 
 class AnnotatedImageView(OwnPictureView):
+    query_serializer_class = AnnotationSerializer
+
     @extend_schema(
         summary="The annotated picture",
         description="An image of the detection, upright, with boxes, classes and confidences drawn on it.",
-        parameters=[AnnotationSerializer],
         responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
         tags=["detect"],
     )
     def get(self, request: Request, pk: UUID) -> HttpResponseBase:  # noqa: ARG002  # DRF's signature
-        wanted = self.wanted(AnnotationSerializer)
+        wanted = self.query()
         image = self.get_image(wanted.get("image_id"))
         if not image.processed:
             raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
@@ -273,6 +280,8 @@ class AnnotatedImageView(OwnPictureView):
 
 
 class OriginalImageView(OwnPictureView):
+    query_serializer_class = OriginalSerializer
+
     @extend_schema(
         summary="The original picture",
         description=(
@@ -280,7 +289,6 @@ class OriginalImageView(OwnPictureView):
             "JPEG, PNG, WebP and GIF keep their compressed pixels byte for byte. BMP and TIFF are written "
             "anew, TIFF as its first page, upright, with at most 8 bits a colour channel."
         ),
-        parameters=[OriginalSerializer],
         responses={
             **{(200, originals.media_type(name)): OpenApiTypes.BINARY for name in validators.EXTENSIONS},
             304: None,
@@ -289,7 +297,7 @@ class OriginalImageView(OwnPictureView):
         tags=["detect"],
     )
     def get(self, request: Request, pk: UUID, image_id: UUID) -> HttpResponseBase:  # noqa: ARG002  # DRF's signature
-        wanted = self.wanted(OriginalSerializer)
+        wanted = self.query()
         image = self.get_image(image_id)
         if not image.image_path:
             raise NoFile("The image was refused; its file is not kept.")

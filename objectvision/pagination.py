@@ -4,6 +4,7 @@ from rest_framework.exceptions import ErrorDetail, ValidationError
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 
 class Pagination(LimitOffsetPagination):
@@ -18,6 +19,14 @@ class Pagination(LimitOffsetPagination):
 
     def get_offset(self, request: Request) -> int:
         return whole_number(request, "offset", 0, 0, self.largest_offset)
+
+    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:  # noqa: ARG002  # DRF's signature
+        limit = {"minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
+        offset = {"minimum": 0, "maximum": self.largest_offset, "default": 0}
+        return [
+            {"name": name, "in": "query", "required": False, "schema": {"type": "integer", **bounds}}
+            for name, bounds in (("limit", limit), ("offset", offset))
+        ]
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"items": data, "total": self.count, "limit": self.limit, "offset": self.offset})

@@ -3,10 +3,18 @@
 from typing import Any
 
 from drf_spectacular.utils import extend_schema_serializer
+from drf_standardized_errors.openapi import AutoSchema as StandardAutoSchema
+from drf_standardized_errors.openapi_serializers import ErrorResponse401Serializer
+from drf_standardized_errors.openapi_utils import (
+    get_flat_serializer_fields,
+    get_serializer_fields_with_error_codes,
+)
 from rest_framework import serializers
 
 from objectvision.errors import Unavailable, body
 from objectvision.examples import answered
+
+JSON = "application/json"
 
 
 class ClientFaultSerializer(serializers.Serializer[Any]):
@@ -32,6 +40,39 @@ class ClientErrorSerializer(serializers.Serializer[Any]):
 class UnavailableSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["server_error"])
     errors = ClientFaultSerializer(many=True)  # type: ignore[assignment]  # the contract's name, as DRF's own
+
+
+class AutoSchema(StandardAutoSchema):
+    """With what the library does not see: how query strings and pages are refused.
+
+    Shows JSON alone where a view takes forms besides: what generates clients takes one body for one call.
+    """
+
+    def map_parsers(self) -> list[str]:
+        found: list[str] = super().map_parsers()
+        return [JSON] if JSON in found else found
+
+    def get_override_parameters(self) -> list[Any]:
+        query = self.query_serializer()
+        return [*super().get_override_parameters(), *([query] if query else [])]
+
+    def query_serializer(self) -> serializers.Serializer[Any] | None:
+        """What reads the query of a view that has no filters but a `query_serializer_class`."""
+        serializer_class = getattr(self.view, "query_serializer_class", None)
+        return serializer_class() if serializer_class else None
+
+    def _get_extra_validation_errors(self) -> dict[str, set[str]]:
+        codes: dict[str, set[str]] = super()._get_extra_validation_errors()
+        if query := self.query_serializer():
+            fields = get_serializer_fields_with_error_codes(get_flat_serializer_fields(query))
+            codes |= {field.name: set(field.error_codes) for field in fields}
+        if self._is_list_view():
+            codes |= {"limit": {"invalid"}, "offset": {"invalid"}}
+        return codes
+
+
+REFUSED = {401: ErrorResponse401Serializer}
+"""For views that let strangers in and refuse some of them."""
 
 
 def api_only(endpoints: list[tuple[str, str, str, Any]]) -> list[tuple[str, str, str, Any]]:
