@@ -99,6 +99,7 @@ class HealthView(APIView):
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
+    throttle_classes = ()  # probes ask often, many of them from one address
     content_negotiation_class = OneForm
     part: Callable[[], Facts] = staticmethod(service)
 

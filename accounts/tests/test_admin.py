@@ -1,0 +1,131 @@
+"""Staff see what there is; nobody gives themselves rights, and what the system wrote stays as it is."""
+
+import pytest
+from django.contrib.auth.models import Permission
+
+from accounts.models import Session, User
+from accounts.tokens import open_session
+from detections.models import Detection
+from objectvision.tests.stack import photo
+
+PAGES = ["accounts/user", "accounts/session", "detections/detection", "detections/detector"]
+
+
+@pytest.fixture
+def root(client, db):
+    client.force_login(User.objects.create_superuser("root@example.com", "a-long-passphrase"))
+    return client
+
+
+@pytest.fixture
+def clerk(client, db):
+    """Staff who may change users."""
+    user = User.objects.create_user("clerk@example.com", "a-long-passphrase", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    client.force_login(user)
+    return client
+
+
+def test_staff_log_in_by_address(client, user):
+    User.objects.filter(pk=user.pk).update(is_staff=True)
+    credentials = {"username": "ADA@example.com", "password": "a-long-passphrase"}
+    response = client.post("/admin/login/?next=/admin/", credentials)
+    assert (response.status_code, response["Location"]) == (302, "/admin/")
+    assert client.get("/admin/").status_code == 200
+
+
+@pytest.mark.parametrize("rights", [{}, {"is_staff": True, "is_active": False}])
+def test_others_do_not(client, user, rights):
+    User.objects.filter(pk=user.pk).update(**rights)
+    client.post("/admin/login/", {"username": user.email, "password": "a-long-passphrase"})
+    assert client.get("/admin/").status_code == 302
+
+
+def test_the_apis_token_opens_nothing_there(api, user):
+    user.is_staff = user.is_superuser = True
+    user.save()
+    assert api(user).get("/admin/accounts/user/").status_code == 302
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_lists_take_the_same_queries_however_long(
+    root, submit, user, page, rows, django_assert_max_num_queries
+):
+    for _ in range(rows):
+        submit(user, photo())
+        open_session(user, "pytest")
+        User.objects.create(email=f"{rows}-{User.objects.count()}@example.com")
+    with django_assert_max_num_queries(8):
+        assert root.get(f"/admin/{page}/").status_code == 200
+
+
+def test_a_detection_is_looked_at_with_its_images_and_changed_by_nobody(root, submit, user):
+    detection = submit(user, photo(), photo())
+    url = f"/admin/detections/detection/{detection.pk}/change/"
+    page = root.get(url).content.decode()
+    assert "photo-1.jpg" in page
+    assert "photo-2.jpg" in page
+    assert root.post(url, {"name": "other"}).status_code == 403
+    assert root.post(url.replace("change", "delete"), {"post": "yes"}).status_code == 403
+    assert Detection.objects.get().name == ""
+
+
+def test_a_detection_is_found_by_id_owner_and_name(root, submit, user, stranger):
+    mine, _ = submit(user, photo()), submit(stranger, photo())
+    for search in (str(mine.pk), user.email):
+        page = root.get("/admin/detections/detection/", {"q": search}).content.decode()
+        assert str(mine.pk) in page
+        assert stranger.email not in page
+    assert root.get("/admin/detections/detection/", {"q": "%' OR 1=1"}).status_code == 200
+
+
+def test_a_users_page_shows_no_hash_and_saves_name_and_address_in_lower_case(root, user):
+    url = f"/admin/accounts/user/{user.pk}/change/"
+    assert "argon2" not in root.get(url).content.decode()
+    form = {"email": "ADA@Example.COM", "name": "Countess", "is_active": "on"}
+    settings = {"settings-TOTAL_FORMS": "0", "settings-INITIAL_FORMS": "0"}
+    assert root.post(url, {**form, **settings}).status_code == 302
+    user.refresh_from_db()
+    assert (user.email, user.name) == ("ada@example.com", "Countess")
+
+
+def test_an_address_that_another_has_is_refused_whatever_its_case(root, user, stranger):
+    url = f"/admin/accounts/user/{user.pk}/change/"
+    form = {"email": stranger.email.upper(), "settings-TOTAL_FORMS": "0", "settings-INITIAL_FORMS": "0"}
+    response = root.post(url, form)
+    assert response.status_code == 200
+    assert b"already exists" in response.content
+
+
+def test_sessions_are_ended_and_counted(root, user, api):
+    client = api(user)
+    user_agents = {"action": "end_sessions", "_selected_action": [str(user.pk)]}
+    page = root.post("/admin/accounts/user/", user_agents, follow=True)
+    assert b"1 sessions ended." in page.content
+    assert client.get("/api/v1/users/get-profile").status_code == 401
+    assert Session.objects.get().revoked_at is not None
+
+
+def test_who_may_change_users_gives_nobody_rights(clerk, user):
+    form = {
+        "email": user.email, "is_active": "on", "is_staff": "on", "is_superuser": "on",
+        "settings-TOTAL_FORMS": "0", "settings-INITIAL_FORMS": "0",
+    }  # fmt: skip  # a list to read at a glance
+    assert clerk.post(f"/admin/accounts/user/{user.pk}/change/", form).status_code == 302
+    user.refresh_from_db()
+    assert (user.is_staff, user.is_superuser) == (False, False)
+
+
+def test_who_may_change_users_does_not_get_at_a_superuser(clerk):
+    root = User.objects.create_superuser("root@example.com", "a-long-passphrase")
+    password = {"password1": "another-passphrase", "password2": "another-passphrase"}
+    assert clerk.post(f"/admin/accounts/user/{root.pk}/password/", password).status_code == 403
+    assert clerk.post(f"/admin/accounts/user/{root.pk}/change/", {"email": "x@y.zz"}).status_code == 403
+    root.refresh_from_db()
+    assert root.check_password("a-long-passphrase")
+
+
+def test_no_user_is_deleted_here_where_the_files_would_stay(root, user):
+    assert root.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert User.objects.filter(pk=user.pk).exists()

@@ -1,0 +1,99 @@
+"""Wrong passwords are bounded for each account, in the database."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from accounts import tasks
+from accounts.models import FailedLogin, Session
+from accounts.tokens import open_session
+
+LOGIN = "/api/v1/auth/login"
+PASSWORD = "a-long-passphrase"
+
+
+@pytest.fixture(autouse=True)
+def _no_rate(settings):
+    settings.THROTTLES = {**settings.THROTTLES, "login": None}
+
+
+def log_in(api, password=PASSWORD, email="ada@example.com"):
+    return api().post(LOGIN, {"email": email, "password": password})
+
+
+def test_the_eleventh_try_within_five_minutes_is_not_made(api, user):
+    for _ in range(10):
+        assert log_in(api, "wrong").status_code == 401
+    refused = log_in(api)
+    assert refused.status_code == 429
+    assert refused.json()["errors"][0]["code"] == "throttled"
+    assert 295 <= int(refused["Retry-After"]) <= 300
+    assert FailedLogin.objects.count() == 10
+
+
+def test_five_minutes_after_the_first_the_next_may_be_made(api, user):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        for _ in range(10):
+            log_in(api, "wrong")
+            clock.shift(1)
+        clock.shift(int(log_in(api)["Retry-After"]) - 1)
+        assert log_in(api).status_code == 429
+        clock.shift(2)
+        assert log_in(api).status_code == 200
+
+
+def test_who_gets_in_begins_anew(api, user):
+    for _ in range(9):
+        log_in(api, "wrong")
+    assert log_in(api).status_code == 200
+    assert not FailedLogin.objects.exists()
+
+
+def test_one_accounts_tries_are_not_anothers(api, user, stranger):
+    for _ in range(11):
+        log_in(api, "wrong", stranger.email)
+    assert log_in(api).status_code == 200
+
+
+def test_an_address_without_an_account_answers_alike_and_is_not_kept(api, user):
+    known, unknown = (
+        [log_in(api, "wrong", email) for _ in range(11)] for email in ("ADA@example.com", "no@example.com")
+    )
+    assert [a.status_code for a in known] == [b.status_code for b in unknown] == [401] * 10 + [429]
+    assert known[0].json() == unknown[0].json()
+    assert known[10].json()["errors"][0]["code"] == unknown[10].json()["errors"][0]["code"] == "throttled"
+    assert all("@" not in account for account in FailedLogin.objects.values_list("account", flat=True))
+
+
+@pytest.mark.postgresql
+def test_of_thirty_tries_at_once_ten_are_made_at_most(at_once, api, user):
+    answers = at_once(*[lambda: log_in(api, "wrong").status_code] * 30)
+    assert answers.count(401) <= 10
+    assert answers.count(401) + answers.count(429) == 30
+
+
+def test_the_admins_log_in_counts_with_the_others(api, client, user):
+    user.is_staff = True
+    user.save()
+    for _ in range(5):
+        log_in(api, "wrong")
+        client.post("/admin/login/", {"username": user.email, "password": "wrong"})
+    page = client.post("/admin/login/", {"username": user.email, "password": PASSWORD})
+    assert page.status_code == 200
+    assert b"Too many wrong tries" in page.content
+    assert log_in(api).status_code == 429
+
+
+def test_what_nobody_asks_for_any_longer_is_forgotten(api, user, client):
+    log_in(api, "wrong")
+    open_session(user, "pytest")
+    tasks.forget()
+    assert (FailedLogin.objects.count(), Session.objects.count()) == (1, 1)
+    with time_machine.travel(timezone.now() + timedelta(days=8)):
+        tasks.forget()
+        assert (FailedLogin.objects.count(), Session.objects.count()) == (0, 1)
+    with time_machine.travel(timezone.now() + timedelta(days=40)):
+        tasks.forget()
+        assert not Session.objects.exists()

@@ -1,0 +1,92 @@
+"""What browsers are told: who may call, and what a page may load."""
+
+import pytest
+
+PROFILE = "/api/v1/users/get-profile"
+APP = "https://app.example.com"
+
+
+@pytest.fixture
+def allowed(settings):
+    settings.CORS_ALLOWED_ORIGINS = [APP]
+
+
+def preflight(client, origin, path=PROFILE, headers="authorization,prefer,idempotency-key"):
+    asked = {"Access-Control-Request-Method": "PATCH", "Access-Control-Request-Headers": headers}
+    return client.options(path, headers={"Origin": origin, **asked})
+
+
+def test_a_listed_page_may_call_with_every_header_of_the_api(client, allowed, db):
+    response = preflight(client, APP)
+    assert response.status_code == 200
+    assert response["Access-Control-Allow-Origin"] == APP
+    assert "PATCH" in response["Access-Control-Allow-Methods"]
+    assert {"authorization", "prefer", "idempotency-key", "x-api-key", "x-request-id"} <= set(
+        response["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert "Access-Control-Allow-Credentials" not in response
+
+
+def test_it_reads_the_headers_of_an_answer_of_an_error_too(client, allowed, db):
+    response = client.get(PROFILE, headers={"Origin": APP})
+    assert response.status_code == 401
+    assert response["Access-Control-Allow-Origin"] == APP
+    assert {"location", "retry-after", "x-request-id", "etag"} <= set(
+        response["Access-Control-Expose-Headers"].split(", ")
+    )
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "https://app.example.com.evil.com", "null"])
+def test_another_page_may_not(client, allowed, db, origin):
+    assert "Access-Control-Allow-Origin" not in preflight(client, origin)
+    assert "Access-Control-Allow-Origin" not in client.get(PROFILE, headers={"Origin": origin})
+
+
+def test_by_default_no_page_of_another_origin_may(client, db):
+    assert "Access-Control-Allow-Origin" not in preflight(client, APP)
+
+
+def test_nobody_elses_page_talks_to_the_admin(client, allowed, db):
+    assert "Access-Control-Allow-Origin" not in preflight(client, APP, "/admin/login/")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/users/get-profile", "/docs", "/redoc", "/admin/login/", "/none"])
+def test_no_page_runs_scripts_that_are_not_our_files_or_stands_in_a_frame(client, db, path):
+    response = client.get(path)
+    policy = dict(part.split(" ", 1) for part in response["Content-Security-Policy"].split("; "))
+    assert policy["default-src"] == "'self'"
+    assert "script-src" not in policy
+    assert policy["frame-ancestors"] == policy["object-src"] == policy["base-uri"] == "'none'"
+    assert ("style-src" in policy) == (path in {"/docs", "/redoc"})
+    assert response["X-Frame-Options"] == "DENY"
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert response["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/docs", "/redoc"])
+def test_the_pages_hold_no_script_and_their_own_are_scripts(client, db, path):
+    page = client.get(path).content.decode()
+    assert "<script>" not in page
+    for script in (part.split('"')[0] for part in page.split('<script src="')[1:]):
+        answer = client.get(script if script.startswith("/") else f"{path}{script}")
+        assert answer["Content-Type"].split(";")[0] in {"text/javascript", "application/javascript"}
+
+
+def test_a_browser_finds_an_icon(client, db):
+    response = client.get("/favicon.ico", follow=True)
+    assert (response.status_code, response["Content-Type"]) == (200, "image/svg+xml")
+
+
+def test_the_admins_cookies_are_for_the_server_alone(client, db):
+    cookie = client.get("/admin/login/").cookies["csrftoken"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
+
+
+def test_a_deployments_cookies_travel_by_https_alone(read_settings):
+    deployed = read_settings(
+        ENVIRONMENT="production", SECRET_KEY="s" * 40, JWT_SECRET_KEY="j" * 40, ALLOWED_HOSTS="x",
+        DB_HOST="db", REDIS_HOST="redis", API_BASE_URL="https://api.example.com/vision",
+    )  # fmt: skip  # a list to read at a glance
+    assert deployed["SESSION_COOKIE_SECURE"] is deployed["CSRF_COOKIE_SECURE"] is True
+    assert deployed["CSRF_TRUSTED_ORIGINS"] == ["https://api.example.com"]
+    assert read_settings()["SESSION_COOKIE_SECURE"] is False

@@ -1,0 +1,162 @@
+"""Nobody gets at what is somebody else's: every endpoint and method that the router serves, one by one."""
+
+from uuid import UUID
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.urls import get_resolver
+
+from accounts.models import Session, User, UserSettings
+from detections import processing
+from detections.models import Detection, DetectionImage, DetectionResult
+from objectvision.tests.stack import photo
+
+# What an endpoint shows to whom: anyone; whoever is logged in, and of their own alone; or one object's owner.
+PUBLIC, OWN, DETECTION, USER = "public", "own", "detection", "user"
+ENDPOINTS = {
+    ("POST", "auth/signup"): PUBLIC,
+    ("POST", "auth/login"): PUBLIC,
+    ("POST", "auth/refresh"): PUBLIC,
+    ("POST", "auth/logout"): OWN,
+    ("POST", "auth/logout-all"): OWN,
+    ("GET", "users/get-profile"): OWN,
+    ("GET", "users/settings"): OWN,
+    ("PATCH", "users/settings"): OWN,
+    ("GET", "users/<uuid:pk>"): USER,
+    ("PATCH", "users/<uuid:pk>"): USER,
+    ("POST", "detect/image"): OWN,
+    ("GET", "detect/history"): OWN,
+    ("GET", "detectors"): OWN,
+    ("GET", "detect/jobs/<uuid:pk>"): DETECTION,
+    ("GET", "detect/<uuid:pk>"): DETECTION,
+    ("PATCH", "detect/<uuid:pk>"): DETECTION,
+    ("DELETE", "detect/<uuid:pk>"): DETECTION,
+    ("GET", "detect/<uuid:pk>/image"): DETECTION,
+    ("GET", "detect/<uuid:pk>/images/<uuid:image_id>"): DETECTION,
+    **{("GET", f"health{part}"): PUBLIC for part in ("", "/database", "/redis", "/celery", "/storage")},
+    ("GET", "health/detector"): PUBLIC,
+    ("GET", "openapi.json"): PUBLIC,
+    ("GET", "docs"): PUBLIC,
+    ("GET", "redoc"): PUBLIC,
+}
+PRIVATE = [endpoint for endpoint, kind in ENDPOINTS.items() if kind != PUBLIC]
+OBJECTS = [endpoint for endpoint, kind in ENDPOINTS.items() if kind in {DETECTION, USER}]
+# Behaves as GET does, or says what a path takes.
+ALIKE = {"HEAD", "OPTIONS"}
+CHANGES = {"PATCH": {"name": "Mine now", "is_public": True}}
+
+
+def served():
+    """Every method and path that the router has under the API's prefix."""
+    for group in get_resolver().url_patterns:
+        if str(group.pattern) != "api/v1/":
+            continue
+        for pattern in group.url_patterns:
+            view = pattern.callback.view_class
+            for method in view.http_method_names:
+                if hasattr(view, method) and method.upper() not in ALIKE:
+                    yield method.upper(), str(pattern.pattern)
+
+
+@pytest.fixture
+def owned(user, submit):
+    """The ids in the paths of what belongs to the user."""
+    detection = submit(user, photo())
+    processing.run(lambda: None)
+    return {DETECTION: detection.pk, USER: user.pk, "image": detection.images.get().pk}
+
+
+@pytest.fixture
+def state(user):
+    """All that a stranger could have changed."""
+
+    def rows():
+        return [
+            list(model.objects.order_by("pk").values())
+            for model in (User, UserSettings, Detection, DetectionImage, DetectionResult)
+        ]
+
+    return rows
+
+
+def call(client, method, path, ids):
+    pk = ids.get(ENDPOINTS[method, path], UUID(int=0))
+    path = path.replace("<uuid:pk>", str(pk)).replace("<uuid:image_id>", str(ids.get("image", pk)))
+    ask = getattr(client, method.lower())
+    return ask(f"/api/v1/{path}", CHANGES.get(method))
+
+
+def test_every_endpoint_that_is_served_is_in_this_list():
+    assert sorted(ENDPOINTS) == sorted(set(served()))
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_the_anonymous_are_asked_who_they_are(api, owned, state, method, path):
+    before = state()
+    response = call(api(), method, path, owned)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"].startswith("Bearer")
+    assert state() == before
+
+
+@pytest.mark.parametrize(("method", "path"), OBJECTS)
+def test_a_stranger_does_not_learn_whether_there_is_such_an_object(api, owned, state, stranger, method, path):
+    before = state()
+    response = call(api(stranger), method, path, owned)
+    nothing_there = call(api(stranger), method, path, {})
+    assert response.status_code == nothing_there.status_code == 404
+    assert response.json() == nothing_there.json()
+    assert state() == before
+
+
+@pytest.mark.parametrize(("method", "path"), OBJECTS)
+def test_staff_look_at_others_in_the_admin_and_may_read_profiles_alone(
+    api, owned, state, stranger, method, path
+):
+    stranger.is_staff = stranger.is_superuser = True
+    stranger.save()
+    before = state()
+    reads_profile = (method, path) == ("GET", "users/<uuid:pk>")
+    assert call(api(stranger), method, path, owned).status_code == (200 if reads_profile else 404)
+    assert state() == before
+
+
+@pytest.mark.parametrize(("method", "path"), OBJECTS)
+def test_the_owner_gets_at_it(api, owned, user, method, path):
+    assert call(api(user), method, path, owned).status_code in {200, 204}
+
+
+@pytest.mark.parametrize(("method", "path"), OBJECTS)
+def test_what_is_no_id_is_not_found(api, user, method, path):
+    response = api(user).generic(method, "/api/v1/" + path.replace("<uuid:pk>", "1' OR '1'='1"))
+    assert response.status_code == 404
+
+
+def test_another_detections_image_is_not_reached_through_ones_own(api, owned, stranger, submit):
+    own = submit(stranger, photo())
+    for path in (f"images/{owned['image']}", f"image?image_id={owned['image']}"):
+        assert api(stranger).get(f"/api/v1/detect/{own.pk}/{path}").status_code == 404
+
+
+def test_lists_and_settings_are_everybodys_own(api, owned, stranger, user):
+    UserSettings.objects.create(user=user, theme="dark")
+    client = api(stranger)
+    assert client.get("/api/v1/detect/history").json()["items"] == []
+    assert client.get("/api/v1/users/settings").json()["theme"] == "system"
+    assert client.get("/api/v1/users/get-profile").json()["email"] == stranger.email
+    client.patch("/api/v1/users/settings", {"theme": "light"})
+    assert UserSettings.objects.get(user=user).theme == "dark"
+
+
+def test_a_log_out_everywhere_ends_nobody_elses_session(api, stranger, user):
+    mine = api(user)
+    api(stranger).post("/api/v1/auth/logout-all")
+    assert mine.get("/api/v1/users/get-profile").status_code == 200
+    assert Session.objects.filter(user=stranger, revoked_at=None).count() == 0
+
+
+def test_an_upload_belongs_to_whoever_sent_it_whatever_it_says(api, detector, stranger, user):
+    form = {"image": SimpleUploadedFile("bus.jpg", photo()), "user": str(user.pk), "user_id": str(user.pk)}
+    assert api(stranger).post("/api/v1/detect/image", form, format="multipart").status_code == 202
+    assert Detection.objects.get().user == stranger
+    assert DetectionImage.objects.get().user == stranger
