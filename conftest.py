@@ -31,30 +31,34 @@ if POSTGRESQL:  # two runs at once do not take each other's database
     settings.DATABASES["default"]["TEST"] = {"NAME": f"test_objectvision_{os.getpid()}"}
 django.setup()  # pytest-django looks for settings before this file is read
 
-MISSING = [
-    name
-    for name, found in {"PostgreSQL": POSTGRESQL, "redis-server": services.redis_server()}.items()
-    if not found
-]
+FOUND = {
+    "PostgreSQL": POSTGRESQL,
+    "redis-server": services.redis_server(),
+    "Chromium": services.chromium(),
+}
+# What a test with one of these markers needs.
+NEEDS = {"postgresql": ["PostgreSQL"], "services": ["PostgreSQL", "redis-server"], "browser": ["Chromium"]}
+MISSING = [name for name, found in FOUND.items() if not found]
+
+
+def missing_for(item):
+    needed = {name for marker, names in NEEDS.items() if item.get_closest_marker(marker) for name in names}
+    return [name for name in MISSING if name in needed]
 
 
 def pytest_collection_modifyitems(items):
-    if not MISSING:
-        return
-    wanting = [
-        item for item in items if item.get_closest_marker("services") or item.get_closest_marker("postgresql")
-    ]
+    wanting = {item: missing for item in items if (missing := missing_for(item))}
     if wanting and os.environ.get("REQUIRE_SERVICES") == "1":
         raise pytest.UsageError(f"REQUIRE_SERVICES=1, and there is no {' and no '.join(MISSING)}.")
-    for item in wanting:
-        item.add_marker(pytest.mark.skip(reason=f"no {' and no '.join(MISSING)}"))
+    for item, missing in wanting.items():
+        item.add_marker(pytest.mark.skip(reason=f"no {' and no '.join(missing)}"))
 
 
 def pytest_terminal_summary(terminalreporter):
     if MISSING:
         terminalreporter.write_line(
-            f"Skipped what needs {' and '.join(MISSING)}: install them, start PostgreSQL on localhost or "
-            "name it by DB_HOST, DB_PORT, DB_USER and DB_PASSWORD, and run this again."
+            f"Skipped what needs {' and '.join(MISSING)}: install what is missing, start PostgreSQL on "
+            "localhost or name it by DB_HOST, DB_PORT, DB_USER and DB_PASSWORD, and run this again."
         )
 
 

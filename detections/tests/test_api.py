@@ -14,6 +14,7 @@ from PIL import Image
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
+from accounts.models import UserSettings
 from detections import processing, views
 from detections.models import Detection, DetectionImage, DetectionResult
 from detections.tests.images import HOSTILE
@@ -579,3 +580,70 @@ def test_a_picture_whose_file_is_gone_is_404(api, user, done):
 def test_a_detection_without_images_has_no_picture(api, user, detector):
     detection = Detection.objects.create(user=user, detector=detector)
     assert faults(picture(api(user), detection), 404) == [("not_found", None)]
+
+
+# Which classes, and whose defaults
+
+
+def parameters(response):
+    assert response.status_code == 202, response.content
+    return Detection.objects.get(pk=response.json()["detection_id"]).parameters
+
+
+@pytest.mark.parametrize(
+    ("classes", "ids"),
+    [("beta", [1]), ("1", [1]), (" beta , alpha,beta ", [0, 1]), ("", None), (",", None), ("*", None)],
+)
+def test_classes_are_named_or_numbered(api, user, detector, classes, ids):
+    assert parameters(upload(api(user), classes=classes))["classes"] == ids
+
+
+def test_only_those_classes_are_found(api, user, detector):
+    upload(api(user), confidence="0.05", classes="beta")
+    process()
+    assert set(DetectionResult.objects.values_list("object_class", flat=True)) == {"beta"}
+
+
+@pytest.mark.parametrize("classes", ["gamma", "alpha,gamma", "2", "-1", "Alpha"])
+def test_a_class_that_the_detector_does_not_know_is_refused_naming_those_that_it_knows(
+    api, user, detector, nothing_stored, classes
+):
+    response = upload(api(user), classes=classes)
+    assert faults(response, 400, "validation_error") == [("unknown_class", "classes")]
+    assert "alpha, beta" in response.json()["errors"][0]["detail"]
+
+
+def test_a_class_called_like_a_number_goes_before_the_number(api, user, detector):
+    detector.classes = ["zero", "0"]
+    detector.save()
+    assert parameters(upload(api(user), classes="0"))["classes"] == [1]
+
+
+def test_the_users_defaults_hold_where_a_request_names_none(api, user, detector):
+    UserSettings.objects.create(user=user, default_confidence=0.6, default_classes=["beta", "person"])
+    client = api(user)
+    by_default = parameters(upload(client))
+    assert (by_default["confidence"], by_default["classes"]) == (0.6, [1])
+    named = parameters(upload(client, confidence="0.3", classes="alpha"))
+    assert (named["confidence"], named["classes"]) == (0.3, [0])
+    assert parameters(upload(client, classes="*"))["classes"] is None
+
+
+def test_a_default_confidence_of_nought_is_one(api, user, detector):
+    UserSettings.objects.create(user=user, default_confidence=0)
+    assert parameters(upload(api(user)))["confidence"] == 0
+
+
+def test_defaults_of_which_the_detector_knows_none_are_refused_and_say_whose_they_are(
+    api, user, detector, nothing_stored
+):
+    UserSettings.objects.create(user=user, default_classes=["person"])
+    response = upload(api(user))
+    assert faults(response, 400, "validation_error") == [("unknown_class", "classes")]
+    assert "default_classes of your settings" in response.json()["errors"][0]["detail"]
+
+
+def test_anothers_defaults_are_not_ones_own(api, user, stranger, detector):
+    UserSettings.objects.create(user=stranger, default_confidence=0.6, default_classes=["beta"])
+    mine = parameters(upload(api(user)))
+    assert (mine["confidence"], mine["classes"]) == (0.25, None)

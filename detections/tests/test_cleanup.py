@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from detections import cleanup, processing
+from accounts.models import UserSettings
+from detections import cleanup, processing, tasks
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult
 from objectvision.tests.stack import photo
 
@@ -170,3 +171,44 @@ def test_deleting_what_is_gone_already_is_no_error(submit, user, media, django_c
         cleanup.delete([detection.pk])
         cleanup.delete([detection.pk])
     assert not Detection.objects.exists()
+
+
+# What is kept no longer than its owner wants
+
+
+def aged(detection, days):
+    Detection.objects.filter(pk=detection.pk).update(created_at=timezone.now() - timedelta(days=days))
+    return detection
+
+
+def test_what_is_older_than_its_owner_wants_is_deleted_with_its_files(
+    submit, user, stranger, media, django_capture_on_commit_callbacks
+):
+    UserSettings.objects.create(user=user, retention_days=30)
+    UserSettings.objects.create(user=stranger)
+    aged(submit(user, photo()), 31)
+    new = aged(submit(user, photo()), 29)
+    others = aged(submit(stranger, photo()), 1000)
+    processing.run(lambda: None)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert cleanup.delete_expired() == 1
+    assert set(Detection.objects.values_list("pk", flat=True)) == {new.pk, others.pk}
+    assert files(media) == set(DetectionImage.objects.values_list("image_path", flat=True))
+
+
+def test_what_is_not_finished_is_kept_until_it_is(submit, user):
+    UserSettings.objects.create(user=user, retention_days=1)
+    aged(submit(user, photo()), 2)
+    assert cleanup.delete_expired() == 0
+    processing.run(lambda: None)
+    assert cleanup.delete_expired() == 1
+
+
+def test_each_keeps_theirs_as_long_as_they_want(submit, user, stranger):
+    UserSettings.objects.create(user=user, retention_days=1)
+    UserSettings.objects.create(user=stranger, retention_days=10)
+    for owner in (user, stranger):
+        aged(submit(owner, photo()), 5)
+    processing.run(lambda: None)
+    tasks.delete_expired()
+    assert Detection.objects.get().user == stranger

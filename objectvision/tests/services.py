@@ -71,6 +71,12 @@ def redis_server() -> str | None:
     return shutil.which("redis-server")
 
 
+def chromium() -> str | None:
+    """A browser that is installed: none is downloaded."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next(filter(None, map(shutil.which, names)), None)
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]

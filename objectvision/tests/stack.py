@@ -225,13 +225,15 @@ def embedded(folder, model):
 
 
 @contextmanager
-def running(way, folder, model):
+def running(way, folder, model, **environment):
     """One of `WAYS`, with everything started."""
     if way == "embedded":
         with embedded(folder, model) as stack:
+            stack.environment.update(environment)
             yield stack.serve()
         return
     with production(folder, model) as stack:
+        stack.environment.update(environment)
         stack.worker("inference")
         stack.background()
         yield stack.web()

@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.urls import get_resolver
 from drf_spectacular.validation import validate_schema
+from jsonschema import Draft202012Validator
 
 from objectvision import __version__
 
@@ -103,3 +104,58 @@ def test_every_operation_has_a_summary_of_its_own(document):
         "patch": "Rename or publish a detection",
         "delete": "Delete a detection",
     }
+
+
+def operations(document):
+    """Every operation by its method and path."""
+    return {
+        f"{method.upper()} {path}": operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_operation_is_described_and_shows_what_is_sent_and_answered(document):
+    for name, operation in operations(document).items():
+        assert operation["description"], name
+        sent = operation.get("requestBody", {}).get("content", {})
+        answered = operation["responses"]
+        shown = {
+            **{f"request {kind}": content for kind, content in sent.items()},
+            **{
+                f"{status} {kind}": content
+                for status, answer in answered.items()
+                for kind, content in answer.get("content", {}).items()
+                if kind == "application/json" and status != "400"  # what a 400 says depends on what was wrong
+            },
+        }
+        assert [kind for kind, content in shown.items() if not content.get("examples")] == [], name
+
+
+def test_what_the_document_shows_is_what_it_says(document):
+    """Each example fits the schema that it stands beside."""
+    components = {"components": document["components"]}
+    for name, operation in operations(document).items():
+        contents = [answer.get("content", {}) for answer in operation["responses"].values()]
+        contents.append(operation.get("requestBody", {}).get("content", {}))
+        for content in contents:
+            for kind, shown in content.items():
+                for example in shown.get("examples", {}).values():
+                    schema = {**shown["schema"], **components}
+                    faults = list(Draft202012Validator(schema).iter_errors(example["value"]))
+                    assert faults == [], (name, kind)
+
+
+def test_whoever_has_the_document_is_told_so():
+    response = Client().get("/openapi.json")
+    again = Client().get("/openapi.json", headers={"If-None-Match": response["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_limits_and_offsets_are_documented_with_their_ranges(document):
+    history = operations(document)["GET /api/v1/detect/history"]
+    schemas = {parameter["name"]: parameter["schema"] for parameter in history["parameters"]}
+    assert schemas["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
+    assert schemas["offset"]["minimum"] == 0
+    assert schemas["min_confidence"] == {"type": "number", "minimum": 0, "maximum": 1}
+    assert schemas["status"]["enum"] == ["cancelled", "completed", "failed", "pending", "processing"]

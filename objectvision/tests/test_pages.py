@@ -1,0 +1,83 @@
+"""The pages in a real browser: nothing in its console, nothing asked of another host."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from objectvision.tests import services
+from objectvision.tests import stack as stacks
+from objectvision.tests.stack import PASSWORD, photo
+
+# Without a sandbox, as root in a container has none; and without what a browser does by itself.
+OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip  # a list to read at a glance
+# What Chromium remarks on forms in general is no fault.
+FAULTS = {"error", "warning"}
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory, standin_folder):
+    with stacks.running("embedded", tmp_path_factory.mktemp("pages"), standin_folder) as stack:
+        stack.manage(
+            "shell", "-c",
+            "from accounts.models import User;"
+            f"User.objects.create_superuser('root@example.com', '{PASSWORD}')",
+        )  # fmt: skip  # a command line
+        stack.client().sign_up().upload(photo(), wait=30).raise_for_status()
+        yield stack
+
+
+@pytest.fixture
+def page(stack):
+    """A page whose faults fail the test."""
+    faults = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS)
+        page = browser.new_page(base_url=stack.url)
+        page.on("console", lambda message: message.type in FAULTS and faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
+        page.on("request", lambda asked: is_elsewhere(asked.url, stack.url) and faults.append(asked.url))
+        yield page
+        browser.close()
+    assert faults == []
+
+
+def is_elsewhere(url, own):
+    return not url.removeprefix("blob:").startswith((own, "data:"))
+
+
+def test_swagger_shows_every_operation_and_tries_one(page):
+    page.goto("/docs")
+    page.wait_for_selector(".opblock")
+    assert page.locator(".opblock").count() > 20
+    page.locator("#operations-health-health_retrieve, [id^=operations-health]").first.click()
+    page.get_by_text("Try it out").click()
+    page.get_by_text("Execute", exact=True).click()
+    page.wait_for_selector(".live-responses-table")
+    assert "objectvision" in page.locator(".live-responses-table").inner_text()
+
+
+def test_redoc_shows_and_searches_the_document(page):
+    page.goto("/redoc")
+    page.wait_for_selector("h1")
+    assert "ObjectVision" in page.locator("h1").first.inner_text()
+    page.get_by_placeholder("Search...").fill("annotated")
+    page.wait_for_selector('[role="search"] [data-role="search:results"]')
+
+
+def test_staff_go_through_the_admin(page):
+    page.goto("/admin/")
+    page.fill("#id_username", "root@example.com")
+    page.fill("#id_password", PASSWORD)
+    page.click("input[type=submit]")
+    page.wait_for_selector("#user-tools")
+    for path in ("accounts/user", "accounts/session", "detections/detection", "detections/detector"):
+        page.goto(f"/admin/{path}/")
+        page.locator("#result_list tbody th a").first.click()
+        page.wait_for_selector(".submit-row, .readonly")
+    page.goto("/admin/accounts/user/add/")
+    page.wait_for_selector("#id_password1")
