@@ -8,8 +8,8 @@ from detections.models import Detector
 OTHERS = 19
 RESULTS = 10
 
-# Every second detection is the user's. All of theirs show persons, one in 1,000 a zebra; one in 500 failed, ran
-# on the detector `rare` and is called a car park.
+# Every second detection is the user's. All of theirs show persons, one in 1,000 a zebra; one in 500 failed,
+# ran on the detector `rare` and is called a car park.
 DETECTIONS = """
     INSERT INTO detections_detection
         (id, user_id, detector_id, name, status, parameters, total, processed, failed, is_public, moderation,

@@ -51,6 +51,12 @@ class Client:
         self.http.headers["Authorization"] = f"Bearer {token}"
         return self
 
+    def another(self):
+        """Of the same user, with connections of its own."""
+        client = Client(self.api.removesuffix("/api/v1"))
+        client.http.headers = self.http.headers
+        return client
+
     def post(self, path, **options):
         return self.http.post(f"{self.api}/{path}", timeout=60, **options)
 
