@@ -190,6 +190,9 @@ class Detection(models.Model):
     error = models.TextField(blank=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
     request_hash = models.CharField(max_length=64, blank=True)
+    request_id = models.CharField(
+        max_length=64, blank=True, help_text="Of the upload: log lines of the work on it carry it, too."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)

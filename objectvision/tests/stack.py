@@ -63,8 +63,10 @@ class Client:
     def get(self, path, **options):
         return self.http.get(f"{self.api}/{path}", timeout=60, **options)
 
-    def upload(self, content, name="photo.jpg", wait=0, **fields):
+    def upload(self, content, name="photo.jpg", wait=0, request_id=None, **fields):
         headers = {"Prefer": f"wait={wait}"} if wait else {}
+        if request_id:
+            headers["X-Request-ID"] = request_id
         return self.post("detect/image", files={"image": (name, content)}, data=fields, headers=headers)
 
     def finished(self, detection_id, seconds=60):
