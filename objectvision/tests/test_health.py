@@ -9,10 +9,12 @@ import psutil
 import pytest
 import requests
 from django.core.files.storage import FileSystemStorage
+from django.db import connection
 from django.test import Client
 
 from objectvision import health, heartbeats
 from objectvision.celery import app
+from objectvision.tests import services
 from objectvision.tests import stack as stacks
 from objectvision.tests.gate import Gate
 
@@ -63,6 +65,14 @@ def test_health_needs_no_token_and_reads_none(db):
 
 def test_a_database_that_answers_is_connected(db):
     assert ok(get("/database")) == {"database": "connected"}
+
+
+@pytest.mark.postgresql
+@pytest.mark.parametrize("part", ["/database", "/detector"])
+def test_a_database_that_is_away_is_an_error_without_its_address(db, monkeypatch, part):
+    monkeypatch.setitem(connection.settings_dict, "PORT", services.free_port())
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})  # no pool, which has a connection already
+    assert error(get(part)) == "The database does not answer."
 
 
 def test_without_redis_configured_health_says_so():
