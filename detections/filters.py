@@ -20,6 +20,16 @@ class FilterForm(Form):
         return self.cleaned_data
 
 
+class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
+    """What is alike in the field asked for is ordered by id, so that pages neither repeat nor leave out."""
+
+    def filter(self, queryset: QuerySet[Detection], value: list[str] | None) -> QuerySet[Detection]:
+        fields = [self.get_ordering_value(param) for param in value or () if param]
+        if not fields:
+            return queryset
+        return queryset.order_by(*fields, "-id" if fields[0].startswith("-") else "id")
+
+
 class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
     status = filters.ChoiceFilter(choices=Detection.Status.choices)
     object_class = filters.CharFilter(max_length=100, help_text="Found on it.", method="by_class")
@@ -37,7 +47,7 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
     search = filters.CharFilter(
         max_length=200, help_text="In its name or the names of its images.", method="by_names"
     )
-    ordering = filters.OrderingFilter(
+    ordering = Ordering(
         fields=["created_at", "finished_at", "name", "total"], help_text="By default newest first."
     )
 
@@ -56,7 +66,9 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
         return queryset.filter(found(confidence__gte=value))
 
     def by_names(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
-        images = DetectionImage.objects.filter(detection=OuterRef("pk"), original_name__icontains=value)
+        images = DetectionImage.objects.filter(
+            user=self.request.user, detection=OuterRef("pk"), original_name__icontains=value
+        )
         return queryset.filter(Q(name__icontains=value) | Exists(images))
 
 

@@ -14,7 +14,7 @@ from accounts.models import User
 from detections import tasks
 from detections.models import NAME_LENGTH, Detection, DetectionImage, Detector
 from detections.validators import ImageFacts
-from objectvision import connections
+from objectvision import connections, logs
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,7 @@ def submit(
         name=name,
         is_public=is_public,
         total=len(uploads),
+        request_id=logs.current_request(),
     )
     images = [image_of(detection, upload) for upload in uploads]
     with stored(uploads, images), transaction.atomic():

@@ -18,6 +18,7 @@ from django.utils import timezone
 from detections import inference
 from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
 from notifications import news
+from objectvision import logs
 
 log = logging.getLogger(__name__)
 
@@ -97,16 +98,13 @@ def process(claim: Claim, detector: inference.LoadedDetector) -> None:
 
 def predict(claim: Claim, detector: inference.LoadedDetector) -> dict[UUID, Outcome]:
     """What came of each image, by its id. One that met a passing fault, or a stop, is not in it."""
-    parameters = dict(Detection.objects.filter(pk__in=claim.detections).values_list("pk", "parameters"))
+    detections = Detection.objects.only("parameters", "request_id").in_bulk(claim.detections)
+    images = [image for image in claim.images if image.detection_id in detections]  # else deleted since
+    for image in images:
+        image.detection = detections[image.detection_id]
     alone = len(claim.images) == 1
     with ThreadPoolExecutor(detector.lanes, "lane") as lanes:
-        futures = {
-            lanes.submit(
-                outcome_of, image, detector, options(parameters[image.detection_id]), alone=alone
-            ): image
-            for image in claim.images
-            if image.detection_id in parameters  # else deleted since
-        }
+        futures = {lanes.submit(work, image, detector, alone=alone): image for image in images}
         keep_claim_until_done(claim, futures)
     return {image.pk: outcome for future, image in futures.items() if (outcome := result_of(future, image))}
 
@@ -116,9 +114,16 @@ def options(parameters: dict[str, Any]) -> inference.Options:
     return inference.Options(**{**parameters, "classes": None if classes is None else tuple(classes)})
 
 
-def outcome_of(
-    image: DetectionImage, detector: inference.LoadedDetector, options: inference.Options, *, alone: bool
-) -> Outcome | None:
+def work(image: DetectionImage, detector: inference.LoadedDetector, *, alone: bool) -> Outcome | None:
+    """What came of the image. Its log lines carry the upload's request: lanes inherit no context."""
+    with logs.on_behalf_of(image.detection.request_id):
+        outcome = outcome_of(image, detector, alone=alone)
+        if isinstance(outcome, Refused):
+            log.info("Image %s is refused: %s", image.pk, outcome.reason)
+        return outcome
+
+
+def outcome_of(image: DetectionImage, detector: inference.LoadedDetector, *, alone: bool) -> Outcome | None:
     if stopping.is_set():
         return None
     try:
@@ -127,7 +132,7 @@ def outcome_of(
     except FileNotFoundError:
         return Refused("file_missing", "The image's file is no longer in the storage.")
     try:
-        return detector.predict(data, options, alone=alone)
+        return detector.predict(data, options(image.detection.parameters), alone=alone)
     except inference.DecodeError as error:
         return Refused("corrupt_image", str(error))
 
@@ -147,7 +152,8 @@ def result_of(future: Future[Outcome | None], image: DetectionImage) -> Outcome 
     if future.cancelled():
         return None
     if error := future.exception():
-        log.error("Image %s waits for its next attempt", image.pk, exc_info=error)
+        with logs.on_behalf_of(image.detection.request_id):
+            log.error("Image %s waits for its next attempt", image.pk, exc_info=error)
         return None
     return future.result()
 
@@ -156,6 +162,7 @@ def record(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
     """Write the outcomes of the images that still carry the claim. Running twice leaves the same rows."""
     with transaction.atomic():
         detections = Detection.objects.lock(claim.detections)
+        unfinished = [detection for detection in detections if not detection.is_finished]
         images = list(DetectionImage.objects.claimed_by(claim.fence).filter(pk__in=outcomes))
         DetectionResult.objects.filter(image__in=images).delete()
         DetectionResult.objects.bulk_create(
@@ -165,6 +172,21 @@ def record(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
         Detection.objects.recount(detections)
         changed = [detection.pk for detection in detections]
         transaction.on_commit(lambda: news.publish(changed), robust=True)
+    for detection in unfinished:
+        if detection.is_finished:
+            say_finished(detection)
+
+
+def say_finished(detection: Detection) -> None:
+    with logs.on_behalf_of(detection.request_id):
+        log.info(
+            "Detection %s %s in %.1f s: images processed %d, failed %d",
+            detection.pk,
+            detection.status,
+            (detection.updated_at - detection.created_at).total_seconds(),
+            detection.processed,
+            detection.failed,
+        )
 
 
 def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:

@@ -1,13 +1,17 @@
 """Is it running, and each part that it needs? Answers for load balancers and operators, without internals."""
 
 import logging
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import redis
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseError
+from django.db import connection
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers, status
 from rest_framework.permissions import AllowAny
@@ -16,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from detections.models import Detector
-from objectvision import heartbeats, shared_redis
+from objectvision import connections, heartbeats, shared_redis
 from objectvision.ids import uuid7
 from objectvision.negotiation import OneForm
 
@@ -24,9 +28,53 @@ log = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
 
+ANSWER_SECONDS = 3
+
 
 class PartAwayError(Exception):
     """The part does not do its work; the message may be shown to anyone."""
+
+
+class Part:
+    """Checks a part aside, once at a time: who asks gets an answer in `ANSWER_SECONDS`, whatever hangs.
+
+    Who asks while a check is under way waits for that one, and no longer than is left of its time. So a part
+    that hangs costs one thread and one connection, however often it is asked for.
+    """
+
+    def __init__(self, check: Callable[[], Facts], silence: str) -> None:
+        self.check = check
+        self.silence = silence
+        self._lock = threading.Lock()
+        self._running: Future[Facts] | None = None
+        self._deadline = 0.0
+
+    def __call__(self) -> Facts:
+        with self._lock:
+            if self._running is None or self._running.done():
+                self._deadline = time.monotonic() + ANSWER_SECONDS
+                self._running = aside(self.check)
+            running, deadline = self._running, self._deadline
+        try:
+            return running.result(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            raise PartAwayError(self.silence) from None
+
+
+def aside(check: Callable[[], Facts]) -> Future[Facts]:
+    """Run it in a thread that keeps no process from ending, as those of an executor would."""
+    future: Future[Facts] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(check())
+        except BaseException as error:  # noqa: BLE001  # whoever asked gets it
+            future.set_exception(error)
+        finally:
+            connections.give_back()
+
+    threading.Thread(target=run, name="health", daemon=True).start()
+    return future
 
 
 def service() -> Facts:
@@ -55,13 +103,16 @@ def redis_part() -> Facts:
 
 def celery() -> Facts:
     try:
-        workers = heartbeats.alive()
+        alive = heartbeats.alive()
     except redis.RedisError as error:
         raise PartAwayError("The workers' heartbeats cannot be read.") from error
-    served = {queue for worker in workers for queue in worker["queues"]}
+    served = {queue for worker in alive.workers for queue in worker["queues"]}
     if missing := {"inference", "default"} - served:
         raise PartAwayError(f"No worker serves {' and '.join(sorted(missing))}.")
-    return {"workers": [{"name": worker["name"], "queues": worker["queues"]} for worker in workers]}
+    if not alive.beat:
+        raise PartAwayError("Beat has not sent its sweep for long: nobody finds lost work.")
+    workers = [{"name": worker["name"], "queues": worker["queues"]} for worker in alive.workers]
+    return {"workers": workers, "beat": "alive"}
 
 
 def storage() -> Facts:
@@ -81,7 +132,10 @@ def storage() -> Facts:
 
 
 def detector() -> Facts:
-    default = Detector.objects.default()
+    try:
+        default = Detector.objects.default()
+    except DatabaseError as error:
+        raise PartAwayError("The database does not answer.") from error
     if default is None:
         raise PartAwayError("No detector is prepared.")
     if not default.folder.is_dir():
@@ -116,11 +170,11 @@ class HealthView(APIView):
             return Response({"status": "error", "message": str(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
 
 
-PARTS = {
+PARTS: dict[str, Callable[[], Facts]] = {
     "": service,
-    "/database": database,
-    "/redis": redis_part,
-    "/celery": celery,
-    "/storage": storage,
-    "/detector": detector,
+    "/database": Part(database, "The database does not answer."),
+    "/redis": Part(redis_part, "Redis does not answer."),
+    "/celery": Part(celery, "The workers' heartbeats cannot be read."),
+    "/storage": Part(storage, "The storage does not answer."),
+    "/detector": Part(detector, "The default detector cannot be read."),
 }

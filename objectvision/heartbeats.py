@@ -1,22 +1,23 @@
-"""Workers say that they are alive; the health page reads it. Kept in Redis, or in the only process."""
+"""Workers and beat say that they are alive, for the health page. Kept in Redis, or in the one process."""
 
 import json
 import logging
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import redis
 from celery import current_app
-from celery.signals import heartbeat_sent
+from celery.signals import after_task_publish, beat_init, heartbeat_sent
 
 from objectvision import shared_redis
 
 log = logging.getLogger(__name__)
 
-KEY = "objectvision:workers"
+KEY = "objectvision:heartbeats"
 EVERY_SECONDS = 5
-# Longer than the ten seconds that a one-threaded worker may be too busy to beat.
+# Longer than the ten seconds that a one-threaded worker may be too busy to beat, and between two sweeps.
 GONE_AFTER_SECONDS = 30
 
 _own: dict[str, str] = {}
@@ -35,27 +36,40 @@ def say_alive(sender: Any, **_: Any) -> None:
     write(f"{name}#{os.getpid()}", json.dumps({"at": time.time(), "name": name, "queues": queues}))
 
 
-def write(worker: str, beat: str) -> None:
+@beat_init.connect
+@after_task_publish.connect(sender="detections.sweep")
+def say_beat_alive(**_: Any) -> None:
+    write("beat", json.dumps({"at": time.time()}))
+
+
+def write(who: str, heartbeat: str) -> None:
     client = shared_redis.shared()
     if client is None:
-        _own[worker] = beat
+        _own[who] = heartbeat
         return
     try:
-        client.hset(KEY, worker, beat)
+        client.hset(KEY, who, heartbeat)
     except redis.RedisError as error:
         log.warning("Heartbeat not written: %s", error)
 
 
-def alive() -> list[dict[str, Any]]:
-    """The workers that beat lately: `name`, `queues` and when (`at`, seconds since the epoch).
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Each worker's `name`, `queues` and time (`at`, seconds since the epoch); whether beat is."""
 
-    Forgets the others. Raises redis.RedisError.
-    """
+    workers: list[dict[str, Any]]
+    beat: bool
+
+
+def alive() -> Alive:
+    """Who has said so lately. Forgets the others. Raises redis.RedisError."""
     client = shared_redis.shared()
-    beats = _own if client is None else client.hgetall(KEY)
-    workers = {worker: json.loads(beat) for worker, beat in beats.items()}
+    written = _own if client is None else client.hgetall(KEY)
+    heartbeats = {who: json.loads(heartbeat) for who, heartbeat in written.items()}
     oldest = time.time() - GONE_AFTER_SECONDS
-    gone = [worker for worker, beat in workers.items() if beat["at"] <= oldest]
+    gone = [who for who, heartbeat in heartbeats.items() if heartbeat["at"] <= oldest]
     if client is not None and gone:
         client.hdel(KEY, *gone)
-    return [beat for beat in workers.values() if beat["at"] > oldest]
+    living = [heartbeat for heartbeat in heartbeats.values() if heartbeat["at"] > oldest]
+    workers = [heartbeat for heartbeat in living if "queues" in heartbeat]
+    return Alive(workers, beat=len(living) > len(workers))

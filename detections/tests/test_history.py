@@ -12,6 +12,7 @@ from rest_framework.exceptions import NotFound
 
 from detections import processing, views
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections.tests import scale
 from notifications import news
 from objectvision.tests.stack import photo
 
@@ -146,6 +147,18 @@ def test_history_is_ordered_as_asked(history, submit, user):
     first, second = submit(user, photo()), submit(user, photo())
     assert ids(history(ordering="created_at")) == strings(first, second)
     assert ids(history(ordering="-created_at")) == strings(second, first)
+    Detection.objects.filter(pk=first.pk).update(name="Zoo")
+    Detection.objects.filter(pk=second.pk).update(name="Ark")
+    assert ids(history(ordering="name")) == strings(second, first)
+
+
+def test_pages_in_an_order_that_many_share_neither_repeat_nor_leave_out(history, submit, user):
+    one, two, three = (submit(user, photo()) for _ in range(3))
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")  # so few rows are sorted, not read from an index that has them in order
+    pages = [ids(history(ordering="-total", limit=1, offset=offset)) for offset in range(3)]
+    assert pages == [strings(three), strings(two), strings(one)]
+    assert ids(history(ordering="total")) == strings(one, two, three)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -226,6 +239,15 @@ def test_detectors_that_are_active_are_listed_with_their_classes(api, user, dete
     assert (item["name"], item["classes"], item["is_default"]) == ("standin", ["alpha", "beta"], True)
     assert "path" not in item
     assert api().get("/api/v1/detectors").status_code == 401
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_list_of_detectors_takes_three_queries(api, user, detector, count, django_assert_num_queries):
+    client = api(user)
+    for number in range(1, count):
+        scale.detector(f"detector {number}")
+    with django_assert_num_queries(3):  # the session with its user, the total, the page
+        assert client.get("/api/v1/detectors").json()["total"] == count
 
 
 @pytest.fixture

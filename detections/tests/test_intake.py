@@ -10,6 +10,7 @@ from detections import intake
 from detections.inference import Options
 from detections.models import Detection, DetectionImage
 from detections.validators import ImageFacts
+from objectvision import logs
 from objectvision.celery import app
 from objectvision.tests.stack import photo
 
@@ -32,6 +33,13 @@ def test_an_upload_becomes_a_detection_with_a_waiting_image_and_a_stored_file(su
     assert image.image_path == f"users/{user.pk}/images/{image.pk}.jpg"
     assert files(media) == [media / image.image_path]
     assert files(media)[0].read_bytes() == content
+
+
+def test_a_detection_remembers_the_request_that_sent_it(submit, user):
+    with logs.on_behalf_of("this-one"):
+        sent = submit(user, photo())
+    assert Detection.objects.get(pk=sent.pk).request_id == "this-one"
+    assert submit(user, photo()).request_id == ""  # by a command
 
 
 def test_a_single_image_goes_before_a_batch(submit, user):

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from detections import cleanup, processing
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from objectvision import logs
 from objectvision.celery import app
 from objectvision.tests.stack import photo
 
@@ -334,6 +335,19 @@ def test_a_storage_that_fails_leaves_the_claim_to_lapse_and_the_others_complete(
     unreadable.refresh_from_db()
     assert (unreadable.state, unreadable.attempts) == (State.DONE, 2)
     assert boxes(unreadable) == known(0)
+
+
+def test_a_fault_is_logged_with_the_request_that_sent_the_image(submit, user, media, caplog):
+    caplog.handler.addFilter(logs.RequestIdFilter())
+    with logs.on_behalf_of("this-one"):
+        image = submit(user, photo()).images.get()
+    submit(user, photo())
+    default_storage.delete(image.image_path)
+    (media / image.image_path).mkdir()
+    process()
+    (fault,) = [record for record in caplog.records if str(image.pk) in record.getMessage()]
+    assert (fault.levelname, fault.request_id) == ("ERROR", "this-one")
+    assert logs.current_request() == ""  # and nothing of it stays
 
 
 def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(

@@ -51,14 +51,22 @@ class Client:
         self.http.headers["Authorization"] = f"Bearer {token}"
         return self
 
+    def another(self):
+        """Of the same user, with connections of its own."""
+        client = Client(self.api.removesuffix("/api/v1"))
+        client.http.headers = self.http.headers
+        return client
+
     def post(self, path, **options):
         return self.http.post(f"{self.api}/{path}", timeout=60, **options)
 
     def get(self, path, **options):
         return self.http.get(f"{self.api}/{path}", timeout=60, **options)
 
-    def upload(self, content, name="photo.jpg", wait=0, **fields):
+    def upload(self, content, name="photo.jpg", wait=0, request_id=None, **fields):
         headers = {"Prefer": f"wait={wait}"} if wait else {}
+        if request_id:
+            headers["X-Request-ID"] = request_id
         return self.post("detect/image", files={"image": (name, content)}, data=fields, headers=headers)
 
     def finished(self, detection_id, seconds=60):

@@ -1,19 +1,30 @@
 import json
+import signal
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
+import psutil
 import pytest
-from django.db import OperationalError, connection
+import requests
+from django.core.files.storage import FileSystemStorage
+from django.db import connection
 from django.test import Client
 
-from objectvision import heartbeats
+from objectvision import health, heartbeats
 from objectvision.celery import app
+from objectvision.tests import services
+from objectvision.tests import stack as stacks
+from objectvision.tests.gate import Gate
 
 PREFIXES = ["", "/api/v1"]
+# A check looks from a thread, and so through a connection, of its own.
+seen_by_checks = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def no_worker_yet(monkeypatch):
+def nobody_yet(monkeypatch):
     monkeypatch.setattr(heartbeats, "_own", {})
 
 
@@ -56,12 +67,12 @@ def test_a_database_that_answers_is_connected(db):
     assert ok(get("/database")) == {"database": "connected"}
 
 
-def test_a_database_that_is_away_is_an_error_without_internals(db):
-    def away(*_):
-        raise OperationalError("connection to db.internal failed: password for ada")
-
-    with connection.execute_wrapper(away):
-        assert error(get("/database")) == "The database does not answer."
+@pytest.mark.postgresql
+@pytest.mark.parametrize("part", ["/database", "/detector"])
+def test_a_database_that_is_away_is_an_error_without_its_address(db, monkeypatch, part):
+    monkeypatch.setitem(connection.settings_dict, "PORT", services.free_port())
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", {})  # no pool, which has a connection already
+    assert error(get(part)) == "The database does not answer."
 
 
 def test_without_redis_configured_health_says_so():
@@ -90,6 +101,7 @@ def test_a_storage_that_cannot_be_written_is_an_error_without_its_path(media):
     assert error(get("/storage")) == "The storage cannot be written or read."
 
 
+@seen_by_checks
 def test_a_prepared_detector_is_named(detector):
     assert ok(get("/detector")) == {"detector": "standin", "backend": "openvino", "classes": 2}
 
@@ -98,12 +110,14 @@ def test_no_detector_is_an_error(db):
     assert error(get("/detector")) == "No detector is prepared."
 
 
+@seen_by_checks
 def test_a_detector_that_is_not_active_is_none(detector):
     detector.is_active = False
     detector.save(update_fields=["is_active"])
     assert error(get("/detector")) == "No detector is prepared."
 
 
+@seen_by_checks
 def test_a_detector_without_files_is_an_error_without_its_path(detector):
     detector.path = "gone"
     detector.save(update_fields=["path"])
@@ -116,27 +130,48 @@ def beat(name, age=0.0, queues=("default", "inference")):
     heartbeats.write(f"{name}#1", json.dumps(said))
 
 
-def test_workers_that_beat_are_listed_with_their_queues():
+@pytest.fixture
+def beat_runs():
+    app.tasks["detections.sweep"].delay()
+
+
+def test_workers_that_beat_are_listed_with_their_queues(beat_runs):
     beat("one@host", queues=["inference"])
     beat("two@host", queues=["default"], age=20)
     assert ok(get("/celery")) == {
         "workers": [
             {"name": "one@host", "queues": ["inference"]},
             {"name": "two@host", "queues": ["default"]},
-        ]
+        ],
+        "beat": "alive",
     }
 
 
-def test_a_worker_that_has_not_beaten_for_long_is_forgotten():
+def test_a_worker_that_has_not_beaten_for_long_is_forgotten(beat_runs):
     beat("gone@host", age=heartbeats.GONE_AFTER_SECONDS + 1)
     assert error(get("/celery")) == "No worker serves default and inference."
     beat("here@host")
-    assert ok(get("/celery")) == {"workers": [{"name": "here@host", "queues": ["default", "inference"]}]}
+    (worker,) = ok(get("/celery"))["workers"]
+    assert worker == {"name": "here@host", "queues": ["default", "inference"]}
 
 
 def test_a_queue_that_nobody_serves_is_named():
     beat("one@host", queues=["default"])
     assert error(get("/celery")) == "No worker serves inference."
+
+
+def test_beat_is_missed_where_it_has_sent_no_sweep_for_long(monkeypatch):
+    beat("one@host")
+    missed = "Beat has not sent its sweep for long: nobody finds lost work."
+    assert error(get("/celery")) == missed
+    app.tasks["detections.process_images"].delay()  # a worker rings as well
+    assert error(get("/celery")) == missed
+    app.tasks["detections.sweep"].delay()
+    assert ok(get("/celery"))["beat"] == "alive"
+    beat("one@host", age=-20)
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + heartbeats.GONE_AFTER_SECONDS)
+    assert error(get("/celery")) == missed
 
 
 @pytest.fixture
@@ -151,25 +186,26 @@ def say_alive(monkeypatch):
     return say
 
 
-def test_a_heartbeat_is_remembered_beside_the_others(say_alive):
+def test_a_heartbeat_is_remembered_beside_the_others(say_alive, beat_runs):
     beat("other@host", queues=["default"])
     say_alive("me@host")
     assert ok(get("/celery")) == {
         "workers": [
             {"name": "other@host", "queues": ["default"]},
             {"name": "me@host", "queues": ["default", "inference"]},
-        ]
+        ],
+        "beat": "alive",
     }
 
 
 def test_a_worker_writes_a_heartbeat_every_few_seconds_only(say_alive, monkeypatch):
     say_alive("me@host")
-    before = heartbeats.alive()
+    before = heartbeats.alive().workers
     say_alive("me@host")
-    assert heartbeats.alive() == before
+    assert heartbeats.alive().workers == before
     monkeypatch.setattr(heartbeats, "_last_said", time.monotonic() - heartbeats.EVERY_SECONDS)
     say_alive("me@host")
-    (after,) = heartbeats.alive()
+    (after,) = heartbeats.alive().workers
     assert after["at"] > before[0]["at"]
 
 
@@ -187,8 +223,98 @@ def test_heartbeats_are_shared_through_redis(settings, redis_url, say_alive):
     settings.REDIS_URL = redis_url
     beat("gone@host", age=heartbeats.GONE_AFTER_SECONDS + 1)
     say_alive("me@host")
+    heartbeats.say_beat_alive()
     assert heartbeats._own == {}
-    assert ok(get("/celery")) == {"workers": [{"name": "me@host", "queues": ["default", "inference"]}]}
+    assert ok(get("/celery")) == {
+        "workers": [{"name": "me@host", "queues": ["default", "inference"]}],
+        "beat": "alive",
+    }
+
+
+@pytest.mark.parametrize("way", stacks.WAYS)
+def test_the_workers_and_beat_of_a_running_system_are_alive(tmp_path, standin_folder, way):
+    with stacks.running(way, tmp_path, standin_folder) as stack:
+        client = stack.client()
+        stacks.until(lambda: client.get("health/celery").ok, 20)
+        facts = client.get("health/celery").json()
+    assert {queue for worker in facts["workers"] for queue in worker["queues"]} == {"default", "inference"}
+    assert facts["beat"] == "alive"
+
+
+class HangingStorage(FileSystemStorage):
+    """One whose file system is away: who writes waits until it is back."""
+
+    back = threading.Event()
+
+    def _save(self, name, content):
+        self.back.wait(30)
+        return super()._save(name, content)
+
+
+def test_a_storage_that_hangs_is_asked_once_and_found_back_when_it_is(settings, media, monkeypatch):
+    monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
+    hanging = f"{__name__}.{HangingStorage.__qualname__}"
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "default": {"BACKEND": hanging, "OPTIONS": {"location": media}},
+    }
+    threads = threading.active_count()
+    with ThreadPoolExecutor(5) as pool:
+        answers = list(pool.map(lambda _: get("/storage"), range(20)))
+    assert {error(answer) for answer in answers} == {"The storage does not answer."}
+    assert threading.active_count() <= threads + 1
+    HangingStorage.back.set()
+    stacks.until(lambda: get("/storage").status_code == 200, 5)
+    assert [path for path in media.rglob("*") if path.is_file()] == []
+
+
+def test_who_asks_while_a_part_is_being_checked_gets_that_answer():
+    asked, answer = [], threading.Event()
+
+    def check():
+        asked.append(1)
+        answer.wait(30)
+        return {"part": "there"}
+
+    part = health.Part(check, "Silence.")
+    with ThreadPoolExecutor(5) as pool:
+        answers = [pool.submit(part) for _ in range(5)]
+        stacks.until(lambda: asked and len(part._running._condition._waiters) == 5)
+        answer.set()
+        assert {result.result()["part"] for result in answers} == {"there"}
+    assert len(asked) == 1
+    part()
+    assert len(asked) == 2
+
+
+def statuses(stack, *parts):
+    """The answers of these parts, each within its time."""
+    with ThreadPoolExecutor(len(parts)) as pool:
+        answers = pool.map(lambda part: requests.get(f"{stack.url}/health{part}", timeout=5), parts)
+    return [answer.status_code for answer in answers]
+
+
+@pytest.mark.services
+def test_what_is_silent_is_an_error_in_time_and_found_back_and_costs_no_other_request(
+    tmp_path, standin_folder
+):
+    with stacks.production(tmp_path, standin_folder) as production, Gate(production.connection.info) as gate:
+        production.environment.update(DB_HOST="127.0.0.1", DB_PORT=str(gate.port), DB_POOL_SIZE="4")
+        production.web()
+        (web,) = psutil.Process(production.processes["web"].pid).children()
+        assert statuses(production, "", "/database", "/detector", "/redis") == [200, 200, 200, 200]
+        assert [statuses(production, "/database") for _ in range(8)] == [[200]] * 8  # twice the pool
+        threads = web.num_threads()
+        gate.shut()
+        assert statuses(production, "", "/database", "/detector", "/redis") == [200, 503, 503, 200]
+        assert set(statuses(production, *["/database"] * 20)) == {503}
+        stacks.until(lambda: web.num_threads() < threads + 10, 5)  # a check a part, and the pool's own
+        gate.open()
+        stacks.until(lambda: statuses(production, "/database", "/detector") == [200, 200], 10)
+        production.send("redis", signal.SIGSTOP)
+        assert statuses(production, "", "/redis", "/celery", "/database") == [200, 503, 503, 200]
+        production.send("redis", signal.SIGCONT)
+        assert statuses(production, "/redis") == [200]
 
 
 def test_probes_come_from_inside_by_plain_http(settings):

@@ -233,6 +233,28 @@ def test_connections_that_postgresql_drops_cost_one_answer_and_no_work(productio
     assert client.finished(first, 3 * SWEEP)["status"] == "completed"
 
 
+def test_the_workers_log_names_the_request_that_sent_what_a_line_is_about(production):
+    client = production.client().sign_up()
+    production.worker("one")
+    whole = photo()
+    codes = whole.index(b"\xff\xc4") + 5  # of a Huffman table, which the web process does not read
+    faulty = whole[:codes] + b"\xff" * 16 + whole[codes + 16 :]
+    good, bad = (
+        client.upload(content, wait=20, request_id=name).json()
+        for content, name in ((whole, "good-one"), (faulty, "faulty-one"))
+    )
+    assert (good["status"], bad["status"]) == ("completed", "failed")
+    until(lambda: f"Detection {bad['id']}" in production.log("one"), 5)
+    lines = production.log("one").splitlines()
+    (image,) = bad["images"]
+    (refused,) = [line for line in lines if image["id"] in line]
+    assert "INFO detections.processing [faulty-one]" in refused
+    assert image["error"]["detail"] in refused
+    for detection, name in ((good, "good-one"), (bad, "faulty-one")):
+        (finished,) = [line for line in lines if detection["id"] in line]
+        assert f"[{name}] Detection {detection['id']} {detection['status']} in " in finished
+
+
 @pytest.mark.soak
 def test_workers_killed_at_random_moments_lose_and_double_nothing(production):
     client = production.client().sign_up()

@@ -1,0 +1,32 @@
+"""Many requests that wait for their result, on one web process."""
+
+import signal
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from objectvision.tests import stack as stacks
+from objectvision.tests.stack import photo, until
+
+WAITERS = 200
+
+
+@pytest.mark.services
+def test_200_requests_wait_on_one_process_and_the_others_do_not_notice(tmp_path, standin_folder):
+    with stacks.production(tmp_path, standin_folder) as production:
+        production.web()
+        production.worker("inference")
+        client = production.client().sign_up()
+        assert client.upload(photo(), wait=30).status_code == 200  # the detector is loaded
+        production.send("inference", signal.SIGSTOP)
+        with ThreadPoolExecutor(WAITERS) as pool:
+            waiting = [pool.submit(client.another().upload, photo(), wait=30) for _ in range(WAITERS)]
+            until(lambda: production.value("SELECT count(*) FROM detections_detection") == WAITERS + 1)
+            others = [client.get(path) for path in ("detect/history", "health/database") for _ in range(20)]
+            assert not any(answer.done() for answer in waiting)
+            production.send("inference", signal.SIGCONT)
+            answers = [answer.result() for answer in waiting]
+        assert {other.status_code for other in others} == {200}
+        assert max(other.elapsed.total_seconds() for other in others) < 2  # it takes 20 ms
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.json()["status"] for answer in answers} == {"completed"}
