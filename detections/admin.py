@@ -27,6 +27,6 @@ class DetectionAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("status", "is_public", "moderation", "detector")
     search_fields = ("=id", "user__email", "name")
     exclude = ("request_hash", "idempotency_key")
-    ordering = ("-created_at", "-id")
+    ordering = ("-id",)  # by creation, from the primary key's index
     show_full_result_count = False
     inlines = (DetectionImageInline,)

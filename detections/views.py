@@ -234,9 +234,7 @@ class OwnPictureView(OwnDetectionView):
 
     def query(self) -> Any:
         """What the query string asks for, validated."""
-        serializer = self.query_serializer_class(
-            data=self.request.query_params.dict()
-        )  # not a form: "" is ""
+        serializer = self.query_serializer_class(data=self.request.query_params.dict())
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data
 

@@ -12,7 +12,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import Error as DatabaseError
 from django.db import connection
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -21,6 +21,7 @@ from rest_framework.views import APIView
 
 from detections.models import Detector
 from objectvision import connections, heartbeats, shared_redis
+from objectvision.examples import answered
 from objectvision.ids import uuid7
 from objectvision.negotiation import OneForm
 
@@ -143,9 +144,31 @@ def detector() -> Facts:
     return {"detector": default.name, "backend": default.backend, "classes": len(default.classes)}
 
 
+class WorkerSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    queues = serializers.ListField(child=serializers.CharField())
+
+
+@extend_schema_serializer(
+    examples=[
+        answered({"status": "ok", "service": "objectvision"}),
+        answered({"status": "error", "message": "The database does not answer."}, 503),
+    ]
+)
 class HealthSerializer(serializers.Serializer[Any]):
+    """What each part says of itself, beside its status."""
+
     status = serializers.ChoiceField(["ok", "error"])
-    message = serializers.CharField(required=False)
+    message = serializers.CharField(required=False, help_text="What is wrong.")
+    service = serializers.CharField(required=False)
+    database = serializers.CharField(required=False)
+    redis = serializers.CharField(required=False, help_text="`not used` where everything is one process.")
+    workers = WorkerSerializer(many=True, required=False)
+    beat = serializers.CharField(required=False)
+    storage = serializers.CharField(required=False)
+    detector = serializers.CharField(required=False)
+    backend = serializers.CharField(required=False)
+    classes = serializers.IntegerField(required=False)
 
 
 class HealthView(APIView):
@@ -159,6 +182,10 @@ class HealthView(APIView):
 
     @extend_schema(
         summary="Health",
+        description=(
+            "`/health` says that the server answers and touches nothing else. The pages below it each look "
+            f"at one part and answer within {ANSWER_SECONDS} seconds, whatever hangs."
+        ),
         responses={200: HealthSerializer, 503: OpenApiResponse(HealthSerializer, "The part does not work.")},
         tags=["health"],
     )
