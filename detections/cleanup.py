@@ -65,6 +65,23 @@ def cancel(detection_id: UUID) -> None:
         recount(detections)
 
 
+def retry(detection_id: UUID) -> int:
+    """Let the failed images of a detection that still have a file wait again, as if never tried. How many."""
+    with transaction.atomic():
+        detections = Detection.objects.lock([detection_id])
+        failed = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.FAILED)
+        images = list(failed.exclude(image_path="").order_by("pk"))
+        for image in images:
+            image.wait_again()
+        DetectionImage.objects.stamp_turns(images)
+        DetectionImage.objects.put_in_line(images)
+        for detection in detections if images else ():
+            if detection.is_finished:
+                detection.reopen()
+        recount(detections)
+    return len(images)
+
+
 def delete(ids: Collection[UUID]) -> None:
     """Rows and files of these detections are gone, also while a worker has some of them."""
     with transaction.atomic():

@@ -28,7 +28,16 @@ SUMMARY: dict[str, Any] = {
     "name": "Bus stop",
     "status": "completed",
     "detector": "yolo26n",
-    "parameters": {"confidence": 0.25, "iou": 0.7, "classes": None, "max_detections": 300},
+    "parameters": {
+        "confidence": 0.25,
+        "iou": 0.7,
+        "classes": None,
+        "max_detections": 300,
+        "image_size": None,
+        "augment": False,
+        "tile": 0,
+        "overlap": 0.2,
+    },
     "total": 1,
     "processed": 1,
     "failed": 0,
@@ -41,6 +50,7 @@ SUMMARY: dict[str, Any] = {
 DETECTION = {**SUMMARY, "images": [IMAGE]}
 CHANGE = {"name": "Bus stop", "is_public": True}
 UPLOAD = {"image": "(the bytes of bus.jpg)", "confidence": 0.4, "classes": "bus,person", "name": "Bus stop"}
+BATCH = {"images": ["(the bytes of bus.jpg)", "(the bytes of square.jpg)"], "name": "City"}
 ACCEPTED = {"detection_id": ID, "job_id": ID, "status": "pending", "job_url": JOB_URL}
 JOB: dict[str, Any] = {
     "job_id": ID,

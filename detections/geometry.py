@@ -10,6 +10,30 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+def tiles(picture: tuple[int, int], size: int, overlap: float) -> list[tuple[int, int]]:
+    """Left and top of square tiles that cover a picture (width, height), in pixels; none if one is enough.
+
+    Neighbours share at least `overlap` of a tile, 0..1; the last of a row or column ends with the picture.
+    """
+    columns, rows = (_starts(side, size, overlap) for side in picture)
+    return [(left, top) for top in rows for left in columns] if len(columns) * len(rows) > 1 else []
+
+
+def tile_count(picture: tuple[int, int], size: int, overlap: float) -> int:
+    """How many `tiles` gives, without making them."""
+    columns, rows = (len(range(0, max(side - size, 0), _step(size, overlap))) + 1 for side in picture)
+    return columns * rows if columns * rows > 1 else 0
+
+
+def _starts(side: int, size: int, overlap: float) -> list[int]:
+    last = max(side - size, 0)
+    return [*range(0, last, _step(size, overlap)), last]
+
+
+def _step(size: int, overlap: float) -> int:
+    return max(1, round(size * (1 - overlap)))
+
+
 @dataclass(frozen=True, slots=True)
 class Letterbox:
     """A picture scaled to fit a larger canvas, its shape kept, and centred there. All in pixels."""

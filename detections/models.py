@@ -14,12 +14,14 @@ from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
+from detections.inference import weights
 from objectvision.ids import uuid7
 
 MAX_ATTEMPTS = 3
 NAME_LENGTH = 255
 SAFE_NAME_LENGTH = 100
 MOST_NAMES_SHOWN = 100
+QUEUE_FIELDS = ("state", "claim", "claimed_at", "attempts", "turn", "error", "error_code", "processed_at")
 OUTCOME_FIELDS = (
     "state", "claim", "claimed_at", "width", "height", "error", "error_code", "processed_at", "inference_ms",
 )  # fmt: skip  # a list to read at a glance
@@ -35,6 +37,10 @@ class DetectorQuerySet(models.QuerySet["Detector"]):
 
     def default(self) -> "Detector | None":
         return self.active().filter(is_default=True).first()
+
+    def named(self, name: str) -> "Detector | None":
+        """Of several with this name the default one, else the newest."""
+        return self.active().filter(name=name).order_by("-is_default", "-created_at").first()
 
     def with_waiting_images(self) -> Self:
         """Those that somebody waits for, whose turn comes first in front; annotated with `lowest_turn`.
@@ -85,6 +91,11 @@ class Detector(models.Model):
     @property
     def folder(self) -> Path:
         return settings.DETECTORS_DIR / self.path
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether images of any size may be scaled to its input: what was exported has one size for good."""
+        return self.backend == self.Backend.ULTRALYTICS and weights.find(self.folder).suffix == ".pt"
 
     @property
     def known_classes(self) -> dict[str, int]:
@@ -226,6 +237,11 @@ class Detection(models.Model):
         return self.name or str(self.pk)
 
     @property
+    def priority(self) -> "DetectionImage.Priority":
+        """Of its images: what somebody sends alone goes before batches."""
+        return DetectionImage.Priority.SINGLE if self.total == 1 else DetectionImage.Priority.BATCH
+
+    @property
     def is_finished(self) -> bool:
         return self.status not in self.UNFINISHED
 
@@ -249,6 +265,12 @@ class Detection(models.Model):
         self.status = self.Status.COMPLETED if self.processed else self.Status.FAILED
         self.error = "" if self.processed else self.first_error()
         self.finished_at = timezone.now()
+
+    def reopen(self) -> None:
+        """Some of its images wait again. The caller saves."""
+        self.status = self.Status.PENDING
+        self.error = ""
+        self.finished_at = None
 
     def first_error(self) -> str:
         failed = self.images.filter(state=DetectionImage.State.FAILED).order_by("pk")
@@ -298,6 +320,25 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         lowest = Detector.objects.with_waiting_images().values_list("lowest_turn", flat=True)  # type: ignore[misc]  # an annotation
         return max(own.first() or 0, lowest.first() or 0) + 1
 
+    def stamp_turns(self, images: Sequence["DetectionImage"]) -> None:
+        """Put these at the end of their user's queue, one behind the other. They are one user's, of one
+        priority, and not saved here."""
+        if images:
+            first = self.next_turn(images[0].user_id, images[0].priority)
+            for turn, image in enumerate(images, first):
+                image.turn = turn
+
+    def done_alike(self, detection: Detection, sha256s: Collection[str]) -> Self:
+        """The user's images with these bytes that are done, by the same detector with the same parameters,
+        newest first."""
+        return self.filter(
+            user=detection.user_id,
+            sha256__in=sha256s,
+            state=DetectionImage.State.DONE,
+            detector=detection.detector_id,
+            detection__parameters=detection.parameters,
+        ).order_by("-pk")
+
     def claim(self, detector: Detector, count: int) -> Claim | None:
         """Take up to `count` waiting images of a detector, in fair order. None if nothing waits.
 
@@ -334,6 +375,14 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         attempts = {} if counted else {"attempts": F("attempts") - 1}
         claimed = self.filter(state=DetectionImage.State.CLAIMED)
         return claimed.update(state=DetectionImage.State.WAITING, claim=None, claimed_at=None, **attempts)
+
+    def put_in_line(self, images: Sequence["DetectionImage"]) -> None:
+        """Save that these wait again."""
+        upsert(
+            self,
+            images,
+            ("state", "claim", "claimed_at", "attempts", "turn", "error", "error_code", "processed_at"),
+        )
 
     def save_outcomes(self, images: Sequence["DetectionImage"]) -> None:
         """Save what processing wrote on these rows."""
@@ -401,6 +450,7 @@ class DetectionImage(models.Model):
             models.Index(
                 fields=["user", "priority", "turn"], name="detections_own_turn", condition=Q(state="waiting")
             ),
+            models.Index(fields=["user", "sha256"], name="detections_known", condition=Q(state="done")),
             models.Index(fields=["claim"], name="detections_claim", condition=Q(state="claimed")),
             models.Index(fields=["claimed_at"], name="detections_lease", condition=Q(state="claimed")),
             # With all that a search reads: a third of the time that the rows themselves take.
@@ -424,6 +474,20 @@ class DetectionImage(models.Model):
         """What its owner called it, in letters, digits, `-`, `_` and `.` alone, with its true extension."""
         stem = re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
         return f"{stem or self.pk}{self.extension}"
+
+    def copy_outcome(self, earlier: "DetectionImage", now: datetime) -> None:
+        """Done, as an image of the same bytes was earlier. The caller saves."""
+        self.state = self.State.DONE
+        self.width, self.height = earlier.width, earlier.height
+        self.inference_ms = earlier.inference_ms
+        self.processed_at = now
+
+    def wait_again(self) -> None:
+        """As if it had never been tried. The caller stamps its turn, and saves."""
+        self.state = self.State.WAITING
+        self.claim = self.claimed_at = self.processed_at = None
+        self.error = self.error_code = ""
+        self.attempts = 0
 
     def fail(self, code: str, reason: str) -> None:
         """End it badly, with a reason that its owner can read. The caller saves."""
@@ -463,6 +527,17 @@ class DetectionResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.object_class} {self.confidence:.2f}"
+
+    def copied_to(self, image: DetectionImage) -> "DetectionResult":
+        """The same object, found on an image of the same bytes; not yet reviewed, not saved."""
+        own = {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
+        new = {
+            "id": uuid7(),
+            "image_id": image.pk,
+            "detection_id": image.detection_id,
+            "review": self.Review.NONE,
+        }
+        return DetectionResult(**{**own, **new})
 
     def corners(self, width: int, height: int) -> tuple[float, float, float, float]:
         """The box as `x1, y1, x2, y2` in pixels of an upright image of this size."""

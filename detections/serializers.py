@@ -1,8 +1,5 @@
-from dataclasses import asdict
 from typing import Any
 
-from django.conf import settings
-from django.core.exceptions import ValidationError as DjangoValidationError
 from django.urls import reverse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
@@ -10,83 +7,14 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 
-from accounts.models import User
 from detections import examples
-from detections.inference import Options
-from detections.intake import Upload
-from detections.models import Detection, DetectionImage, DetectionResult, Detector, UnknownClassesError
-from detections.validators import read_image
-from objectvision.errors import invalid
+from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from objectvision.examples import answered, sent
-from objectvision.fields import NumberField, QuerySerializer, TextField, TruthField
+from objectvision.fields import QuerySerializer, TextField, TruthField
 from objectvision.links import absolute
 
 TITLE_LENGTH = 200
 CLASSES_LENGTH = 2000
-ALL_CLASSES = "*"
-
-
-@extend_schema_field(OpenApiTypes.BINARY)
-class ImageUploadField(serializers.Field[Upload, Any, Any, Any]):
-    """A file that the validators accept, with what they read from its head."""
-
-    default_error_messages = {"invalid": "Send the image as a file in a multipart form."}  # noqa: RUF012  # DRF's form
-
-    def to_internal_value(self, data: Any) -> Upload:
-        if not hasattr(data, "read"):
-            self.fail("invalid")
-        try:
-            return Upload(data, read_image(data))
-        except DjangoValidationError as error:
-            raise serializers.ValidationError(error.messages, error.code) from error
-
-
-@extend_schema_serializer(examples=[sent(examples.UPLOAD, "multipart/form-data")])
-class DetectImageSerializer(serializers.Serializer[Any]):
-    image = ImageUploadField(help_text="JPEG, PNG, WebP, BMP, TIFF or GIF (its first frame).")
-    confidence = NumberField(
-        min_value=0, max_value=1, required=False, help_text="Report objects of at least this confidence."
-    )
-    classes = TextField(
-        max_length=CLASSES_LENGTH,
-        required=False,
-        allow_blank=True,
-        help_text=f"Look for these alone: names or ids, separated by commas; `{ALL_CLASSES}`: for all.",
-    )
-    name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
-    is_public = TruthField(default=False)
-
-    def parameters(self, user: User, detector: Detector) -> dict[str, Any]:
-        """All that a repetition of the detection needs beside its image: as sent, else as the user has set
-        it, else as the environment says. Raises ValidationError."""
-        confidence = self.validated_data.get("confidence")
-        if confidence is None:
-            confidence = user.preferences.default_confidence
-        if confidence is None:
-            confidence = settings.CONFIDENCE_THRESHOLD
-        return asdict(Options(confidence=confidence, classes=self.class_ids(user, detector)))
-
-    def class_ids(self, user: User, detector: Detector) -> tuple[int, ...] | None:
-        """None: all of them."""
-        sent = names_in(self.validated_data.get("classes", ""))
-        if sent == [ALL_CLASSES]:
-            return None
-        defaults = (
-            user.preferences.default_classes
-        )  # set for any detector: this one need not know all of them
-        wanted = sent or [name for name in defaults if name in detector.known_classes] or defaults
-        if not wanted:
-            return None
-        try:
-            return tuple(detector.class_ids(wanted))
-        except UnknownClassesError as error:
-            whose = "" if sent else "By the default_classes of your settings: "
-            raise invalid("classes", f"{whose}{error}", "unknown_class") from error
-
-
-def names_in(text: str) -> list[str]:
-    """Of a list separated by commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 class PixelBoxSerializer(serializers.Serializer[Any]):

@@ -1,12 +1,15 @@
 from django.urls import path
 
-from detections import views
+from detections import upload_views, views
 
 urlpatterns = [
-    path("detect/image", views.DetectImageView.as_view(), name="detect-image"),
+    path("detect/image", upload_views.DetectImageView.as_view(), name="detect-image"),
+    path("detect/batch", upload_views.DetectBatchView.as_view(), name="detect-batch"),
     path("detect/history", views.HistoryView.as_view(), name="history"),
     path("detectors", views.DetectorsView.as_view(), name="detectors"),
     path("detect/jobs/<uuid:pk>", views.JobView.as_view(), name="job"),
+    path("detect/jobs/<uuid:pk>/cancel", views.CancelView.as_view(), name="cancel"),
+    path("detect/jobs/<uuid:pk>/retry", views.RetryView.as_view(), name="retry"),
     path("detect/<uuid:pk>", views.DetectionView.as_view(), name="detection"),
     path("detect/<uuid:pk>/image", views.AnnotatedImageView.as_view(), name="annotated-image"),
     path("detect/<uuid:pk>/images/<uuid:image_id>", views.OriginalImageView.as_view(), name="original-image"),

@@ -1,22 +1,21 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from functools import partial
 from hashlib import sha256
 from threading import BoundedSemaphore
 from time import monotonic
-from typing import IO, Any, cast
+from typing import IO, Any
 from uuid import UUID
 
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.generics import (
@@ -24,20 +23,15 @@ from rest_framework.generics import (
     ListAPIView,
     RetrieveAPIView,
     RetrieveUpdateDestroyAPIView,
-    get_object_or_404,
 )
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import User
 from detections import cleanup, intake, originals, pictures, validators
 from detections.filters import DetectionFilter
 from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
 from detections.serializers import (
-    AcceptedSerializer,
     AnnotationSerializer,
-    DetectImageSerializer,
     DetectionSerializer,
     DetectionSummarySerializer,
     DetectorSerializer,
@@ -63,87 +57,11 @@ BLOCK = 1 << 16
 drawing = BoundedSemaphore(2)
 
 
-def preferred_wait(request: Request) -> int:
-    """The seconds in `Prefer: wait=N` (RFC 7240), at most `LONGEST_WAIT_SECONDS`; 0 where not asked for.
-
-    A preference that is not understood is no error: the RFC has it ignored.
-    """
-    for preference in request.headers.get("Prefer", "").split(","):
-        name, _, value = preference.split(";")[0].partition("=")
-        seconds = value.strip().strip('"')
-        if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdigit():
-            return min(int(seconds[:9]), LONGEST_WAIT_SECONDS)
-    return 0
-
-
-def finished(detection_id: UUID) -> Detection | None:
-    """The detection with all that an answer shows, once it is finished. Gives the connection back: others
-    need it while this request waits."""
-    try:
-        return Detection.objects.filter(pk=detection_id).finished().with_images().first()
-    finally:
-        connections.give_back()
-
-
 class OwnDetectionView(GenericAPIView[Detection]):
     queryset = Detection.objects.none()  # for the API's document, which nobody asks for
 
     def get_queryset(self) -> DetectionQuerySet:
         return Detection.objects.owned_by(self.request.user)
-
-
-@extend_validation_errors(validators.CODES, "image")
-@extend_validation_errors(["unknown_class"], "classes")
-class DetectImageView(GenericAPIView[Detection]):
-    throttle_classes = (AnonThrottle, UploadThrottle)
-    parser_classes = (MultiPartParser,)
-    serializer_class = DetectImageSerializer
-
-    @extend_schema(
-        summary="Detect objects on one image",
-        description=(
-            "Stores the image and queues it. Answers 202 with the job to follow or, with `Prefer: wait=N` "
-            f"(N up to {LONGEST_WAIT_SECONDS} seconds), 200 with the detection if it is finished by then."
-        ),
-        parameters=[
-            OpenApiParameter("Prefer", str, OpenApiParameter.HEADER, description="`wait=N`, N in seconds")
-        ],
-        responses={200: DetectionSerializer, 202: AcceptedSerializer},
-        tags=["detect"],
-    )
-    def post(self, request: Request) -> Response:
-        serializer: Any = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        detection = self.submit(serializer)
-        seconds = preferred_wait(request)
-        if seconds:
-            done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
-            if done is not None:
-                return Response(DetectionSerializer(done, context=self.get_serializer_context()).data)
-            detection = get_object_or_404(Detection, pk=detection.pk)  # deleted by another request, perhaps
-        return self.accepted(detection)
-
-    def submit(self, serializer: Any) -> Detection:
-        detector = Detector.objects.default()
-        if detector is None:
-            raise Unavailable(
-                "No detector is prepared: an operator has to run prepare_detector.", "no_detector"
-            )
-        user = cast(User, self.request.user)  # the view lets nobody else in
-        data = serializer.validated_data
-        return intake.submit(
-            user,
-            [data["image"]],
-            detector,
-            serializer.parameters(user, detector),
-            name=data.get("name", ""),
-            is_public=data["is_public"],
-        )
-
-    def accepted(self, detection: Detection) -> Response:
-        job = AcceptedSerializer(detection, context=self.get_serializer_context()).data
-        headers = {"Location": job["job_url"], "Retry-After": str(POLL_AFTER_SECONDS)}
-        return Response(job, status.HTTP_202_ACCEPTED, headers=headers)
 
 
 @extend_schema(
@@ -153,6 +71,46 @@ class DetectImageView(GenericAPIView[Detection]):
 )
 class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = JobSerializer
+
+
+class JobActionView(OwnDetectionView):
+    serializer_class = JobSerializer
+
+    def answer(self) -> Response:
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+class CancelView(JobActionView):
+    @extend_schema(
+        summary="Cancel a job",
+        description=(
+            "Images that are not done yet will not be; what was found on the others is kept. A job that has "
+            "ended stays as it is."
+        ),
+        request=None,
+        tags=["detect"],
+    )
+    def post(self, request: Request, pk: UUID) -> Response:  # noqa: ARG002  # DRF's signature
+        cleanup.cancel(self.get_object().pk)
+        return self.answer()
+
+
+class RetryView(JobActionView):
+    throttle_classes = (AnonThrottle, UploadThrottle)
+
+    @extend_schema(
+        summary="Retry a job's failed images",
+        description=(
+            "Its failed images wait again as if they had never been tried, but for those that were refused "
+            "and have no file. With none of them the job stays as it is."
+        ),
+        request=None,
+        tags=["detect"],
+    )
+    def post(self, request: Request, pk: UUID) -> Response:  # noqa: ARG002  # DRF's signature
+        if cleanup.retry(self.get_object().pk):
+            transaction.on_commit(intake.ring, robust=True)
+        return self.answer()
 
 
 @extend_schema_view(

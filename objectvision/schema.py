@@ -26,6 +26,7 @@ class ClientFaultSerializer(serializers.Serializer[Any]):
 @extend_schema_serializer(
     examples=[
         answered(body("too_large", "The request is too large; at most 1 MB are allowed."), 413),
+        answered(body("idempotency_key_reused", "This Idempotency-Key was used for another request."), 422),
         answered(body("not_processed", "The image is waiting; there is a picture once it is done."), 409),
     ]
 )

@@ -291,6 +291,10 @@ MAX_IMAGE_PIXELS = env.integer("MAX_IMAGE_PIXELS", 50_000_000, low=1)
 # What is not a file: fields of a form, a JSON body.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 
+MAX_WAITING_IMAGES_PER_USER = env.integer("MAX_WAITING_IMAGES_PER_USER", 1000, low=1)
+# A batch has up to 100 images; of more than these Django reads none.
+DATA_UPLOAD_MAX_NUMBER_FILES = 110
+
 MODEL_PATH = env.text("MODEL_PATH")
 CONFIDENCE_THRESHOLD = env.fraction("CONFIDENCE_THRESHOLD", 0.25)
 CLAIM_LEASE_SECONDS = env.integer("CLAIM_LEASE_SECONDS", 60, low=1)

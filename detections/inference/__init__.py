@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .contract import Box, DecodeError, Found, LoadedDetector, LoadError, Options
+from .contract import Box, DecodeError, Found, LoadError, Options
 from .decoding import decode
-from .openvino_backend import OpenVINODetector
-from .ultralytics_backend import UltralyticsDetector
+from .detector import LoadedDetector
+from .openvino_backend import OpenVINOBackend
+from .ultralytics_backend import UltralyticsBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from .contract import Backend
 
 __all__ = [
     "BACKENDS",
@@ -25,15 +28,15 @@ __all__ = [
     "load",
 ]
 
-BACKENDS: dict[str, Callable[[Path], LoadedDetector]] = {
-    "openvino": OpenVINODetector,
-    "ultralytics": UltralyticsDetector,
+BACKENDS: dict[str, Callable[[Path], Backend]] = {
+    "openvino": OpenVINOBackend,
+    "ultralytics": UltralyticsBackend,
 }
 
 
 def load(folder: Path, backend: str) -> LoadedDetector:
     """A detector from a prepared or exported folder, with one of BACKENDS. Raises LoadError."""
     try:
-        return BACKENDS[backend](folder)
+        return LoadedDetector(BACKENDS[backend](folder))
     except Exception as error:  # the runtimes promise no types for what a bad file raises
         raise LoadError(f"{folder} does not load with {backend}: {error!r}") from error

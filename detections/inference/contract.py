@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Rows = NDArray[np.float32]
+
 
 class DecodeError(Exception):
     """Bytes that no image comes out of."""
@@ -20,12 +22,22 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one prediction may choose. `classes` are ids; None means all of them."""
+    """What one prediction may choose.
+
+    `classes` are ids; None means all of them. `image_size` is the longer side in pixels that a picture is
+    scaled to, where the weights leave a choice; None: their own. `tile` is the side in pixels of square tiles
+    that are looked at besides the whole picture, 0 for none, and `overlap` the share of a tile, 0..1, that
+    its neighbour shows again. `augment` looks at everything mirrored, too.
+    """
 
     confidence: float = 0.25
     iou: float = 0.7
     classes: tuple[int, ...] | None = None
     max_detections: int = 300
+    image_size: int | None = None
+    augment: bool = False
+    tile: int = 0
+    overlap: float = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +63,21 @@ class Found:
     milliseconds: float
 
 
-class LoadedDetector(Protocol):
+class Backend(Protocol):
+    """Weights on a runtime."""
+
     classes: dict[int, str]
     image_size: int
     """The longer side of the model's input in pixels."""
     lanes: int
-    """How many threads may usefully call `predict` at once."""
+    """How many threads may usefully call `find` at once."""
 
-    def predict(self, data: bytes, options: Options, *, alone: bool = False) -> Found:
-        """Decode and detect; safe to call from several threads.
+    def find(self, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:
+        """Rows (n, 6), best first: corners x1 y1 x2 y2 in pixels of the image, confidence, class id.
 
-        `alone` says that no other image waits, so that this one may have all cores. The boxes are the same
-        either way, and whatever runs beside it. Raises DecodeError.
+        The image is BGR, (height, width, 3). Safe to call from several threads. `alone` says that no other
+        image waits, so that this one may have all cores. The rows are the same either way, and whatever runs
+        beside it. Knows nothing of `tile` and `augment`.
         """
 
 

@@ -6,7 +6,6 @@ import ast
 import os
 import queue
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +15,6 @@ import yaml
 from detections.geometry import Letterbox
 
 from . import weights
-from .contract import Found, Options, boxes_from
-from .decoding import decode
 from .runtimes import import_openvino
 
 if TYPE_CHECKING:
@@ -26,13 +23,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Rows = NDArray[np.float32]
+    from .contract import Options, Rows
 
 PADDING = 114
 MAX_CANDIDATES = 30_000  # ultralytics' max_nms
 
 
-class OpenVINODetector:
+class OpenVINOBackend:
     """Two engines of the same model: one stream a core for many images, all cores for a lone one."""
 
     def __init__(self, folder: Path) -> None:
@@ -51,16 +48,12 @@ class OpenVINODetector:
         self._lone = Engine(ov, core, model, "LATENCY")
         self.lanes = self._many.lanes
 
-    def predict(self, data: bytes, options: Options, *, alone: bool = False) -> Found:
-        start = time.perf_counter()
-        image = decode(data)
-        height, width = image.shape[:2]
+    def find(self, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:
         engine = self._lone if alone else self._many
         letterbox, output = engine.infer(image)
         rows = self._choose(output, options)
         rows[:, :4] = letterbox.restore(rows[:, :4])
-        boxes = boxes_from(rows, (width, height), self.classes)
-        return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
+        return rows
 
 
 class Engine:

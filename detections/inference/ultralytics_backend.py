@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 from . import weights
-from .contract import Found, Options, boxes_from
-from .decoding import decode
+from .contract import Options
 from .runtimes import import_ultralytics
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
 
-class UltralyticsDetector:
+    from .contract import Rows
+
+
+class UltralyticsBackend:
     lanes = 1  # its predictor keeps the image in work on itself
 
     def __init__(self, folder: Path) -> None:
@@ -26,18 +29,11 @@ class UltralyticsDetector:
         check(self._model)
         self._predictor = predictor_without_warm_up()
         self._lock = threading.Lock()
-        self._boxes(np.zeros((64, 64, 3), np.uint8), Options())  # loads what YOLO() left for later
+        self.find(np.zeros((64, 64, 3), np.uint8), Options(), alone=True)  # loads what YOLO() left for later
         self.classes = {int(class_id): str(name) for class_id, name in self._model.names.items()}
         self.image_size = max(self._model.predictor.imgsz)
 
-    def predict(self, data: bytes, options: Options, *, alone: bool = False) -> Found:  # noqa: ARG002 - one engine
-        start = time.perf_counter()
-        image = decode(data)
-        height, width = image.shape[:2]
-        boxes = boxes_from(self._boxes(image, options), (width, height), self.classes)
-        return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
-
-    def _boxes(self, image: Any, options: Options) -> Any:
+    def find(self, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:  # noqa: ARG002 - one engine
         with self._lock:
             [result] = self._model.predict(
                 image,
@@ -45,10 +41,12 @@ class UltralyticsDetector:
                 iou=options.iou,
                 classes=None if options.classes is None else list(options.classes),
                 max_det=options.max_detections,
+                **({"imgsz": options.image_size} if options.image_size else {}),
                 predictor=self._predictor,
                 verbose=False,
             )
-        return result.boxes.data.cpu().numpy()
+        rows: Rows = result.boxes.data.cpu().numpy()
+        return rows
 
 
 def source(folder: Path) -> str:

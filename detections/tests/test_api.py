@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from accounts.models import UserSettings
-from detections import processing, views
+from detections import processing, upload_views
 from detections.models import Detection, DetectionImage, DetectionResult
 from detections.tests.images import HOSTILE
 from notifications import news
@@ -269,7 +269,7 @@ def test_rows_that_cannot_be_written_leave_no_file(api, user, detector, nothing_
 def test_a_preference_to_wait_is_read_and_what_is_none_is_ignored(prefer, seconds):
     headers = {} if prefer is None else {"Prefer": prefer}
     request = Request(APIRequestFactory().post(UPLOAD, headers=headers))
-    assert views.preferred_wait(request) == seconds
+    assert upload_views.preferred_wait(request) == seconds
 
 
 @pytest.fixture

@@ -26,7 +26,10 @@ def test_an_upload_becomes_a_detection_with_a_waiting_image_and_a_stored_file(su
     image = stored.images.get()
     assert stored == detection
     assert (stored.user, stored.detector, stored.status, stored.total) == (user, detector, "pending", 1)
-    assert stored.parameters == {"confidence": 0.5, "iou": 0.7, "classes": None, "max_detections": 300}
+    assert stored.parameters == {
+        "confidence": 0.5, "iou": 0.7, "classes": None, "max_detections": 300, "image_size": None,
+        "augment": False, "tile": 0, "overlap": 0.2,
+    }  # fmt: skip  # a list to read at a glance
     assert (image.user, image.detector, image.state, image.attempts) == (user, detector, "waiting", 0)
     assert (image.width, image.height, image.original_name) == (80, 40, "photo-1.jpg")
     assert image.sha256 == hashlib.sha256(content).hexdigest()

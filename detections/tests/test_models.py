@@ -6,7 +6,6 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from detections import intake
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 
 CHUNK = 16
@@ -24,7 +23,7 @@ def queue(detector):
             DetectionImage(detection=detection, user=user, detector=detector, priority=priority)
             for _ in range(count)
         ]
-        intake.stamp_turns(user, images)
+        DetectionImage.objects.stamp_turns(images)
         return DetectionImage.objects.bulk_create(images)
 
     return queue
