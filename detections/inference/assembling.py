@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from .contract import Backend, Options, Rows
 
+# Boxes of one class that overlap by so much (IoU) are one object seen in two views: views differ in scale, so
+# their boxes agree less than those of one view do.
+SAME = 0.5
 # A box that a tile's edge cuts off is a part of what covers at least half of it.
 COVERED = 0.5
 # How near an edge cuts, in pixels: models hardly ever draw a box to the very last one.
@@ -91,7 +94,7 @@ def merge(rows: Rows, cut: NDArray[np.bool_], options: Options) -> Rows:
     """Each object once: of whole boxes by NMS, and of cut ones what no box of their class covers."""
     import numpy as np
 
-    kept = suppress(rows[~cut], options.iou)
+    kept = suppress(rows[~cut], min(options.iou, SAME))
     for row in rows[cut][np.argsort(-rows[cut][:, 4])]:
         alike = kept[kept[:, 5] == row[5]]
         if not (share_covered(row, alike) >= COVERED).any():

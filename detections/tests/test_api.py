@@ -16,7 +16,7 @@ from rest_framework.test import APIRequestFactory
 
 from accounts.models import UserSettings
 from detections import processing, upload_views
-from detections.models import Detection, DetectionImage, DetectionResult
+from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from detections.tests.images import HOSTILE
 from notifications import news
 from objectvision.tests.stack import photo, until
@@ -647,3 +647,64 @@ def test_anothers_defaults_are_not_ones_own(api, user, stranger, detector):
     UserSettings.objects.create(user=stranger, default_confidence=0.6, default_classes=["beta"])
     mine = parameters(upload(api(user)))
     assert (mine["confidence"], mine["classes"]) == (0.25, None)
+
+
+# Parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "kept"),
+    [
+        ("iou", "0.5", 0.5),
+        ("max_detections", "7", 7),
+        ("augment", "true", True),
+        ("tile", "640", 640),
+        ("overlap", "0.3", 0.3),
+        ("image_size", "64", None),
+    ],
+)
+def test_parameters_are_kept_with_the_detection(api, user, detector, name, sent, kept):
+    assert parameters(upload(api(user), **{name: sent}))[name] == kept
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "code", "told"),
+    [
+        ("iou", "1.1", "max_value", "1"),
+        ("max_detections", "0", "min_value", "1"),
+        ("max_detections", "3001", "max_value", "3000"),
+        ("tile", "63", "min_value", "64"),
+        ("tile", "0", "min_value", "64"),
+        ("overlap", "0.6", "max_value", "0.5"),
+        ("augment", "perhaps", "invalid", "true or false"),
+        ("image_size", "100", "invalid", "multiple of 32"),
+        ("image_size", "640", "fixed_size", "64"),
+        ("detector", "yolo99", "unknown_detector", "standin"),
+    ],
+)
+def test_a_parameter_out_of_range_is_refused_naming_the_range(
+    api, user, detector, nothing_stored, name, sent, code, told
+):
+    response = upload(api(user), **{name: sent})
+    assert faults(response, 400, "validation_error") == [(code, name)]
+    assert told in response.json()["errors"][0]["detail"]
+
+
+def test_no_picture_is_cut_into_more_tiles_than_anyone_waits_for(api, user, detector, nothing_stored):
+    response = upload(api(user), photo(2000, 2000), tile="64")
+    assert faults(response, 400, "validation_error") == [("too_many_tiles", "tile")]
+    assert "at most 256" in response.json()["errors"][0]["detail"]
+
+
+def test_a_detector_is_chosen_by_name(api, user, detector):
+    second = Detector.objects.get()
+    second.pk, second.name, second.is_default = None, "second", False
+    second.id = uuid4()
+    second.save(force_insert=True)
+    upload(api(user), detector="second")
+    assert Detection.objects.get().detector == second
+    second.is_active = False
+    second.save()
+    assert faults(upload(api(user), detector="second"), 400, "validation_error") == [
+        ("unknown_detector", "detector")
+    ]

@@ -1,0 +1,169 @@
+"""A picture looked at in tiles and mirrored: more is found, and nothing twice."""
+
+import io
+from itertools import pairwise
+
+import pytest
+from PIL import Image
+
+from detections import geometry
+from detections.inference import Options, assembling, load
+from detections.tests import standin
+from detections.tests.test_inference import COCO, NO_COCO, encoded, photo
+
+WIDTH, HEIGHT = 4000, 3000
+
+
+def boxes_of(found):
+    return [
+        (box.object_class, box.x * found.width, box.y * found.height, box.width * found.width,
+         box.height * found.height)
+        for box in found.boxes
+    ]  # fmt: skip  # a list to read at a glance
+
+
+def overlap(first, second):
+    """IoU of boxes given by class, corner and size; 0 for different classes."""
+    (name, x, y, w, h), (other, u, v, p, q) = first, second
+    inside = max(0, min(x + w, u + p) - max(x, u)) * max(0, min(y + h, v + q) - max(y, v))
+    return inside / (w * h + p * q - inside) if name == other else 0
+
+
+# Tiles
+
+
+@pytest.mark.parametrize(
+    ("picture", "size", "share"),
+    [((4000, 3000), 640, 0.2), ((641, 640), 640, 0.2), ((1000, 10), 100, 0.5), ((999, 1001), 333, 0.0)],
+)
+def test_tiles_cover_the_whole_picture_and_overlap_by_the_share_at_least(picture, size, share):
+    starts = geometry.tiles(picture, size, share)
+    assert len(starts) == geometry.tile_count(picture, size, share)
+    for axis, side in enumerate(picture):
+        along = sorted({start[axis] for start in starts})
+        assert along[0] == 0
+        assert along[-1] == max(side - size, 0)
+        steps = [later - earlier for earlier, later in pairwise(along)]
+        assert max(steps, default=0) <= round(size * (1 - share))
+
+
+def test_a_picture_no_larger_than_a_tile_has_none():
+    assert geometry.tiles((640, 480), 640, 0.2) == []
+    assert geometry.tile_count((640, 480), 640, 0.2) == 0
+
+
+def test_tiles_are_counted_without_being_made():
+    assert geometry.tile_count((10**9, 10**9), 64, 0.5) == (10**9 // 32 - 1) ** 2
+
+
+# Putting together
+
+
+def rows(*boxes):
+    import numpy as np
+
+    return np.array(boxes, np.float32).reshape(-1, 6)
+
+
+def blank(width, height):
+    import numpy as np
+
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def merged(found, cut, **options):
+    import numpy as np
+
+    return assembling.merge(found, np.array(cut, bool), Options(**options)).tolist()
+
+
+def test_a_whole_box_takes_the_parts_that_tiles_cut_off_it():
+    whole, left, right = [0, 0, 100, 50, 0.6, 0], [0, 0, 60, 50, 0.9, 0], [40, 0, 100, 50, 0.8, 0]
+    assert [row[:4] for row in merged(rows(whole, left, right), [False, True, True])] == [whole[:4]]
+
+
+def test_a_cut_box_that_nothing_covers_stays():
+    alone, other = [0, 0, 60, 50, 0.9, 0], [500, 500, 600, 600, 0.8, 0]
+    assert len(merged(rows(alone, other), [True, False])) == 2
+
+
+def test_parts_of_another_class_are_not_taken():
+    whole, part = [0, 0, 100, 50, 0.6, 0], [0, 0, 60, 50, 0.9, 1]
+    assert len(merged(rows(whole, part), [False, True])) == 2
+
+
+def test_what_two_tiles_show_whole_is_one_object_though_their_boxes_differ():
+    first, second = [10, 10, 110, 60, 0.9, 0], [14, 12, 118, 66, 0.8, 0]
+    assert [row[4] for row in merged(rows(second, first), [False, False])] == pytest.approx([0.9])
+
+
+def test_the_best_come_first_and_no_more_than_wanted():
+    found = rows(*([100 * number, 0, 100 * number + 50, 50, number / 10, 0] for number in range(1, 8)))
+    assert [row[4] for row in merged(found, [False] * 7, max_detections=3)] == pytest.approx([0.7, 0.6, 0.5])
+
+
+def test_nothing_found_is_nothing():
+    assert merged(rows(), []) == []
+
+
+def test_a_mirrored_view_restores_its_boxes():
+    view = assembling.View(blank(100, 50), left=200, top=30, mirrored=True)
+    assert view.restore(rows([10, 5, 30, 25, 0.9, 0])).tolist() == rows([270, 35, 290, 55, 0.9, 0]).tolist()
+
+
+def test_a_box_is_cut_by_an_edge_of_its_tile_that_is_none_of_the_pictures():
+    view = assembling.View(blank(100, 100), left=0, top=100)
+    found = rows([0, 120, 50, 150, 1, 0], [10, 100, 50, 150, 1, 0], [50, 120, 100, 150, 1, 0])
+    assert view.cuts(found, 200, 200).tolist() == [False, True, True]
+
+
+def test_a_plain_picture_is_looked_at_once(tmp_path):
+    detector = load(standin.build(tmp_path / "standin"), "openvino")
+    data = encoded(Image.new("RGB", (200, 200), "white"))
+    plain = detector.predict(data, Options())
+    assert detector.predict(data, Options(tile=640)).boxes == plain.boxes
+    assert len(detector.predict(data, Options(tile=64)).boxes) > len(plain.boxes)
+
+
+# On real detectors
+
+
+@pytest.fixture(scope="module", params=COCO or [NO_COCO])
+def detector(request):
+    return load(request.param, "openvino")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A photo of a bus with people, small 48 times and large once, 4,000 pixels wide."""
+    bus = Image.open(io.BytesIO(photo("bus.jpg")))
+    picture = Image.new("RGB", (WIDTH, HEIGHT), (120, 130, 125))
+    for number in range(48):
+        picture.paste(bus.resize((243, 324)), (100 + number % 8 * 490, 80 + number // 8 * 490))
+    picture.paste(bus.resize((1620, 2160)), (1200, 400))
+    return encoded(picture, "JPEG", quality=92)
+
+
+def test_tiles_find_small_objects_that_the_whole_picture_does_not_show_and_nothing_twice(detector, scene):
+    plain, tiled = (boxes_of(detector.predict(scene, Options(tile=tile))) for tile in (0, 640))
+    people = [sum(box[0] == "person" for box in boxes) for boxes in (plain, tiled)]
+    assert people[0] < 10
+    assert people[1] > 100
+    buses = [box for box in tiled if box[0] == "bus"]
+    assert 28 <= len(buses) <= 40  # 28 small ones are in full view besides the large one
+    assert any(box[3] > 1400 for box in buses)  # the large one, in one piece
+    pairs = [(box, other) for number, box in enumerate(tiled) for other in tiled[:number]]
+    assert [pair for pair in pairs if overlap(*pair) > 0.5] == []
+
+
+def test_looking_at_it_mirrored_too_keeps_what_was_seen_and_doubles_nothing(detector):
+    plain = boxes_of(detector.predict(photo("zidane.jpg"), Options(confidence=0.4)))
+    more = boxes_of(detector.predict(photo("zidane.jpg"), Options(confidence=0.25, augment=True)))
+    assert [max(overlap(box, other) for other in more) > 0.7 for box in plain] == [True] * len(plain)
+    pairs = [(box, other) for number, box in enumerate(more) for other in more[:number]]
+    assert [pair for pair in pairs if overlap(*pair) > 0.5] == []
+
+
+def test_the_same_tiles_give_the_same_boxes_whatever_engine_runs(detector, scene):
+    options = Options(tile=960, augment=True)
+    assert detector.predict(scene, options, alone=True).boxes == detector.predict(scene, options).boxes
