@@ -81,16 +81,7 @@ def checkout(tmp_path):
 
 
 def run(command, script, folder, url):
-    environment = {
-        **os.environ,
-        "PATH": f"{stacks.BIN}:{os.environ['PATH']}",
-        "CURL_HOME": str(folder),
-        "API": f"{url}/api/v1",
-        "PIP_NO_INDEX": "1",  # what the guide installs is there
-        "PIP_QUIET": "1",
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-    }
-    folder = folder if command[0] == "bash" else folder / "var" / "guide"
+    environment = {**os.environ, "CURL_HOME": str(folder), "API": f"{url}/api/v1"}
     done = subprocess.run(
         command, cwd=folder, env=environment, input=script, capture_output=True, text=True, timeout=300
     )
@@ -112,7 +103,7 @@ def shell_session(folder, url):
 def python_session(folder, url):
     codes = [block.code for block in BLOCKS if block.language == "python"]
     script = "".join(f'{code}\nprint("{MARK} 0")\n' for code in codes)
-    return run([sys.executable, "-"], script, folder, url)
+    return run([sys.executable, "-"], script, folder / "var" / "guide", url)
 
 
 def assert_answered(block, printed):
