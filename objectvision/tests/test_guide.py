@@ -170,6 +170,18 @@ def assert_alike_keys(shown, came, where):
     for name in named:
         if YOLO26N or name not in BY_DETECTOR:
             assert_alike(shown[name], came[name], f"{where} {name}")
+        else:
+            assert shape(shown[name]) == shape(came[name]), where
+
+
+def shape(value):
+    """Its keys, those of the first item of a list, and nothing of what else is in it."""
+    match value:
+        case dict():
+            return {name: shape(item) for name, item in value.items()}
+        case list():
+            return [shape(item) for item in value[:1]]
+    return None
 
 
 def fixed(text):
