@@ -184,6 +184,7 @@ class DetectImageView(UploadView):
     serializer_class = DetectImageSerializer
 
     @extend_schema(
+        operation_id="upload_image",
         summary="Detect objects on one image",
         description=f"Stores the image and queues it. {WAITING}",
         parameters=HEADERS,
@@ -201,6 +202,7 @@ class DetectBatchView(UploadView):
     serializer_class = DetectBatchSerializer
 
     @extend_schema(
+        operation_id="upload_batch",
         summary="Detect objects on many images",
         description=(
             "Takes up to 100 files as `images`, or one ZIP `archive` of up to "

@@ -64,10 +64,13 @@ class OwnDetectionView(GenericAPIView[Detection]):
         return Detection.objects.owned_by(self.request.user)
 
 
-@extend_schema(
-    summary="A job's progress",
-    description="How many of its images have ended, and how many are in front of it in the queue.",
-    tags=["detect"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="get_job",
+        summary="A job's progress",
+        description="How many of its images have ended, and how many are in front of it in the queue.",
+        tags=["detect"],
+    )
 )
 class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = JobSerializer
@@ -82,6 +85,7 @@ class JobActionView(OwnDetectionView):
 
 class CancelView(JobActionView):
     @extend_schema(
+        operation_id="cancel_job",
         summary="Cancel a job",
         description=(
             "Images that are not done yet will not be; what was found on the others is kept. A job that has "
@@ -99,6 +103,7 @@ class RetryView(JobActionView):
     throttle_classes = (AnonThrottle, UploadThrottle)
 
     @extend_schema(
+        operation_id="retry_job",
         summary="Retry a job's failed images",
         description=(
             "Its failed images wait again as if they had never been tried, but for those that were refused "
@@ -115,13 +120,17 @@ class RetryView(JobActionView):
 
 @extend_schema_view(
     get=extend_schema(
+        operation_id="get_detection",
         summary="A detection with its images and results",
         description="Results are sorted by confidence, the highest first.",
     ),
     patch=extend_schema(
-        summary="Rename or publish a detection", description="What is not named stays as it is."
+        operation_id="update_detection",
+        summary="Rename or publish a detection",
+        description="What is not named stays as it is.",
     ),
     delete=extend_schema(
+        operation_id="delete_detection",
         summary="Delete a detection",
         description="Its rows and files are gone at once, also while it is being processed.",
     ),
@@ -138,10 +147,13 @@ class DetectionView(OwnDetectionView, RetrieveUpdateDestroyAPIView[Detection]):
         cleanup.delete([instance.pk])
 
 
-@extend_schema(
-    summary="My detections",
-    description="Newest first, without their images and results.",
-    tags=["detect"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_detections",
+        summary="My detections",
+        description="Newest first, without their images and results.",
+        tags=["detect"],
+    )
 )
 class HistoryView(OwnDetectionView, ListAPIView[Detection]):
     serializer_class = DetectionSummarySerializer
@@ -153,10 +165,13 @@ class HistoryView(OwnDetectionView, ListAPIView[Detection]):
         return super().get_queryset().select_related("detector").newest_first()
 
 
-@extend_schema(
-    summary="The detectors that detections run on",
-    description="The active ones with their classes; a class's id is its place in the list, from 0.",
-    tags=["detectors"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_detectors",
+        summary="The detectors that detections run on",
+        description="The active ones with their classes; a class's id is its place in the list, from 0.",
+        tags=["detectors"],
+    )
 )
 class DetectorsView(ListAPIView[Detector]):
     serializer_class = DetectorSerializer
@@ -216,6 +231,7 @@ class AnnotatedImageView(OwnPictureView):
     query_serializer_class = AnnotationSerializer
 
     @extend_schema(
+        operation_id="get_annotated_image",
         summary="The annotated picture",
         description="An image of the detection, upright, with boxes, classes and confidences drawn on it.",
         responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
@@ -239,6 +255,7 @@ class OriginalImageView(OwnPictureView):
     query_serializer_class = OriginalSerializer
 
     @extend_schema(
+        operation_id="get_original_image",
         summary="The original picture",
         description=(
             "The image as it was sent, without its metadata: no place, time, camera, text or thumbnail. "
