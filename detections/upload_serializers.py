@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
+from rest_framework.utils import html
 
 from accounts.models import User
 from detections import examples, geometry
@@ -60,7 +61,7 @@ class ImageUploadsField(serializers.Field[list[Any], Any, Any, Any]):
     }
 
     def get_value(self, dictionary: Any) -> Any:
-        files = dictionary.getlist(self.field_name)
+        files = dictionary.getlist(self.field_name) if html.is_html_input(dictionary) else []
         return files or serializers.empty
 
     def to_internal_value(self, data: list[Any]) -> list[Any]:

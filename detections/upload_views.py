@@ -82,7 +82,8 @@ def idempotency_key(request: Request) -> str | None:
 def fingerprint(request: Request) -> str:
     """Of what was sent, whatever its boundaries: the path, the fields, names and bytes of the files."""
     digest = hashlib.sha256(request.path.encode())
-    for name, values in sorted(cast(QueryDict, request.data).lists()):
+    form = request.data if isinstance(request.data, QueryDict) else QueryDict()  # no body is no form
+    for name, values in sorted(form.lists()):
         for value in values:
             digest.update(repr((name, getattr(value, "name", value))).encode())
             for chunk in value.chunks() if hasattr(value, "chunks") else ():

@@ -403,6 +403,13 @@ def test_a_key_that_is_none_is_refused(api, user, detector, nothing_stored, key)
     assert faults(response) == [("invalid", "Idempotency-Key")]
 
 
+@pytest.mark.parametrize("path", [BATCH, "/api/v1/detect/image"])
+def test_a_key_without_a_body_is_no_fault_of_ours(api, user, detector, nothing_stored, path):
+    response = api(user).generic("POST", path, headers=KEY)
+    assert response.status_code == 400
+    assert {error["code"] for error in response.json()["errors"]} == {"required"}
+
+
 @pytest.mark.postgresql
 def test_twenty_at_once_with_one_key_make_one_detection(api, user, detector, at_once, media):
     clients = [api(user) for _ in range(20)]
