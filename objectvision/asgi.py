@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -11,6 +12,17 @@ django = get_asgi_application()
 
 from notifications import news  # noqa: E402  # after the apps are loaded
 from objectvision.guards import App, Message, Receive, RequestSizeGuard, RequestStamp, Send  # noqa: E402  # as above
+
+# A batch of 100 larger files holds as many open while it is read.
+FILES = 65_536
+
+
+def raise_file_limit() -> None:
+    """As far as the system lets this process: many begin with 1,024 open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = FILES if hard == resource.RLIM_INFINITY else min(hard, FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def before(handler: Any, act: Callable[[], None]) -> Callable[[int, FrameType | None], None]:
@@ -42,4 +54,5 @@ class Lifespan:
                 return
 
 
+raise_file_limit()
 application = Lifespan(RequestStamp(RequestSizeGuard(cast(App, django))))

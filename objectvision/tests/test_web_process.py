@@ -39,8 +39,11 @@ client = Client(headers={"Host": "localhost", "Authorization": bearer})
 upload = client.post("/api/v1/detect/image", {"image": SimpleUploadedFile("a.jpg", photo())})
 assert upload.status_code == 202, upload.content
 detection = upload.json()["detection_id"]
+batch = client.post("/api/v1/detect/batch", {"images": SimpleUploadedFile("a.jpg", photo()), "tile": "64"})
+assert batch.status_code == 202, batch.content
+original = f"{detection}/images/{DetectionImage.objects.get(detection=detection).pk}"
 DetectionImage.objects.update(state="done")
-for path in (f"jobs/{detection}", detection, f"{detection}/image"):
+for path in (f"jobs/{detection}", detection, f"{detection}/image", original):
     assert client.get(f"/api/v1/detect/{path}").status_code == 200, path
 for page in ("/docs", "/openapi.json", "/health/detector"):
     client.get(page)
@@ -68,3 +71,9 @@ def test_a_web_process_that_has_served_every_route_never_imported_a_model_runtim
 
 def test_an_idle_web_process_takes_less_than_150_megabytes(tmp_path):
     assert run(START + REPORT, tmp_path)["memory"] < 150 * MEGABYTE
+
+
+def test_a_web_process_may_open_more_files_than_it_began_with(tmp_path):
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))"
+    told = "import json; print(json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))"
+    assert run(f"{limit}\nimport objectvision.asgi\n{told}", tmp_path) == [4096, 4096]
