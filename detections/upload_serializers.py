@@ -11,12 +11,12 @@ from rest_framework.utils import html
 
 from accounts.models import User
 from detections import examples, geometry
-from detections.archives import Archive
 from detections.inference import Options
 from detections.intake import RefusedUpload, Upload
 from detections.models import Detector, UnknownClassesError
 from detections.serializers import CLASSES_LENGTH, TITLE_LENGTH
 from detections.validators import read_image
+from detections.zips import Archive
 from objectvision.errors import invalid
 from objectvision.examples import sent
 from objectvision.fields import IntegerField, NumberField, TextField, TruthField

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from detections import archives, intake, validators
+from detections import intake, validators
 from detections.models import Detection
 from detections.serializers import AcceptedSerializer, DetectionSerializer
 from detections.upload_serializers import DetectBatchSerializer, DetectImageSerializer, ParametersSerializer
@@ -112,7 +112,7 @@ def refusals() -> Iterator[None]:
     except intake.NothingUsableError as error:
         raise invalid("images", str(error), error.code) from error
     except DjangoValidationError as error:  # of an archive, met while it was read
-        raise invalid("archive", error.messages[0], error.code or archives.BAD_ARCHIVE) from error
+        raise invalid("archive", error.messages[0], error.code or zips.BAD_ARCHIVE) from error
 
 
 class UploadView(GenericAPIView[Detection]):
@@ -198,7 +198,7 @@ class DetectImageView(UploadView):
 
 @extend_parameter_errors
 @extend_validation_errors([*validators.CODES, "required", "too_many_tiles"], "images")
-@extend_validation_errors([archives.BAD_ARCHIVE], "archive")
+@extend_validation_errors([zips.BAD_ARCHIVE], "archive")
 class DetectBatchView(UploadView):
     serializer_class = DetectBatchSerializer
 
@@ -207,7 +207,7 @@ class DetectBatchView(UploadView):
         summary="Detect objects on many images",
         description=(
             "Takes up to 100 files as `images`, or one ZIP `archive` of up to "
-            f"{archives.MOST_ENTRIES}. A file that is no usable picture becomes a failed image with its "
+            f"{zips.MOST_ENTRIES}. A file that is no usable picture becomes a failed image with its "
             f"code, and the others go on; only a batch of such files is refused. {WAITING}"
         ),
         parameters=HEADERS,

@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 
 from accounts.models import UserSettings
-from detections import archives, processing
+from detections import processing, zips
 from detections.models import Detection, DetectionImage, DetectionResult
 from detections.tests import images
 from objectvision.tests.stack import photo
@@ -199,7 +199,7 @@ BAD_ARCHIVES = {
     "encrypted": encrypted(),
     "bzip2": zipped({"a.jpg": photo()}, zipfile.ZIP_BZIP2),
     "lzma": zipped({"a.jpg": photo()}, zipfile.ZIP_LZMA),
-    "too-many": zipped({f"{number}.jpg": b"x" for number in range(archives.MOST_ENTRIES + 1)}),
+    "too-many": zipped({f"{number}.jpg": b"x" for number in range(zips.MOST_ENTRIES + 1)}),
     "long-names": zipped({"x" * 60_000 + f"{number}.jpg": b"x" for number in range(20)}),
 }
 
