@@ -29,6 +29,7 @@ from rest_framework.generics import (
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from accounts.models import User
 from detections import cleanup, intake, originals, pictures, validators
@@ -83,6 +84,18 @@ def finished(detection_id: UUID) -> Detection | None:
         return Detection.objects.filter(pk=detection_id).finished().with_images().first()
     finally:
         connections.give_back()
+
+
+class QueriedView(APIView):
+    """Takes what it needs from the query string."""
+
+    query_serializer_class: type[QuerySerializer]
+
+    def query(self) -> Any:
+        """What the query string asks for, validated."""
+        serializer = self.query_serializer_class(data=self.request.query_params.dict())
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
@@ -218,11 +231,10 @@ class NoFile(APIException):
     default_code = "no_file"
 
 
-class OwnPictureView(OwnDetectionView):
+class OwnPictureView(QueriedView, OwnDetectionView):
     """Answers with a picture of one image, unless the client has it already."""
 
     content_negotiation_class = OneForm
-    query_serializer_class: type[QuerySerializer]
 
     def get_image(self, image_id: UUID | None) -> DetectionImage:
         """This one of the detection's, by default its first."""
@@ -231,12 +243,6 @@ class OwnPictureView(OwnDetectionView):
         if image is None:
             raise NotFound
         return image
-
-    def query(self) -> Any:
-        """What the query string asks for, validated."""
-        serializer = self.query_serializer_class(data=self.request.query_params.dict())
-        serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
 
     def not_modified(self, headers: dict[str, str]) -> HttpResponseBase | None:
         """A 304, where the client's `If-None-Match` names the picture's ETag."""
