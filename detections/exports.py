@@ -69,24 +69,28 @@ def submit(user: User, file_format: str, filters: Mapping[str, Any], ring: Calla
         return Export.objects.create(user=user, format=file_format, filters=dict(filters))
 
 
-def run() -> bool:
-    """Make the export that waits longest. False if none waits."""
+def nothing() -> None:
+    pass
+
+
+def run(meanwhile: Callable[[], None] = nothing) -> bool:
+    """Make the export that waits longest. False if none waits. `meanwhile` is called now and then."""
     export = None if stopping.is_set() else Export.objects.claim()
     if export is None:
         return False
     try:
-        make(export)
+        make(export, meanwhile)
     except InterruptedExport:
         log.info("Export %s is left to another attempt", export.pk)
         export.put_back()
     return True
 
 
-def make(export: Export) -> None:
+def make(export: Export, meanwhile: Callable[[], None]) -> None:
     """Write the file, store it, say so. Any fault leaves the claim to lapse: the next attempt comes later."""
     detections = reports.narrowed(Detection.objects.owned_by(export.user), export.user, export.filters)
     ids = ids_of_images(detections)
-    keep = Keeper(export)
+    keep = Keeper(export, meanwhile)
     keep.write(total=len(ids) // ID_BYTES)
     with temporary_file() as file:
         FORMATS[export.format].write(file, images(ids, keep.progress))
@@ -98,8 +102,9 @@ def make(export: Export) -> None:
 class Keeper:
     """Keeps an export's claim while a worker has it. Raises InterruptedExport once it is to stop."""
 
-    def __init__(self, export: Export) -> None:
+    def __init__(self, export: Export, meanwhile: Callable[[], None]) -> None:
         self.export = export
+        self.meanwhile = meanwhile
         self.written_at = monotonic()
 
     def write(self, **values: Any) -> None:
@@ -111,6 +116,7 @@ class Keeper:
         if stopping.is_set():
             raise InterruptedExport
         if monotonic() - self.written_at > PROGRESS_SECONDS:
+            self.meanwhile()
             self.write(processed=processed)
 
 

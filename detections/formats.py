@@ -21,6 +21,8 @@ Images = Iterable[DetectionImage]
 # Characters by which a spreadsheet takes a text for a formula, or that hide one of these.
 FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
+encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 @dataclass(frozen=True, slots=True)
 class Format:
@@ -57,7 +59,7 @@ def counted(images: Images, numbers: Numbers) -> Iterator[DetectionImage]:
 
 
 def compact(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return encoder.encode(value).encode()
 
 
 # COCO

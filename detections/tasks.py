@@ -2,6 +2,7 @@ from typing import Any
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
+from django.conf import settings
 
 from detections import cleanup, exports, processing
 
@@ -16,8 +17,14 @@ def process_images() -> None:
 @shared_task(name="detections.make_export")
 def make_export() -> None:
     """Make one of the exports that wait. The next one is another message's: other tasks get their turn."""
-    if exports.run():
+    if exports.run(let_images_pass):
         ring_for_exports()
+
+
+def let_images_pass() -> None:
+    """Where one thread does everything (`serve`), nobody's photo waits for an export of many."""
+    if not settings.REDIS_URL:
+        processing.run(ring)
 
 
 @shared_task(name="detections.sweep")

@@ -638,6 +638,26 @@ def test_progress_is_written_while_an_export_is_made(waiting, monkeypatch):
     assert seen == [(3, 1, "processing"), (3, 2, "processing"), (3, 3, "processing")]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_in_one_process_a_photo_does_not_wait_for_an_export_of_many(
+    waiting, user, submit, eager, monkeypatch
+):
+    monkeypatch.setattr(exports, "PROGRESS_SECONDS", 0)
+    photograph = submit(user, photo())
+    seen = []
+    stored = exports.store
+
+    def store(*arguments):
+        photograph.refresh_from_db()
+        seen.append(photograph.status)
+        stored(*arguments)
+
+    monkeypatch.setattr(exports, "store", store)
+    monkeypatch.setattr(processing, "stopping", processing.Flag())
+    tasks.make_export()
+    assert seen == ["completed"]
+
+
 def test_a_claim_is_renewed_while_the_storage_takes_its_time(waiting, settings, monkeypatch):
     settings.CLAIM_LEASE_SECONDS = 0.03
     export = Export.objects.claim()
@@ -645,7 +665,7 @@ def test_a_claim_is_renewed_while_the_storage_takes_its_time(waiting, settings, 
     monkeypatch.setattr(Export, "write", lambda *_, **values: written.append(values) or True)
 
     monkeypatch.setattr(FileSystemStorage, "save", lambda *_: time.sleep(0.2))
-    exports.store(export.path, BytesIO(b"x"), exports.Keeper(export))
+    exports.store(export.path, BytesIO(b"x"), exports.Keeper(export, exports.nothing))
     assert len(written) > 3
 
 
