@@ -1,7 +1,7 @@
 from django.contrib import admin
 
 from accounts.admin import ReadOnly
-from detections.models import Detection, DetectionImage, Detector
+from detections.models import Detection, DetectionImage, Detector, Export
 
 
 @admin.register(Detector)
@@ -30,3 +30,15 @@ class DetectionAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ("-id",)  # by creation, from the primary key's index
     show_full_result_count = False
     inlines = (DetectionImageInline,)
+
+
+@admin.register(Export)
+class ExportAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = (
+        "id", "user", "format", "status", "total", "processed", "attempts", "created_at", "expires_at",
+    )  # fmt: skip  # a list to read at a glance
+    list_select_related = ("user",)
+    list_filter = ("status", "format")
+    search_fields = ("=id", "user__email")
+    ordering = ("-id",)  # by creation, from the primary key's index
+    show_full_result_count = False

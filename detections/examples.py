@@ -63,6 +63,70 @@ JOB: dict[str, Any] = {
     "finished_at": None,
     "error": "",
 }
+FOUND: dict[str, Any] = {
+    **RESULT,
+    "detection_id": ID,
+    "image_id": IMAGE["id"],
+    "original_name": "bus.jpg",
+    "detector": "yolo26n",
+    "created_at": "2026-11-25T00:37:55.147Z",
+}
+STATISTICS: dict[str, Any] = {
+    "detections": 12,
+    "images": 40,
+    "objects": 133,
+    "per_class": [{"object_class": "person", "objects": 121}, {"object_class": "bus", "objects": 12}],
+    "per_day": [{"day": "2026-11-25", "detections": 2, "images": 30}],
+}
+COCO: dict[str, Any] = {
+    "info": {"description": "ObjectVision"},
+    "images": [
+        {
+            "id": 1,
+            "file_name": f"bus-{IMAGE['id']}.jpg",
+            "width": 810,
+            "height": 1080,
+            "image_id": IMAGE["id"],
+            "detection_id": ID,
+            "original_name": "bus.jpg",
+        }
+    ],
+    "annotations": [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 6,
+            "bbox": [0.0, 228.66, 808.31, 523.97],
+            "area": 423530.19,
+            "iscrowd": 0,
+            "segmentation": [],
+            "score": 0.935,
+        }
+    ],
+    "categories": [{"id": 1, "name": "person"}, {"id": 6, "name": "bus"}],
+}
+EXPORT_ID = "01a20ef1-3c55-7f0a-8a37-5e2f9d1c7b60"
+EXPORT_REQUEST = {"format": "coco", "object_class": "bus", "created_after": "2026-11-01T00:00:00Z"}
+EXPORT: dict[str, Any] = {
+    "id": EXPORT_ID,
+    "format": "coco",
+    "filters": {"object_class": "bus", "created_after": "2026-11-01T00:00:00Z"},
+    "status": "completed",
+    "total": 40,
+    "processed": 40,
+    "error": "",
+    "created_at": "2026-11-25T00:40:02.310Z",
+    "expires_at": "2026-11-26T00:40:02.611Z",
+    "download_url": f"https://api.example.com/api/v1/detect/exports/{EXPORT_ID}/file?signature=k3Zt",
+}
+EXPORT_WAITING = {
+    **EXPORT,
+    "status": "pending",
+    "total": 0,
+    "processed": 0,
+    "expires_at": None,
+    "download_url": None,
+}
 DETECTOR: dict[str, Any] = {
     "id": "01a20ecc-2f0a-7a51-9b1c-0d5b6d6a3c11",
     "name": "yolo26n",

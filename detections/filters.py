@@ -1,13 +1,14 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.forms import CharField, Form
 from django_filters import rest_framework as filters
 from django_filters.fields import BaseCSVField
 from drf_spectacular.utils import extend_schema_field
 
-from detections.models import Detection, DetectionImage, DetectionResult
+from detections import reports
+from detections.models import Detection, DetectionQuerySet, DetectionResult
 
 
 class FilterForm(Form):
@@ -30,23 +31,23 @@ class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
         return queryset.order_by(*fields, "-id" if fields[0].startswith("-") else "id")
 
 
+def confidence(help_text: str) -> filters.NumberFilter:
+    bounds = extend_schema_field({"type": "number", "minimum": 0, "maximum": 1})
+    return bounds(filters.NumberFilter(min_value=0, max_value=1, help_text=help_text))
+
+
 class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
+    """What the conditions mean is said in `reports`, for exports take the same."""
+
     status = filters.ChoiceFilter(choices=Detection.Status.choices)
-    object_class = filters.CharFilter(max_length=100, help_text="Found on it.", method="by_class")
-    min_confidence = extend_schema_field({"type": "number", "minimum": 0, "maximum": 1})(
-        filters.NumberFilter(
-            min_value=0,
-            max_value=1,
-            help_text="Something, or some `object_class`, found on it with at least this confidence.",
-            method="by_confidence",
-        )
+    object_class = filters.CharFilter(max_length=100, help_text="Found on it.")
+    min_confidence = confidence(
+        "Something, or some `object_class`, found on it with at least this confidence."
     )
-    created_after = filters.IsoDateTimeFilter("created_at", "gte")
-    created_before = filters.IsoDateTimeFilter("created_at", "lt")
-    detector = filters.CharFilter("detector__name", max_length=100)
-    search = filters.CharFilter(
-        max_length=200, help_text="In its name or the names of its images.", method="by_names"
-    )
+    created_after = filters.IsoDateTimeFilter()
+    created_before = filters.IsoDateTimeFilter()
+    detector = filters.CharFilter(max_length=100)
+    search = filters.CharFilter(max_length=200, help_text="In its name or the names of its images.")
     ordering = Ordering(
         fields=["created_at", "finished_at", "name", "total"], help_text="By default newest first."
     )
@@ -56,21 +57,23 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
         fields: tuple[str, ...] = ()
         form = FilterForm
 
-    def by_class(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
-        least = self.form.cleaned_data["min_confidence"]
-        return queryset.filter(found(object_class=value, confidence__gte=least or 0))
-
-    def by_confidence(self, queryset: QuerySet[Detection], name: str, value: Any) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
-        if self.form.cleaned_data["object_class"]:
-            return queryset  # one and the same result has to fulfil both
-        return queryset.filter(found(confidence__gte=value))
-
-    def by_names(self, queryset: QuerySet[Detection], name: str, value: str) -> QuerySet[Detection]:  # noqa: ARG002  # django-filter passes it
-        images = DetectionImage.objects.filter(
-            user=self.request.user, detection=OuterRef("pk"), original_name__icontains=value
-        )
-        return queryset.filter(Q(name__icontains=value) | Exists(images))
+    def filter_queryset(self, queryset: DetectionQuerySet) -> QuerySet[Detection]:
+        conditions = self.form.cleaned_data
+        detections = reports.narrowed(queryset, self.request.user, conditions)
+        return self.filters["ordering"].filter(detections, conditions["ordering"])  # type: ignore[no-any-return]  # untyped library
 
 
-def found(**lookups: Any) -> Exists:
-    return Exists(DetectionResult.objects.filter(detection=OuterRef("pk"), **lookups))
+class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
+    object_class = filters.CharFilter(max_length=100)
+    min_confidence = confidence("Found with at least this confidence.")
+    created_after = filters.IsoDateTimeFilter(help_text="Found at this time or later.")
+    created_before = filters.IsoDateTimeFilter(help_text="Found before this time.")
+    detector = filters.CharFilter(max_length=100, help_text="Name of the detector that found it.")
+
+    class Meta:
+        model = DetectionResult
+        fields: tuple[str, ...] = ()
+        form = FilterForm
+
+    def filter_queryset(self, queryset: QuerySet[DetectionResult]) -> QuerySet[DetectionResult]:
+        return reports.among(queryset, self.form.cleaned_data)

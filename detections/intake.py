@@ -156,7 +156,7 @@ def known_results(detection: Detection, images: Sequence[DetectionImage]) -> lis
         if len(known) == len(wanted):
             break
     results: dict[Any, list[DetectionResult]] = {}
-    for result in DetectionResult.objects.filter(image__in=known.values()):
+    for result in DetectionResult.objects.filter(image__in=known.values()).order_by("pk"):
         results.setdefault(result.image_id, []).append(result)
     now = timezone.now()
     copies = []

@@ -479,10 +479,22 @@ class DetectionImage(models.Model):
         return Path(self.image_path).suffix
 
     @property
+    def safe_stem(self) -> str:
+        """What its owner called it, in letters, digits, `-`, `_` and `.` alone, without an extension."""
+        return re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
+
+    @property
     def safe_name(self) -> str:
-        """What its owner called it, in letters, digits, `-`, `_` and `.` alone, with its true extension."""
-        stem = re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
-        return f"{stem or self.pk}{self.extension}"
+        return f"{self.safe_stem or self.pk}{self.extension}"
+
+    @property
+    def unique_stem(self) -> str:
+        """A name that no other image has, to be recognised by its owner: for files of many images."""
+        return f"{self.safe_stem or 'image'}-{self.pk}"
+
+    @property
+    def unique_name(self) -> str:
+        return f"{self.unique_stem}{self.extension}"
 
     def copy_outcome(self, earlier: "DetectionImage", now: datetime) -> None:
         """Done, as an image of the same bytes was earlier. The caller saves."""
@@ -506,8 +518,23 @@ class DetectionImage(models.Model):
         self.processed_at = timezone.now()
 
 
+class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):
+    def owned_by(self, user: Any) -> Self:
+        return self.filter(user=user)
+
+    def newest_first(self) -> Self:
+        """Of one image the surest first, for in this order they are written.
+
+        By time, not by id alone: then PostgreSQL would rather walk through everybody's.
+        """
+        return self.order_by("-created_at", "id")
+
+
 class DetectionResult(models.Model):
-    """One object found. The box is normalised to 0..1 of the upright image: top-left corner and size."""
+    """One object found. The box is normalised to 0..1 of the upright image: top-left corner and size.
+
+    Owner and time stand here too, so that a search needs no join.
+    """
 
     class Review(models.TextChoices):
         NONE = "none"
@@ -515,6 +542,7 @@ class DetectionResult(models.Model):
         REJECTED = "rejected"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     detection = models.ForeignKey(Detection, models.CASCADE, related_name="results", db_index=False)
     image = models.ForeignKey(DetectionImage, models.CASCADE, related_name="results")
     object_class = models.CharField(max_length=100)
@@ -525,13 +553,20 @@ class DetectionResult(models.Model):
     bbox_width = models.FloatField()
     bbox_height = models.FloatField()
     review = models.CharField(max_length=10, choices=Review, default=Review.NONE)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = DetectionResultQuerySet.as_manager()
 
     class Meta:
-        # What is common is looked for detection by detection; what is rare, among all results.
+        # What is common is looked for detection by detection, or newest first; what is rare, among all of the
+        # user's results. The first one holds all that a history asks for, and serves the foreign key.
         indexes: ClassVar = [
-            models.Index(fields=["detection", "object_class", "-confidence"], name="detections_found"),
-            models.Index(fields=["object_class", "-confidence"], name="detections_by_class"),
-            models.Index(fields=["-confidence"], name="detections_by_confidence"),
+            models.Index(
+                fields=["detection", "user", "object_class", "-confidence"], name="detections_found"
+            ),
+            models.Index(fields=["user", "-created_at", "id"], name="detections_results"),
+            models.Index(fields=["user", "object_class", "-confidence"], name="detections_by_class"),
+            models.Index(fields=["user", "-confidence"], name="detections_by_confidence"),
         ]
 
     def __str__(self) -> str:
@@ -545,6 +580,7 @@ class DetectionResult(models.Model):
             "image_id": image.pk,
             "detection_id": image.detection_id,
             "review": self.Review.NONE,
+            "created_at": timezone.now(),
         }
         return DetectionResult(**{**own, **new})
 
@@ -553,9 +589,72 @@ class DetectionResult(models.Model):
         x1, y1 = self.bbox_x * width, self.bbox_y * height
         return x1, y1, x1 + self.bbox_width * width, y1 + self.bbox_height * height
 
+    @property
+    def pixels(self) -> dict[str, float]:
+        """The box in pixels of the upright image, to the hundredth, as answers and files show it."""
+        x1, y1, x2, y2 = self.corners(self.image.width or 0, self.image.height or 0)
+        edges = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "width": x2 - x1, "height": y2 - y1}
+        return {name: round(value, 2) for name, value in edges.items()}
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The box in shares of the upright image, as answers and files show it."""
+        return {
+            "x": self.bbox_x,
+            "y": self.bbox_y,
+            "width": self.bbox_width,
+            "height": self.bbox_height,
+        }
+
+
+class ExportQuerySet(models.QuerySet["Export"]):
+    def owned_by(self, user: Any) -> Self:
+        return self.filter(user=user)
+
+    def unfinished(self) -> Self:
+        return self.filter(status__in=Export.UNFINISHED)
+
+    def waiting(self) -> Self:
+        """Those that a worker may take. What a former attempt stored has to be deleted first."""
+        return self.filter(status=Export.Status.PENDING, path="")
+
+    def claim(self) -> "Export | None":
+        """Take the one that waits longest. None if none waits."""
+        for export in self.waiting().select_related("user").order_by("pk"):
+            if export.take():
+                return export
+        return None
+
+    def lapsed(self, now: datetime) -> Self:
+        """Claimed by a worker that has not been heard of for a lease."""
+        oldest = now - timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
+        return self.filter(status=Export.Status.PROCESSING, claimed_at__lt=oldest)
+
+    def release_lapsed(self) -> None:
+        """Let them wait again; fail those that have had all of their attempts."""
+        now = timezone.now()
+        lapsed = self.lapsed(now)
+        lapsed.filter(attempts__gte=MAX_ATTEMPTS).update(
+            status=Export.Status.FAILED,
+            claim=None,
+            error=f"The file could not be made in {MAX_ATTEMPTS} attempts.",
+            expires_at=now + Export.KEPT,
+        )
+        lapsed.update(status=Export.Status.PENDING, claim=None, processed=0)
+
+    def left_behind(self) -> Self:
+        """Those for which a worker that is gone may have stored a file."""
+        return self.filter(status__in=(Export.Status.PENDING, Export.Status.FAILED)).exclude(path="")
+
+    def expired(self) -> Self:
+        return self.filter(expires_at__lte=timezone.now())
+
 
 class Export(models.Model):
-    """A file of results, made as a job, kept until `expires_at`."""
+    """A file of results, made as a job, kept until `expires_at`. `total` and `processed` count images.
+
+    `path` is written before the file is: whatever becomes of a worker, no file is forgotten.
+    """
 
     class Format(models.TextChoices):
         COCO = "coco"
@@ -564,17 +663,74 @@ class Export(models.Model):
         CSV = "csv"
         JSONL = "jsonl"
 
+    Status = Detection.Status
+    UNFINISHED = Detection.UNFINISHED
+    KEPT = timedelta(hours=24)
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
     format = models.CharField(max_length=5, choices=Format)
-    filters = models.JSONField(default=dict)
+    filters = models.JSONField(default=dict, help_text="Those of a history: which detections are in it.")
     status = models.CharField(max_length=10, choices=Detection.Status, default=Detection.Status.PENDING)
     total = models.PositiveIntegerField(default=0)
     processed = models.PositiveIntegerField(default=0)
+    claim = models.UUIDField(null=True, blank=True)
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
     path = models.CharField(max_length=255, blank=True)
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 
+    objects = ExportQuerySet.as_manager()
+
+    class Meta:
+        indexes: ClassVar = [
+            models.Index(
+                fields=["id"],
+                name="detections_export_unfinished",
+                condition=Q(status__in=("pending", "processing")),
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"{self.format} {self.status}"
+
+    @property
+    def is_downloadable(self) -> bool:
+        lasts = self.expires_at is not None and self.expires_at > timezone.now()
+        return self.status == self.Status.COMPLETED and lasts
+
+    def take(self) -> bool:
+        """Claim it. False if another worker was faster."""
+        fence = uuid4()
+        path = f"users/{self.user_id}/exports/{fence}"
+        taken = Export.objects.waiting().filter(pk=self.pk)
+        self.claim, self.path = fence, path
+        return bool(
+            taken.update(
+                status=self.Status.PROCESSING,
+                claim=fence,
+                claimed_at=timezone.now(),
+                attempts=F("attempts") + 1,
+                path=path,
+            )
+        )
+
+    def write(self, **values: Any) -> bool:
+        """Save these values, and renew the claim. False, and nothing saved, if it was taken away."""
+        ours = Export.objects.filter(pk=self.pk, claim=self.claim)
+        return bool(ours.update(claimed_at=timezone.now(), **values))
+
+    def complete(self) -> bool:
+        """As `write`, for the end."""
+        return self.write(
+            status=self.Status.COMPLETED,
+            claim=None,
+            processed=F("total"),
+            expires_at=timezone.now() + self.KEPT,
+        )
+
+    def put_back(self) -> None:
+        """Let it wait again, uncounted: the worker was told to stop before it stored anything."""
+        self.write(status=self.Status.PENDING, claim=None, processed=0, attempts=F("attempts") - 1, path="")

@@ -202,6 +202,7 @@ def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
     image.processed_at = timezone.now()
     return [
         DetectionResult(
+            user_id=image.user_id,
             detection_id=image.detection_id,
             image=image,
             object_class=box.object_class,
@@ -211,6 +212,7 @@ def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
             bbox_y=box.y,
             bbox_width=box.width,
             bbox_height=box.height,
+            created_at=image.processed_at,
         )
         for box in outcome.boxes
     ]

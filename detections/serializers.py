@@ -1,3 +1,4 @@
+from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
@@ -7,10 +8,10 @@ from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 
-from detections import examples
-from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections import examples, exports
+from detections.models import Detection, DetectionImage, DetectionResult, Detector, Export
 from objectvision.examples import answered, sent
-from objectvision.fields import QuerySerializer, TextField, TruthField
+from objectvision.fields import NumberField, QuerySerializer, TextField, TruthField
 from objectvision.links import absolute
 
 TITLE_LENGTH = 200
@@ -34,28 +35,17 @@ class NormalizedBoxSerializer(serializers.Serializer[Any]):
 
 
 class ResultSerializer(serializers.ModelSerializer[DetectionResult]):
-    bbox = serializers.SerializerMethodField(help_text="Pixels of the upright image.")
-    bbox_normalized = serializers.SerializerMethodField(help_text="0..1 of the upright image.")
+    bbox = PixelBoxSerializer(source="pixels", read_only=True, help_text="Pixels of the upright image.")
+    bbox_normalized = NormalizedBoxSerializer(
+        source="shares", read_only=True, help_text="0..1 of the upright image."
+    )
 
     class Meta:
         model = DetectionResult
-        fields = ("id", "object_class", "class_id", "confidence", "bbox", "bbox_normalized")
+        fields: tuple[str, ...] = (
+            "id", "object_class", "class_id", "confidence", "bbox", "bbox_normalized",
+        )  # fmt: skip  # a list to read at a glance
         read_only_fields = fields
-
-    @extend_schema_field(PixelBoxSerializer)
-    def get_bbox(self, result: DetectionResult) -> dict[str, float]:
-        x1, y1, x2, y2 = result.corners(result.image.width or 0, result.image.height or 0)
-        edges = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "width": x2 - x1, "height": y2 - y1}
-        return {name: round(value, 2) for name, value in edges.items()}
-
-    @extend_schema_field(NormalizedBoxSerializer)
-    def get_bbox_normalized(self, result: DetectionResult) -> dict[str, float]:
-        return {
-            "x": result.bbox_x,
-            "y": result.bbox_y,
-            "width": result.bbox_width,
-            "height": result.bbox_height,
-        }
 
 
 class ImageErrorSerializer(serializers.Serializer[Any]):
@@ -225,3 +215,102 @@ class AcceptedSerializer(serializers.ModelSerializer[Detection]):
     @extend_schema_field(OpenApiTypes.URI)
     def get_job_url(self, detection: Detection) -> str:
         return absolute(self.context["request"], reverse("job", args=[detection.pk]))
+
+
+@extend_schema_serializer(examples=[answered(examples.FOUND)])
+class FoundResultSerializer(ResultSerializer):
+    """A result outside its detection."""
+
+    detection_id = serializers.UUIDField(read_only=True)
+    image_id = serializers.UUIDField(read_only=True)
+    original_name = serializers.CharField(source="image.original_name", read_only=True)
+    detector = serializers.CharField(source="image.detector.name", read_only=True)
+
+    class Meta(ResultSerializer.Meta):
+        fields = (
+            *ResultSerializer.Meta.fields,
+            "detection_id",
+            "image_id",
+            "original_name",
+            "detector",
+            "created_at",
+        )
+        read_only_fields = fields
+
+
+class ClassCountSerializer(serializers.Serializer[Any]):
+    object_class = serializers.CharField()
+    objects = serializers.IntegerField(min_value=1)
+
+
+class DayCountSerializer(serializers.Serializer[Any]):
+    day = serializers.DateField()
+    detections = serializers.IntegerField(min_value=1)
+    images = serializers.IntegerField(min_value=0)
+
+
+@extend_schema_serializer(examples=[answered(examples.STATISTICS)])
+class StatisticsSerializer(serializers.Serializer[Any]):
+    detections = serializers.IntegerField(min_value=0)
+    images = serializers.IntegerField(min_value=0)
+    objects = serializers.IntegerField(min_value=0)
+    per_class = ClassCountSerializer(many=True)
+    per_day = DayCountSerializer(many=True)
+
+
+class PeriodSerializer(QuerySerializer):
+    days = serializers.IntegerField(
+        min_value=1, max_value=366, default=30, help_text="How many days `per_day` goes back, today included."
+    )
+
+
+class FormatSerializer(QuerySerializer):
+    format = serializers.ChoiceField(Export.Format.choices)
+
+
+@extend_schema_serializer(examples=[sent(examples.EXPORT_REQUEST)])
+class ExportRequestSerializer(serializers.Serializer[Any]):
+    """Which file of which detections: the conditions are those of the history."""
+
+    format = serializers.ChoiceField(Export.Format.choices)
+    status = serializers.ChoiceField(Detection.Status.choices, required=False)
+    object_class = TextField(max_length=100, required=False, help_text="Found on it.")
+    min_confidence = NumberField(min_value=0, max_value=1, required=False)
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+    detector = TextField(max_length=100, required=False)
+    search = TextField(max_length=200, required=False, help_text="In its name or the names of its images.")
+
+    def filters(self) -> dict[str, Any]:
+        """The conditions as JSON knows them."""
+        given = {name: value for name, value in self.validated_data.items() if name != "format"}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()
+        }
+
+
+@extend_schema_serializer(examples=[answered(examples.EXPORT), answered(examples.EXPORT_WAITING, 202)])
+class ExportSerializer(serializers.ModelSerializer[Export]):
+    filters = serializers.DictField(read_only=True, help_text="The conditions that it was asked for with.")
+    download_url = serializers.SerializerMethodField(
+        help_text="Opens the file without a log-in until `expires_at`; null as long as there is none."
+    )
+
+    class Meta:
+        model = Export
+        fields = (
+            "id", "format", "filters", "status", "total", "processed", "error", "created_at", "expires_at",
+            "download_url",
+        )  # fmt: skip  # a list to read at a glance
+        read_only_fields = fields
+
+    @extend_schema_field({"type": ["string", "null"], "format": "uri"})
+    def get_download_url(self, export: Export) -> str | None:
+        if not export.is_downloadable:
+            return None
+        path = reverse("export-file", args=[export.pk])
+        return absolute(self.context["request"], f"{path}?signature={exports.signature(export)}")
+
+
+class DownloadSerializer(QuerySerializer):
+    signature = serializers.CharField(max_length=100, help_text="As the link has it.")

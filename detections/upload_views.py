@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from detections import intake, validators
+from detections import intake, validators, zips
 from detections.models import Detection
 from detections.serializers import AcceptedSerializer, DetectionSerializer
 from detections.upload_serializers import DetectBatchSerializer, DetectImageSerializer, ParametersSerializer

@@ -26,6 +26,7 @@ from rest_framework.generics import (
 )
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
 from detections import cleanup, intake, originals, pictures, validators
 from detections.filters import DetectionFilter
@@ -55,6 +56,18 @@ LONGEST_DRAWING_QUEUE_SECONDS = 20
 BLOCK = 1 << 16
 
 drawing = BoundedSemaphore(2)
+
+
+class QueriedView(APIView):
+    """Takes what it needs from the query string."""
+
+    query_serializer_class: type[QuerySerializer]
+
+    def query(self) -> Any:
+        """What the query string asks for, validated."""
+        serializer = self.query_serializer_class(data=self.request.query_params.dict())
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
@@ -191,11 +204,10 @@ class NoFile(APIException):
     default_code = "no_file"
 
 
-class OwnPictureView(OwnDetectionView):
+class OwnPictureView(QueriedView, OwnDetectionView):
     """Answers with a picture of one image, unless the client has it already."""
 
     content_negotiation_class = OneForm
-    query_serializer_class: type[QuerySerializer]
 
     def get_image(self, image_id: UUID | None) -> DetectionImage:
         """This one of the detection's, by default its first."""
@@ -204,12 +216,6 @@ class OwnPictureView(OwnDetectionView):
         if image is None:
             raise NotFound
         return image
-
-    def query(self) -> Any:
-        """What the query string asks for, validated."""
-        serializer = self.query_serializer_class(data=self.request.query_params.dict())
-        serializer.is_valid(raise_exception=True)
-        return serializer.validated_data
 
     def not_modified(self, headers: dict[str, str]) -> HttpResponseBase | None:
         """A 304, where the client's `If-None-Match` names the picture's ETag."""

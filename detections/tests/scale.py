@@ -32,6 +32,8 @@ IMAGE = {
 }
 RESULT = {
     "id": "overlay(id::text placing lpad(to_hex(k), 4, '0') from 20)",
+    "user_id": "user_id",
+    "created_at": "created_at",
     "detection_id": "id",
     "image_id": "id",
     "object_class": """CASE WHEN k = 1 AND number %% 2000 = 0 THEN 'zebra' WHEN k < 5 THEN 'person'
@@ -68,6 +70,7 @@ def fill(user, detections):
         state="done",
     )
     result = DetectionResult.objects.create(
+        user=one.user,
         detection=one,
         image=image,
         class_id=0,
@@ -77,7 +80,7 @@ def fill(user, detections):
         bbox_width=1,
         bbox_height=1,
     )
-    copies = "(SELECT id, user_id, name, substring(name from '\\d+')::int number FROM detections_detection) d"
+    copies = "(SELECT *, substring(name from '\\d+')::int number FROM detections_detection) d"
     with connection.cursor() as cursor:
         multiply(cursor, one, DETECTION, f"generate_series(1, {2 * detections}) n", values)
         multiply(cursor, image, IMAGE, f"{copies} WHERE number > 0", values)

@@ -12,7 +12,7 @@ from hypothesis.strategies import just
 from schemathesis import GenerationMode
 from schemathesis.transport.serialization import Binary
 
-from objectvision.tests.stack import PASSWORD, Client, photo
+from objectvision.tests.stack import PASSWORD, Client, photo, until
 
 URL = os.environ["FUZZED_URL"]
 CHANGES_WHAT_OTHERS_REST_ON = ("/api/v1/auth/logout", "/api/v1/auth/logout-all", "/api/v1/users/settings")
@@ -43,6 +43,11 @@ def before_call(context, case, kwargs):
             case.body.update(email=f"{uuid4().hex}@example.com", password=PASSWORD)
         case "/api/v1/users/{id}", _:
             case.path_parameters["id"] = profile["id"]
+        case "/api/v1/detect/exports/{id}", _:
+            case.path_parameters["id"] = export["id"]
+        case "/api/v1/detect/exports/{id}/file", _:
+            case.path_parameters["id"] = export["id"]
+            case.query["signature"] = export["download_url"].partition("=")[2]
         case _:
             if "id" in (case.path_parameters or {}):
                 point_to_a_detection(case, fresh=method == "DELETE")
@@ -63,6 +68,17 @@ def uploaded():
     return response.json()
 
 
+def exported():
+    place = ours.post("detect/exports", json={"format": "csv"}).headers["Location"]
+
+    def look():
+        answer = requests.get(place, headers=ours.http.headers, timeout=60).json()
+        return answer if answer["download_url"] else None
+
+    return until(look)
+
+
 ours = Client(URL).sign_up()
 profile = ours.get("users/get-profile").json()
 detection = uploaded()
+export = exported()

@@ -8,7 +8,13 @@ from accounts.tokens import open_session
 from detections.models import Detection
 from objectvision.tests.stack import photo
 
-PAGES = ["accounts/user", "accounts/session", "detections/detection", "detections/detector"]
+PAGES = [
+    "accounts/user",
+    "accounts/session",
+    "detections/detection",
+    "detections/detector",
+    "detections/export",
+]
 
 
 @pytest.fixture

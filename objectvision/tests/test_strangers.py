@@ -7,12 +7,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import get_resolver
 
 from accounts.models import Session, User, UserSettings
-from detections import processing
-from detections.models import Detection, DetectionImage, DetectionResult
+from detections import exports, processing
+from detections.models import Detection, DetectionImage, DetectionResult, Export
 from objectvision.tests.stack import photo
 
 # What an endpoint shows to whom: anyone; whoever is logged in, and of their own alone; or one object's owner.
-PUBLIC, OWN, DETECTION, USER = "public", "own", "detection", "user"
+PUBLIC, OWN, DETECTION, USER, EXPORT = "public", "own", "detection", "user", "export"
 ENDPOINTS = {
     ("POST", "auth/signup"): PUBLIC,
     ("POST", "auth/login"): PUBLIC,
@@ -29,11 +29,17 @@ ENDPOINTS = {
     ("POST", "detect/jobs/<uuid:pk>/cancel"): DETECTION,
     ("POST", "detect/jobs/<uuid:pk>/retry"): DETECTION,
     ("GET", "detect/history"): OWN,
+    ("GET", "detect/results"): OWN,
+    ("GET", "users/statistics"): OWN,
+    ("POST", "detect/exports"): OWN,
+    ("GET", "detect/exports/<uuid:pk>"): EXPORT,
+    ("GET", "detect/exports/<uuid:pk>/file"): PUBLIC,  # by a signed link: see test_exports
     ("GET", "detectors"): OWN,
     ("GET", "detect/jobs/<uuid:pk>"): DETECTION,
     ("GET", "detect/<uuid:pk>"): DETECTION,
     ("PATCH", "detect/<uuid:pk>"): DETECTION,
     ("DELETE", "detect/<uuid:pk>"): DETECTION,
+    ("GET", "detect/<uuid:pk>/export"): DETECTION,
     ("GET", "detect/<uuid:pk>/image"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>"): DETECTION,
     **{("GET", f"health{part}"): PUBLIC for part in ("", "/database", "/redis", "/celery", "/storage")},
@@ -43,10 +49,11 @@ ENDPOINTS = {
     ("GET", "redoc"): PUBLIC,
 }
 PRIVATE = [endpoint for endpoint, kind in ENDPOINTS.items() if kind != PUBLIC]
-OBJECTS = [endpoint for endpoint, kind in ENDPOINTS.items() if kind in {DETECTION, USER}]
+OBJECTS = [endpoint for endpoint, kind in ENDPOINTS.items() if kind in {DETECTION, USER, EXPORT}]
 # Behaves as GET does, or says what a path takes.
 ALIKE = {"HEAD", "OPTIONS"}
 CHANGES = {"PATCH": {"name": "Mine now", "is_public": True}}
+QUESTIONS = {"detect/<uuid:pk>/export": {"format": "csv"}}
 
 
 def served():
@@ -66,7 +73,13 @@ def owned(user, submit):
     """The ids in the paths of what belongs to the user."""
     detection = submit(user, photo())
     processing.run(lambda: None)
-    return {DETECTION: detection.pk, USER: user.pk, "image": detection.images.get().pk}
+    export = exports.submit(user, "csv", {}, lambda: None)
+    return {
+        DETECTION: detection.pk,
+        USER: user.pk,
+        EXPORT: export.pk,
+        "image": detection.images.get().pk,
+    }
 
 
 @pytest.fixture
@@ -76,7 +89,7 @@ def state(user):
     def rows():
         return [
             list(model.objects.order_by("pk").values())
-            for model in (User, UserSettings, Detection, DetectionImage, DetectionResult)
+            for model in (User, UserSettings, Detection, DetectionImage, DetectionResult, Export)
         ]
 
     return rows
@@ -84,9 +97,10 @@ def state(user):
 
 def call(client, method, path, ids):
     pk = ids.get(ENDPOINTS[method, path], UUID(int=0))
+    data = QUESTIONS.get(path, CHANGES.get(method))
     path = path.replace("<uuid:pk>", str(pk)).replace("<uuid:image_id>", str(ids.get("image", pk)))
     ask = getattr(client, method.lower())
-    return ask(f"/api/v1/{path}", CHANGES.get(method))
+    return ask(f"/api/v1/{path}", data)
 
 
 def test_every_endpoint_that_is_served_is_in_this_list():
@@ -126,7 +140,9 @@ def test_staff_look_at_others_in_the_admin_and_may_read_profiles_alone(
 
 @pytest.mark.parametrize(("method", "path"), OBJECTS)
 def test_the_owner_gets_at_it(api, owned, user, method, path):
-    assert call(api(user), method, path, owned).status_code in {200, 204}
+    response = call(api(user), method, path, owned)
+    assert response.status_code in {200, 204}
+    response.close()
 
 
 @pytest.mark.parametrize(("method", "path"), OBJECTS)
@@ -145,6 +161,8 @@ def test_lists_and_settings_are_everybodys_own(api, owned, stranger, user):
     UserSettings.objects.create(user=user, theme="dark")
     client = api(stranger)
     assert client.get("/api/v1/detect/history").json()["items"] == []
+    assert client.get("/api/v1/detect/results").json()["items"] == []
+    assert client.get("/api/v1/users/statistics").json()["objects"] == 0
     assert client.get("/api/v1/users/settings").json()["theme"] == "system"
     assert client.get("/api/v1/users/get-profile").json()["email"] == stranger.email
     client.patch("/api/v1/users/settings", {"theme": "light"})

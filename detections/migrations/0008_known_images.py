@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("detections", "0003_detection_request_id"),
+        ("detections", "0007_exports_as_jobs"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

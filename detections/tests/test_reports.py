@@ -1,0 +1,179 @@
+"""What was found is searched and counted: the user's own alone."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from detections import processing
+from detections.models import Detection, DetectionResult, Detector
+from objectvision.tests.stack import photo
+
+RESULTS = "/api/v1/detect/results"
+STATISTICS = "/api/v1/users/statistics"
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+
+@pytest.fixture
+def detect(submit):
+    """Sends pictures and has them processed; alpha is found by 0.5 to 1 (black to white), beta by 0.4."""
+
+    def detect(user, *colours):
+        detection = submit(user, *[photo(colour=colour) for colour in colours])
+        processing.run(lambda: None)
+        detection.refresh_from_db()
+        return detection
+
+    return detect
+
+
+@pytest.fixture
+def search(api, user):
+    client = api(user)
+    return lambda **question: client.get(RESULTS, question)
+
+
+def found(response):
+    """Class and confidence of every item, in the answer's order."""
+    assert response.status_code == 200, response.content
+    return [(item["object_class"], round(item["confidence"], 1)) for item in response.json()["items"]]
+
+
+def test_results_of_all_own_detections_are_found_newest_first_with_what_they_belong_to(
+    search, detect, user, stranger
+):
+    first, second = detect(user, BLACK), detect(user, WHITE)
+    detect(stranger, WHITE)
+    response = search()
+    assert found(response) == [("alpha", 1.0), ("beta", 0.4), ("alpha", 0.5), ("beta", 0.4)]
+    assert [item["detection_id"] for item in response.json()["items"]] == [str(second.pk)] * 2 + [
+        str(first.pk)
+    ] * 2
+    assert response.json()["total"] == 4
+    newest = response.json()["items"][0]
+    image = second.images.get()
+    result = image.results.get(object_class="alpha")
+    assert newest["id"] == str(result.pk)
+    assert (newest["image_id"], newest["original_name"]) == (str(image.pk), "photo-1.jpg")
+    assert newest["detector"] == "standin"
+    assert newest["created_at"] == image.processed_at.isoformat().replace("+00:00", "Z")
+    assert set(newest["bbox"]) == {"x1", "y1", "x2", "y2", "width", "height"}
+    assert newest["bbox_normalized"]["x"] == result.bbox_x
+
+
+def test_results_are_filtered_by_class_and_confidence(search, detect, user):
+    detect(user, BLACK)
+    detect(user, WHITE)
+    assert found(search(object_class="alpha")) == [("alpha", 1.0), ("alpha", 0.5)]
+    assert found(search(min_confidence=0.5)) == [("alpha", 1.0), ("alpha", 0.5)]
+    assert found(search(object_class="alpha", min_confidence=0.9)) == [("alpha", 1.0)]
+    assert found(search(object_class="gnu")) == []
+
+
+def test_results_are_filtered_by_time(search, detect, user):
+    detect(user, BLACK)
+    old = timezone.now() - timedelta(days=2)
+    DetectionResult.objects.update(created_at=old)
+    detect(user, WHITE)
+    yesterday = (timezone.now() - timedelta(days=1)).isoformat()
+    assert found(search(created_after=yesterday)) == [("alpha", 1.0), ("beta", 0.4)]
+    assert found(search(created_before=yesterday)) == [("alpha", 0.5), ("beta", 0.4)]
+    assert found(search(created_after=old.isoformat(), created_before=old.isoformat())) == []
+
+
+def test_results_are_filtered_by_detector(search, detect, detector, user):
+    detect(user, BLACK)
+    other = detect(user, WHITE)
+    Detection.objects.filter(pk=other.pk).update(
+        detector=Detector.objects.create(
+            name="other", version="1", path="other", backend="openvino", image_size=64, classes=[]
+        )
+    )
+    assert found(search(detector="other")) == [("alpha", 1.0), ("beta", 0.4)]
+    assert found(search(detector="standin")) == [("alpha", 0.5), ("beta", 0.4)]
+    assert found(search(detector="none")) == []
+
+
+def test_results_come_in_pages_that_neither_repeat_nor_leave_out(search, detect, user):
+    detect(user, BLACK, WHITE)
+    pages = [search(limit=1, offset=offset).json()["items"][0]["id"] for offset in range(4)]
+    assert pages == [item["id"] for item in search().json()["items"]]
+    assert len(set(pages)) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("limit", "101"),
+        ("min_confidence", "2"),
+        ("min_confidence", ""),
+        ("created_after", "yesterday"),
+        ("object_class", "x" * 101),
+        ("detector", "a\x00b"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused_by_name(search, name, value):
+    response = search(**{name: value})
+    assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, name)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_search_takes_five_queries(search, detect, user, count, django_assert_num_queries):
+    for _ in range(count):
+        detect(user, BLACK)
+    with django_assert_num_queries(5):  # the session, the total, the page, its images, their detectors
+        search()
+
+
+def test_statistics_count_what_is_ones_own(api, detect, submit, user, stranger):
+    detect(user, BLACK, WHITE)
+    detect(stranger, WHITE)
+    submit(user, photo(), photo(), photo())
+    today = timezone.now().date().isoformat()
+    assert api(user).get(STATISTICS).json() == {
+        "detections": 2,
+        "images": 5,
+        "objects": 4,
+        "per_class": [{"object_class": "alpha", "objects": 2}, {"object_class": "beta", "objects": 2}],
+        "per_day": [{"day": today, "detections": 2, "images": 5}],
+    }
+
+
+def test_statistics_of_nothing_are_zeros(api, user):
+    nothing = {"detections": 0, "images": 0, "objects": 0, "per_class": [], "per_day": []}
+    assert api(user).get(STATISTICS).json() == nothing
+
+
+def test_statistics_by_day_go_back_as_far_as_asked_for(api, submit, user):
+    for days in (0, 1, 40):
+        detection = submit(user, photo())
+        past = timezone.now() - timedelta(days=days)
+        Detection.objects.filter(pk=detection.pk).update(created_at=past)
+
+    def days(**question):
+        answer = api(user).get(STATISTICS, question).json()
+        assert answer["detections"] == 3
+        return [row["day"] for row in answer["per_day"]]
+
+    today, yesterday, long_ago = (
+        (timezone.now() - timedelta(days=days)).date().isoformat() for days in (0, 1, 40)
+    )
+    assert days() == [today, yesterday]
+    assert days(days=1) == [today]
+    assert days(days=41) == [today, yesterday, long_ago]
+    assert days(days=40) == [today, yesterday]
+
+
+@pytest.mark.parametrize("days", ["0", "367", "many", "", "1e9"])
+def test_a_period_that_makes_no_sense_is_refused(api, user, days):
+    response = api(user).get(STATISTICS, {"days": days})
+    assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, "days")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_statistics_take_four_queries(api, detect, user, count, django_assert_num_queries):
+    for _ in range(count):
+        detect(user, BLACK)
+    client = api(user)
+    with django_assert_num_queries(4):  # the session, the whole, the classes, the days
+        client.get(STATISTICS)

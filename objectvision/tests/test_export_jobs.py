@@ -1,0 +1,147 @@
+"""Exports as their users ask for them, while workers die and tables grow."""
+
+import json
+import signal
+import zipfile
+from io import BytesIO
+
+import psutil
+import pytest
+import requests
+
+from objectvision.tests import stack as stacks
+from objectvision.tests.stack import photo, until
+
+FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]
+MEGABYTES_OVER_IDLE = 64
+
+
+def ask(client, **body):
+    """Where to look for the export."""
+    response = client.post("detect/exports", json=body)
+    assert response.status_code == 202, response.text
+    return response.headers["Location"]
+
+
+def state(client, place):
+    return client.http.get(place, timeout=60).json()
+
+
+def completed(client, place, seconds=60):
+    def look():
+        export = state(client, place)
+        assert export["status"] != "failed", export
+        return export if export["status"] == "completed" else None
+
+    return until(look, seconds, every=0.2)
+
+
+def downloaded(export):
+    """By the link alone."""
+    response = requests.get(export["download_url"], timeout=60)
+    assert response.status_code == 200, response.text
+    assert len(response.content) == int(response.headers["Content-Length"])
+    return response.content
+
+
+@pytest.mark.parametrize("way", stacks.WAYS)
+def test_an_export_goes_from_the_request_to_the_file(way, tmp_path, standin_folder):
+    with stacks.running(way, tmp_path, standin_folder) as stack:
+        client = stack.client().sign_up()
+        for _ in range(3):
+            assert client.upload(photo(), wait=30).status_code == 200
+        found = client.get("detect/results").json()["total"]
+        assert found == client.get("users/statistics").json()["objects"] == 6
+        files = {name: downloaded(completed(client, ask(client, format=name))) for name in FORMATS}
+        assert len(json.loads(files["coco"])["annotations"]) == found
+        assert len(files["csv"].splitlines()) == found + 1
+        assert len(files["jsonl"].splitlines()) == found
+        with zipfile.ZipFile(BytesIO(files["yolo"])) as archive:
+            labels = [archive.read(name) for name in archive.namelist() if name.startswith("labels/")]
+        assert sum(len(label.splitlines()) for label in labels) == found
+        with zipfile.ZipFile(BytesIO(files["voc"])) as archive:
+            assert sum(archive.read(name).count(b"<object>") for name in archive.namelist()) == found
+        detection = client.get("detect/history").json()["items"][0]["id"]
+        alone = client.get(f"detect/{detection}/export?format=jsonl")
+        assert len(alone.content.splitlines()) == 2
+
+
+def multiply(stack, images, each):
+    """Give the one image that there is so many copies, and each of them so many results."""
+    stack.connection.execute(
+        """INSERT INTO detections_detectionimage
+        SELECT copy.* FROM detections_detectionimage image, generate_series(1, %s) n,
+            jsonb_populate_record(image, jsonb_build_object('id', md5(n::text)::uuid)) copy""",
+        [images],
+    )
+    stack.connection.execute(
+        """INSERT INTO detections_detectionresult
+        SELECT copy.* FROM detections_detectionresult result,
+            detections_detectionimage image, generate_series(1, %s) n,
+            jsonb_populate_record(
+                result, jsonb_build_object('id', md5(image.id::text || n)::uuid, 'image_id', image.id)
+            ) copy
+        WHERE result.id = (SELECT id FROM detections_detectionresult LIMIT 1)""",
+        [each],
+    )
+    return stack.value("SELECT count(*) FROM detections_detectionresult")
+
+
+@pytest.fixture
+def stack(tmp_path, standin_folder):
+    with stacks.production(tmp_path, standin_folder) as stack:
+        stack.web()
+        stack.worker("inference")
+        stack.background()
+        yield stack
+
+
+@pytest.mark.services
+def test_an_export_whose_worker_is_killed_is_made_by_the_next_and_leaves_one_file(stack):
+    client = stack.client().sign_up()
+    assert client.upload(photo(), wait=30).status_code == 200
+    found = multiply(stack, 20_000, 1)
+    place = ask(client, format="jsonl")
+    until(lambda: state(client, place)["processed"] > 0)
+    stack.send("default", signal.SIGKILL)
+    stack.processes.pop("default").wait()
+    assert state(client, place)["status"] == "processing"
+    stack.worker("default again", "default")
+    export = completed(client, place, seconds=120)
+    assert len(downloaded(export).splitlines()) == found
+    assert stack.value("SELECT attempts FROM detections_export") == 2
+    assert len([path for path in stack.folder.rglob("exports/*") if path.is_file()]) == 1
+
+
+@pytest.mark.services
+def test_a_worker_that_is_told_to_stop_gives_its_export_back_at_once(stack):
+    client = stack.client().sign_up()
+    assert client.upload(photo(), wait=30).status_code == 200
+    multiply(stack, 20_000, 1)
+    place = ask(client, format="csv")
+    until(lambda: state(client, place)["processed"] > 0)
+    assert stack.stop("default", seconds=10) == 0
+    assert state(client, place)["status"] == "pending"
+    assert stack.value("SELECT attempts FROM detections_export") == 0
+    stack.worker("default again", "default")
+    completed(client, place)
+
+
+@pytest.mark.soak
+@pytest.mark.services
+def test_a_million_results_are_exported_in_little_memory(stack):
+    client = stack.client().sign_up()
+    assert client.upload(photo(), wait=30).status_code == 200
+    found = multiply(stack, 100_000, 10)
+    assert found > 1_000_000
+    completed(client, ask(client, format="csv", created_before="2020-01-01T00:00:00Z"))
+    (worker,) = psutil.Process(stack.processes["default"].pid).children()
+    idle = worker.memory_info().rss
+    for name in FORMATS:
+        place, most = ask(client, format=name), 0
+        while state(client, place)["status"] in {"pending", "processing"}:
+            most = max(most, worker.memory_info().rss)
+        print(f"{name}: {(most - idle) / 1e6:.0f} MB over idle")  # noqa: T201  # to be read by a person
+        assert most - idle < MEGABYTES_OVER_IDLE * 1e6
+        export = state(client, place)
+        assert (export["status"], export["processed"]) == ("completed", 100_001)
