@@ -94,10 +94,21 @@ class Stack:
         self.processes = {}
 
     def manage(self, *arguments):
-        command = [sys.executable, ROOT / "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        done = self.attempt(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def attempt(self, *arguments):
+        """A command that may fail."""
+        process = self.begin(*arguments)
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def begin(self, *arguments, cwd=ROOT):
+        """A command that runs meanwhile."""
+        command = [sys.executable, ROOT / "manage.py", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe, text=True)
 
     def start(self, name, *command):
         with (self.folder / f"{name}.log").open("ab") as log:
