@@ -5,7 +5,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from detections import preparing
-from detections.models import Detector, some
+from detections.models import Detector, DetectorQuerySet, some
 
 DOWNLOADED_BY_DEFAULT = "yolo26n.pt"
 
@@ -49,18 +49,29 @@ class UnknownDetectorError(ValueError):
     """A detector that is not there. The text names it and those that are."""
 
 
-def named(text: str) -> Detector:
-    """The active detector of this name, which may be followed by `:VERSION`, `:BACKEND` or both.
+def matching(text: str) -> DetectorQuerySet:
+    """Those of this name, which may be followed by `:VERSION`, `:BACKEND` or both.
 
-    Of several the default one, else the newest. Raises UnknownDetectorError.
+    Raises UnknownDetectorError.
     """
     name, *parts = text.split(":")
-    found = Detector.objects.active().filter(name=name)
+    found = Detector.objects.filter(name=name)
     for part in parts:
         found = found.filter(Q(version=part) | Q(backend=part))
-    detector = found.order_by("-is_default", "-id").first()
+    if not found.exists():
+        raise unknown(text, Detector.objects.all())
+    return found
+
+
+def named(text: str) -> Detector:
+    """The active one of those; of several the default one, else the newest. Raises UnknownDetectorError."""
+    detector = matching(text).active().order_by("-is_default", "-id").first()
     if detector is None:
-        known = Detector.objects.active().order_by("name", "version", "backend")
-        names = [f"{each.name}:{each.version}:{each.backend}" for each in known]
-        raise UnknownDetectorError(f"There is no detector {text!r}, but {some(names) or 'none at all'}.")
+        raise unknown(text, Detector.objects.active())
     return detector
+
+
+def unknown(text: str, among: DetectorQuerySet) -> UnknownDetectorError:
+    known = among.order_by("name", "version", "backend")
+    names = [f"{each.name}:{each.version}:{each.backend}" for each in known]
+    return UnknownDetectorError(f"There is no detector {text!r}, but {some(names) or 'none at all'}.")

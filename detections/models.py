@@ -364,6 +364,7 @@ class DetectionImage(models.Model):
     class Priority(models.IntegerChoices):
         SINGLE = 0
         BATCH = 1
+        BACKGROUND = 2  # what an operator runs again: no upload of anybody's queues behind it
 
     OPEN = (State.WAITING, State.CLAIMED)
 

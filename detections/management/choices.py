@@ -4,7 +4,7 @@ from django.core.management.base import CommandError
 
 from accounts.models import User
 from detections import detectors, inference
-from detections.models import Detector, UnknownClassesError
+from detections.models import Detector, DetectorQuerySet, UnknownClassesError
 
 
 def chosen_detector(name: str | None) -> Detector:
@@ -18,6 +18,14 @@ def chosen_detector(name: str | None) -> Detector:
     if detector is None:
         raise CommandError("No detector is prepared: run manage.py setup first.")
     return detector
+
+
+def matching_detectors(name: str) -> DetectorQuerySet:
+    """Also those that no longer run."""
+    try:
+        return detectors.matching(name)
+    except detectors.UnknownDetectorError as error:
+        raise CommandError(str(error)) from error
 
 
 def chosen_classes(detector: Detector, names: str) -> tuple[int, ...] | None:
