@@ -198,14 +198,14 @@ def test_a_process_prints_results_alone_to_standard_output_and_exits_by_what_fai
 def test_ctrl_c_ends_a_process_with_what_was_done(tmp_path, standin_folder):
     (tmp_path / "photos").mkdir()
     for number in range(60):
-        (tmp_path / "photos" / f"{number:02}.jpg").write_bytes(photo(5000, 4000))
+        (tmp_path / "photos" / f"{number:02}.jpg").write_bytes(photo(3000, 2000))
     with stacks.embedded(tmp_path, standin_folder) as stack:
         output = tmp_path / "drawn"
         command = ["detect", "photos", "--format", "json", "--output", "drawn"]
-        process = stack.begin(*command, cwd=tmp_path)
-        stacks.until(lambda: output.exists() and files(output))
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        with stack.begun(*command, cwd=tmp_path) as process:
+            stacks.until(lambda: output.exists() and files(output))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=20)
     done = json.loads(out)
     assert process.returncode == 130
     assert 0 < len(done) < 60

@@ -305,10 +305,10 @@ def test_a_killed_run_is_completed_by_another_and_old_results_are_readable_until
         # It waits for this lock in the middle of its last batch, and is killed there.
         with stack.connection.transaction():
             stack.connection.execute("SELECT 1 FROM detections_detection WHERE id = %s FOR UPDATE", [last])
-            killed = stack.begin("reprocess_detections", "--to-detector", "other")
-            until(lambda: completed(stack) == COUNT - REACHED)
-            killed.send_signal(signal.SIGKILL)
-            _, err = killed.communicate()
+            with stack.begun("reprocess_detections", "--to-detector", "other") as killed:
+                until(lambda: completed(stack) == COUNT - REACHED)
+                killed.send_signal(signal.SIGKILL)
+                _, err = killed.communicate()
         assert shown(stack) == {tuple(OLD): COUNT}
         assert len(client.get(f"detect/{last}").json()["images"][0]["results"]) == 2
 

@@ -100,15 +100,20 @@ class Stack:
 
     def attempt(self, *arguments):
         """A command that may fail."""
-        process = self.begin(*arguments)
-        out, err = process.communicate()
-        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
-
-    def begin(self, *arguments, cwd=ROOT):
-        """A command that runs meanwhile."""
         command = [sys.executable, ROOT / "manage.py", *arguments]
-        pipe = subprocess.PIPE
-        return subprocess.Popen(command, cwd=cwd, env=self.environment, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+
+    @contextmanager
+    def begun(self, *arguments, cwd=ROOT):
+        """A command that runs meanwhile, and is killed if it goes on after that."""
+        command = [sys.executable, ROOT / "manage.py", *arguments]
+        options = {"cwd": cwd, "env": self.environment, "text": True}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, **options, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def start(self, name, *command):
         with (self.folder / f"{name}.log").open("ab") as log:
