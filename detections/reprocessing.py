@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.core.files.storage import default_storage
@@ -75,17 +76,16 @@ class Reprocessing:
         """
         missing = self.without_a_file(ids)
         with transaction.atomic():
-            detections = self.chosen().select_related("detector").lock(ids)
+            chosen = {each.pk: each for each in self.chosen().select_related("detector").lock(ids)}
+            ended = self.ended_images().filter(detection__in=chosen).exclude(pk__in=missing).order_by("pk")
+            images = list(ended)
+            detections = [chosen[pk] for pk in dict.fromkeys(image.detection_id for image in images)]
             if self.to_detector:
-                detections = [each for each in detections if self.move(each, self.to_detector)]
-                upsert(Detection.objects.all(), detections, ["detector", "parameters"])
-            images = list(
-                self.ended_images().filter(detection__in=detections).exclude(pk__in=missing).order_by("pk")
-            )
+                detections = self.moved(detections, self.to_detector)
+                images = [image for image in images if chosen[image.detection_id] in detections]
             self.queue(images)
-            reopened = {image.detection_id for image in images}
-            reopen([detection for detection in detections if detection.pk in reopened])
-        self.detections += len(reopened)
+            reopen(detections)
+        self.detections += len(detections)
         self.images += len(images)
 
     def without_a_file(self, ids: Collection[UUID]) -> list[UUID]:
@@ -100,18 +100,19 @@ class Reprocessing:
                 )
         return missing
 
-    def move(self, detection: Detection, detector: Detector) -> bool:
-        """Stamp it with another detector; not if classes were asked for that the other one does not know."""
-        parameters = detection.parameters
-        if (wanted := parameters.get("classes")) is not None:
-            names = [detection.detector.classes[class_id] for class_id in wanted]
+    def moved(self, detections: Sequence[Detection], detector: Detector) -> list[Detection]:
+        """Those that the other detector can repeat, stamped with it: it knows the classes asked for."""
+        moved = []
+        for detection in detections:
             try:
-                parameters = {**parameters, "classes": detector.class_ids(names)}
+                detection.parameters = translated(detection, detector)
             except UnknownClassesError as error:
                 self.left_alone.append(f"{detection.pk}: {error}")
-                return False
-        detection.detector, detection.parameters = detector, parameters
-        return True
+            else:
+                detection.detector = detector
+                moved.append(detection)
+        upsert(Detection.objects.all(), moved, ["detector", "parameters"])
+        return moved
 
     def queue(self, images: Sequence[DetectionImage]) -> None:
         """One behind the other, whosever they are: together they wait in line as one more user would."""
@@ -127,6 +128,19 @@ class Reprocessing:
             if self.to_detector:
                 image.detector = self.to_detector
         upsert(DetectionImage.objects.all(), images, QUEUE_FIELDS)
+
+
+def translated(detection: Detection, detector: Detector) -> dict[str, Any]:
+    """The detection's parameters for another detector, which may number the same classes otherwise.
+
+    Raises UnknownClassesError.
+    """
+    parameters: dict[str, Any] = detection.parameters
+    wanted = parameters.get("classes")
+    if wanted is None:
+        return parameters
+    names = [detection.detector.classes[class_id] for class_id in wanted]
+    return {**parameters, "classes": detector.class_ids(names)}
 
 
 def reopen(detections: Sequence[Detection]) -> None:

@@ -283,10 +283,17 @@ def seeded_users(seed: int) -> QuerySet[User]:
     return User.objects.filter(email__regex=rf"^seed-{seed}-\d+@example\.com$")
 
 
-def remove(seed: int) -> None:
-    """What this seed has made, with its files."""
+def made_before(seed: int) -> tuple[int, int]:
+    """How many users and detections of this seed there are."""
+    users = seeded_users(seed)
+    return users.count(), Detection.objects.filter(user__in=users).count()
+
+
+def remove(seed: int) -> Iterator[None]:
+    """What this seed has made, with its files; stops after every batch, and may be left there."""
     users = seeded_users(seed)
     theirs = Detection.objects.filter(user__in=users).order_by("pk").values_list("pk", flat=True)
     while ids := list(theirs[: cleanup.BATCH]):
         cleanup.delete(ids)
+        yield
     users.delete()

@@ -24,6 +24,12 @@ class TerminalCommand(BaseCommand):
 
     interrupted = False
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        try:
+            return super().execute(*args, **options)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
+
     def say(self, text: str) -> None:
         self.stderr.write(text, str)  # in no colour: most of it is no error
 

@@ -151,6 +151,15 @@ def test_an_image_whose_file_is_gone_keeps_its_results(submitted, user):
     assert DetectionResult.objects.count() == 6
 
 
+def test_a_detection_without_any_file_keeps_its_detector(submitted, user, other):
+    gone = submitted(user, photo())
+    default_storage.delete(gone.images.get().image_path)
+    status, _, err = reprocess("--to-detector", "other")
+    assert (status, "Put back: 0 detections" in err) == (1, True)
+    gone.refresh_from_db()
+    assert (gone.status, gone.detector.name) == ("completed", "standin")
+
+
 def test_images_without_a_file_cancelled_and_unfinished_detections_are_left_alone(submitted, submit, user):
     refused = submitted(user, photo())
     refused.images.update(image_path="", state=State.FAILED)

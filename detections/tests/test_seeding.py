@@ -91,7 +91,7 @@ def test_the_same_seed_makes_the_same_rows_and_files_and_another_seed_others(
     seed()
     first, files = rows(), stored(media)
     with django_capture_on_commit_callbacks() as callbacks:
-        seeding.remove(1)
+        list(seeding.remove(1))
     for delete_files in callbacks:
         delete_files()
     assert (sum(map(len, rows())), stored(media)) == (0, {})
@@ -136,7 +136,7 @@ def test_replacing_takes_only_what_the_seed_has_made(detector, submit, user, med
     seed("--seed", "11")
     seed()
     status, _, err = seed("--replace", "--detections", "10", "--files", "0")
-    assert (status, err.splitlines()[0]) == (0, "Deleting 3 users and 60 detections ...")
+    assert (status, err[:8]) == (0, "Made in ")
     assert Detection.objects.count() == 1 + 60 + 10
     assert mine.images.get().image_path in stored(media)
     assert User.objects.filter(pk=look_alike.pk).exists()

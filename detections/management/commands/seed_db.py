@@ -7,9 +7,8 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from detections import seeding
+from detections import cleanup, seeding
 from detections.management.choices import chosen_detector
-from detections.models import Detection
 from detections.seeding import Seeding
 from objectvision import demonstration, terminal
 
@@ -61,16 +60,18 @@ class Command(terminal.TerminalCommand):
             raise CommandError("Detections need users: --users 0 goes with --detections 0 alone.")
         today = timezone.now().astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
         made = Seeding(seed, until or today, chosen_detector(None), users, detections, files)
-        there = describe(seed)
+        earlier = seeding.made_before(seed)
+        there = f"{earlier[0]} users and {earlier[1]} detections" if any(earlier) else ""
         if there and not replace:
             raise CommandError(f"Seed {seed} is there already, with {there}: --replace makes it anew.")
         if dry_run:
             first = f"{there} would be deleted; " if there else ""
             self.close(f"Nothing done: {first}{users} users and {detections} detections would be made.")
             return
-        if there:
-            self.say(f"Deleting {there} ...")
-            seeding.remove(seed)
+        for _batch in self.progress(seeding.remove(seed), "Deleting", ceil(earlier[1] / cleanup.BATCH)):
+            pass
+        if self.interrupted:
+            self.close("What this seed has made before is deleted in part.")
         self.make(made)
 
     def make(self, made: Seeding) -> None:
@@ -85,11 +86,3 @@ class Command(terminal.TerminalCommand):
         )
         if made.users and not settings.DEPLOYED:
             self.say(f"Log in as seed-{made.seed}-1@example.com, password {demonstration.PASSWORD}.")
-
-
-def describe(seed: int) -> str:
-    """What this seed has made; empty if nothing."""
-    users = seeding.seeded_users(seed)
-    count = users.count()
-    detections = Detection.objects.filter(user__in=users).count()
-    return f"{count} users and {detections} detections" if count else ""
