@@ -39,6 +39,10 @@ def photo(width=64, height=64, colour=(200, 120, 40), comment=b""):
     return file.getvalue()
 
 
+def command(*arguments):
+    return [sys.executable, ROOT / "manage.py", *arguments]
+
+
 class Client:
     def __init__(self, url):
         self.api = f"{url}/api/v1"
@@ -100,16 +104,16 @@ class Stack:
 
     def attempt(self, *arguments):
         """A command that may fail."""
-        command = [sys.executable, ROOT / "manage.py", *arguments]
-        return subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        return subprocess.run(
+            command(*arguments), cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
 
     @contextmanager
     def begun(self, *arguments, cwd=ROOT):
         """A command that runs meanwhile, and is killed if it goes on after that."""
-        command = [sys.executable, ROOT / "manage.py", *arguments]
         options = {"cwd": cwd, "env": self.environment, "text": True}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with subprocess.Popen(command, **options, **pipes) as process:
+        with subprocess.Popen(command(*arguments), **options, **pipes) as process:
             try:
                 yield process
             finally:
