@@ -84,6 +84,7 @@ class Seeding:
     detections: int
     with_files: int
     made: int = field(default=0, init=False)
+    stored: int = field(default=0, init=False)
     images: int = field(default=0, init=False)
     results: int = field(default=0, init=False)
 
@@ -129,9 +130,10 @@ class Seeding:
 
     def store(self, chunk: Sequence[Upload]) -> None:
         contents = {photo.sha256: photo.content for photo in self.photos}
-        without = max(self.detections - self.with_files - self.made, 0)
-        for image in (image for upload in chunk[without:] for image in upload.images):
+        newest = chunk[max(self.detections - self.with_files - self.made, 0) :]
+        for image in (image for upload in newest for image in upload.images):
             image.image_path = default_storage.save(image.image_path, ContentFile(contents[image.sha256]))
+        self.stored += len(newest)
 
     # Rows
 

@@ -79,10 +79,9 @@ class Command(terminal.TerminalCommand):
         for _ in self.progress(made.run(), "Seeding", ceil(made.detections / seeding.CHUNK)):
             pass
         seconds = monotonic() - start
-        missing = max(made.made - made.with_files, 0)
         self.close(
             f"Made in {seconds:.1f} s: {made.users} users, {made.made} detections, {made.images} images, "
-            f"{made.results} results. The files of {missing} detections are missing."
+            f"{made.results} results. The files of {made.made - made.stored} detections are missing."
         )
         if made.users and not settings.DEPLOYED:
             self.say(f"Log in as seed-{made.seed}-1@example.com, password {demonstration.PASSWORD}.")
