@@ -278,6 +278,24 @@ def test_putting_back_and_deleting_at_once_do_not_deadlock(at_once, submitted, u
 
 # On real processes
 
+
+def test_beside_serve_it_is_the_sweep_that_finds_what_was_put_back(tmp_path, standin_folder):
+    with stacks.embedded(tmp_path, standin_folder) as stack:
+        client = stack.serve().client().sign_up()
+        detection = client.upload(photo(), wait=20).json()
+
+        def result_ids():
+            (image,) = client.get(f"detect/{detection['id']}").json()["images"]
+            return {result["id"] for result in image["results"]}
+
+        before = result_ids()
+        stack.manage("reprocess_detections")
+        assert len(before) == len(result_ids()) == 2
+        until(lambda: not result_ids() & before, 20)
+        assert client.finished(detection["id"])["status"] == "completed"
+        assert len(result_ids()) == 2
+
+
 OLD, NEW = ["alpha", "beta"], ["delta", "gamma"]
 COUNT, REACHED = 2 * cleanup.BATCH + 3, 2 * cleanup.BATCH
 
