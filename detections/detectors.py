@@ -2,9 +2,10 @@
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 
 from detections import preparing
-from detections.models import Detector
+from detections.models import Detector, DetectorQuerySet, some
 
 DOWNLOADED_BY_DEFAULT = "yolo26n.pt"
 
@@ -42,3 +43,35 @@ def choose_default() -> Detector:
     if settings.MODEL_PATH:
         return register(settings.MODEL_PATH, default=True)
     return Detector.objects.default() or register(DOWNLOADED_BY_DEFAULT, default=True)
+
+
+class UnknownDetectorError(ValueError):
+    """A detector that is not there. The text names it and those that are."""
+
+
+def matching(text: str) -> DetectorQuerySet:
+    """Those of this name, which may be followed by `:VERSION`, `:BACKEND` or both.
+
+    Raises UnknownDetectorError.
+    """
+    name, *parts = text.split(":")
+    found = Detector.objects.filter(name=name)
+    for part in parts:
+        found = found.filter(Q(version=part) | Q(backend=part))
+    if not found.exists():
+        raise unknown(text, Detector.objects.all())
+    return found
+
+
+def named(text: str) -> Detector:
+    """The active one of those; of several the default one, else the newest. Raises UnknownDetectorError."""
+    detector = matching(text).active().order_by("-is_default", "-id").first()
+    if detector is None:
+        raise unknown(text, Detector.objects.active())
+    return detector
+
+
+def unknown(text: str, among: DetectorQuerySet) -> UnknownDetectorError:
+    known = among.order_by("name", "version", "backend")
+    names = [f"{each.name}:{each.version}:{each.backend}" for each in known]
+    return UnknownDetectorError(f"There is no detector {text!r}, but {some(names) or 'none at all'}.")

@@ -21,7 +21,9 @@ MAX_ATTEMPTS = 3
 NAME_LENGTH = 255
 SAFE_NAME_LENGTH = 100
 MOST_NAMES_SHOWN = 100
-QUEUE_FIELDS = ("state", "claim", "claimed_at", "attempts", "turn", "error", "error_code", "processed_at")
+QUEUE_FIELDS = (
+    "state", "claim", "claimed_at", "attempts", "turn", "priority", "detector", "error", "error_code",
+)  # fmt: skip  # a list to read at a glance
 OUTCOME_FIELDS = (
     "state", "claim", "claimed_at", "width", "height", "error", "error_code", "processed_at", "inference_ms",
 )  # fmt: skip  # a list to read at a glance
@@ -422,6 +424,7 @@ class DetectionImage(models.Model):
     class Priority(models.IntegerChoices):
         SINGLE = 0
         BATCH = 1
+        BACKGROUND = 2  # what an operator runs again: no upload of anybody's queues behind it
 
     OPEN = (State.WAITING, State.CLAIMED)
 
@@ -506,7 +509,7 @@ class DetectionImage(models.Model):
     def wait_again(self) -> None:
         """As if it had never been tried. The caller stamps its turn, and saves."""
         self.state = self.State.WAITING
-        self.claim = self.claimed_at = self.processed_at = None
+        self.claim = self.claimed_at = None
         self.error = self.error_code = ""
         self.attempts = 0
 

@@ -39,6 +39,10 @@ def photo(width=64, height=64, colour=(200, 120, 40), comment=b""):
     return file.getvalue()
 
 
+def command(*arguments):
+    return [sys.executable, ROOT / "manage.py", *arguments]
+
+
 class Client:
     def __init__(self, url):
         self.api = f"{url}/api/v1"
@@ -94,10 +98,26 @@ class Stack:
         self.processes = {}
 
     def manage(self, *arguments):
-        command = [sys.executable, ROOT / "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environment, capture_output=True, text=True)
+        done = self.attempt(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def attempt(self, *arguments):
+        """A command that may fail."""
+        return subprocess.run(
+            command(*arguments), cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+
+    @contextmanager
+    def begun(self, *arguments, cwd=ROOT):
+        """A command that runs meanwhile, and is killed if it goes on after that."""
+        options = {"cwd": cwd, "env": self.environment, "text": True}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command(*arguments), **options, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def start(self, name, *command):
         with (self.folder / f"{name}.log").open("ab") as log:

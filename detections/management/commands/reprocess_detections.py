@@ -1,0 +1,107 @@
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from detections import cleanup, tasks
+from detections.management.choices import chosen_detector, chosen_user, matching_detectors
+from detections.models import Detection, DetectionQuerySet
+from detections.reprocessing import Reprocessing
+from objectvision import terminal
+
+STATUSES = [Detection.Status.COMPLETED, Detection.Status.FAILED]
+
+
+class Command(terminal.TerminalCommand):
+    help = (
+        "Lets the images of finished detections wait again for a worker, behind what people upload "
+        "meanwhile. Their results stay until new ones take their place. Cancelled detections are left alone."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--status", choices=STATUSES, help="detections that have ended so, alone")
+        parser.add_argument("--detector", metavar="NAME", help="those that ran on it")
+        parser.add_argument("--user", metavar="EMAIL", help="this user's")
+        parser.add_argument("--since", type=terminal.moment, metavar="TIME", help="those sent then or later")
+        parser.add_argument("--until", type=terminal.moment, metavar="TIME", help="those sent before")
+        parser.add_argument("--failed-only", action="store_true", help="of their images, those that failed")
+        parser.add_argument("--to-detector", metavar="NAME", help="run them on this detector")
+        parser.add_argument(
+            "--before",
+            type=terminal.moment,
+            metavar="TIME",
+            help="images processed before that (now): the first run's, to complete an interrupted one",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+
+    def handle(
+        self,
+        *,
+        failed_only: bool,
+        to_detector: str | None,
+        before: datetime | None,
+        dry_run: bool,
+        **filters: Any,
+    ) -> None:
+        if failed_only and to_detector:
+            raise CommandError("--to-detector takes detections as a whole: leave out --failed-only.")
+        reprocessing = Reprocessing(
+            among=chosen(**filters),
+            before=before or timezone.now(),
+            failed_only=failed_only,
+            to_detector=chosen_detector(to_detector) if to_detector else None,
+        )
+        total = reprocessing.chosen().count()
+        if dry_run:
+            images = reprocessing.chosen_images().count()
+            self.close(f"Nothing done: {total} detections with {images} images would be put back.")
+            return
+        time = reprocessing.before.astimezone(UTC).isoformat()
+        self.say(f"Detections: {total}. If this is interrupted, complete it with --before {time}")
+        self.put_back(reprocessing, total)
+
+    def put_back(self, reprocessing: Reprocessing, total: int) -> None:
+        for ids in self.progress(reprocessing.batches(), "Putting back", ceil(total / cleanup.BATCH)):
+            reprocessing.put_back(ids)
+        if reprocessing.images:
+            self.ring()
+        for sentence in reprocessing.left_alone:
+            self.say(sentence)
+        left = len(reprocessing.left_alone)
+        self.close(
+            f"Put back: {reprocessing.detections} detections with {reprocessing.images} images; "
+            f"left alone: {left}.",
+            failed=left,
+        )
+
+    def ring(self) -> None:
+        try:
+            tasks.ring()
+        except OperationalError:
+            self.say("The broker is away: workers find the work once it is back.")
+
+
+def chosen(
+    *,
+    status: str | None,
+    detector: str | None,
+    user: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    **_: Any,
+) -> DetectionQuerySet:
+    detections = Detection.objects.all()
+    if status:
+        detections = detections.filter(status=status)
+    if detector:
+        detections = detections.filter(detector__in=matching_detectors(detector))
+    if user:
+        detections = detections.filter(user=chosen_user(user))
+    if since:
+        detections = detections.filter(created_at__gte=since)
+    if until:
+        detections = detections.filter(created_at__lt=until)
+    return detections
