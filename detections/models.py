@@ -380,11 +380,7 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
 
     def put_in_line(self, images: Sequence["DetectionImage"]) -> None:
         """Save that these wait again."""
-        upsert(
-            self,
-            images,
-            ("state", "claim", "claimed_at", "attempts", "turn", "error", "error_code", "processed_at"),
-        )
+        upsert(self, images, QUEUE_FIELDS)
 
     def save_outcomes(self, images: Sequence["DetectionImage"]) -> None:
         """Save what processing wrote on these rows."""
