@@ -1,10 +1,11 @@
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.forms import CharField, Form
 from django_filters import rest_framework as filters
-from django_filters.fields import BaseCSVField
+from django_filters.fields import BaseCSVField, IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
 from detections.models import Detection, DetectionImage, DetectionResult
@@ -18,6 +19,19 @@ class FilterForm(Form):
             if self.data.get(name) == "" and not isinstance(field, CharField | BaseCSVField):
                 self.add_error(name, ValidationError(f"{name} has no value.", "invalid"))
         return self.cleaned_data
+
+
+class MomentField(IsoDateTimeField):  # type: ignore[misc]  # untyped library
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError as error:  # a time of the year 1 or 9999 that is another year's in UTC
+            raise ValidationError("Enter a time that there is in UTC.", "invalid") from error
+
+
+class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]  # untyped library
+    field_class = MomentField
 
 
 class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
@@ -41,8 +55,8 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
             method="by_confidence",
         )
     )
-    created_after = filters.IsoDateTimeFilter("created_at", "gte")
-    created_before = filters.IsoDateTimeFilter("created_at", "lt")
+    created_after = MomentFilter("created_at", "gte")
+    created_before = MomentFilter("created_at", "lt")
     detector = filters.CharFilter("detector__name", max_length=100)
     search = filters.CharFilter(
         max_length=200, help_text="In its name or the names of its images.", method="by_names"
