@@ -8,6 +8,7 @@ import queue
 import sys
 import time
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ class OpenVINODetector:
 
     def __init__(self, folder: Path) -> None:
         ov = import_openvino()
-        core = ov.Core()
+        core = the_core()
         file = weights.find(folder)
         model = core.read_model(file)
         about = read_metadata(file, model)
@@ -61,6 +62,13 @@ class OpenVINODetector:
         rows[:, :4] = letterbox.restore(rows[:, :4])
         boxes = boxes_from(rows, (width, height), self.classes)
         return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
+
+
+# One a process, for its life. The CPU plugin of a core gives its thread a stack for signal handlers, and takes
+# the one before when it goes: of two whose lives overlap, the last leaves a stack behind that is gone.
+@cache
+def the_core() -> Any:
+    return import_openvino().Core()
 
 
 class Engine:
