@@ -64,8 +64,8 @@ class OpenVINODetector:
         return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
 
 
-# One a process, for its life. The CPU plugin of a core gives its thread a stack for signal handlers, and takes
-# the one before when it goes: of two whose lives overlap, the last leaves a stack behind that is gone.
+# One a process, for its life. A core's CPU plugin gives its thread a stack for signal handlers, and the one
+# before when it goes: of two whose lives overlap, the last leaves a stack behind that is gone.
 @cache
 def the_core() -> Any:
     return import_openvino().Core()
