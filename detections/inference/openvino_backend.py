@@ -7,6 +7,7 @@ import os
 import queue
 import sys
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class OpenVINOBackend:
 
     def __init__(self, folder: Path) -> None:
         ov = import_openvino()
-        core = ov.Core()
+        core = the_core()
         file = weights.find(folder)
         model = core.read_model(file)
         about = read_metadata(file, model)
@@ -54,6 +55,13 @@ class OpenVINOBackend:
         rows = self._choose(output, options)
         rows[:, :4] = letterbox.restore(rows[:, :4])
         return rows
+
+
+# One a process, for its life. A core's CPU plugin gives its thread a stack for signal handlers, and the one
+# before when it goes: of two whose lives overlap, the last leaves a stack behind that is gone.
+@cache
+def the_core() -> Any:
+    return import_openvino().Core()
 
 
 class Engine:

@@ -255,6 +255,26 @@ def test_a_dynamic_model_is_given_the_size_that_its_exporter_noted(tmp_path):
     assert len(detector.predict(encoded(halves()), Options()).boxes) == 1
 
 
+OVERLAPPING = """
+import os, signal, sys
+from pathlib import Path
+from detections import inference
+
+first = inference.load(Path(sys.argv[1]), "openvino")
+second = inference.load(Path(sys.argv[1]), "openvino")
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_is_handled_after_detectors_whose_lives_overlapped(standin_folder):
+    command = [sys.executable, "-c", OVERLAPPING, standin_folder]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 def test_an_openvino_process_imports_no_torch_and_reports_to_nobody(tmp_path):
     script = """
 import sys

@@ -97,14 +97,16 @@ class Command(terminal.TerminalCommand):
                 data = file.read()
             return loaded.predict(data, options)
 
-        findings = {}
-        for image, future in self.progress(
-            through_lanes(loaded.lanes, work, images), str(detector), len(images)
-        ):
+        findings: Findings = {}
+        failures = []
+        done = through_lanes(loaded.lanes, work, images)
+        for image, future in self.progress(done, str(detector), len(images)):
             if error := future.exception():
-                self.say(f"{image[0]} ({image[2]}), {detector}: {local_files.reason(error)}")
+                failures.append(f"{image[0]} ({image[2]}), {detector}: {local_files.reason(error)}")
             else:
                 findings[image[0]] = future.result().boxes
+        for failure in failures:  # once the bar is gone
+            self.say(failure)
         return findings
 
 
