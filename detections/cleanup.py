@@ -11,6 +11,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import UserSettings
+from detections import room
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
 from notifications import news
 
@@ -69,13 +70,19 @@ def cancel(detection_id: UUID) -> None:
 
 
 def retry(detection_id: UUID) -> int:
-    """Let the failed images of a detection that still have a file wait again, as if never tried. How many."""
+    """Let the failed images of a detection that still have a file wait again, as if never tried. How many.
+
+    Raises room.TooManyWaitingError.
+    """
     with transaction.atomic():
         detections = Detection.objects.lock([detection_id])
         failed = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.FAILED)
-        images = list(failed.exclude(image_path="").order_by("pk"))
+        images = list(failed.exclude(image_path="").select_related("user").order_by("pk"))
+        if images:
+            room.check_alone(images[0].user, len(images))
         for image in images:
             image.wait_again()
+            image.priority = images[0].priority
         DetectionImage.objects.stamp_turns(images)
         DetectionImage.objects.put_in_line(images)
         for detection in detections if images else ():

@@ -80,8 +80,8 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
 class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
     object_class = filters.CharFilter(max_length=100)
     min_confidence = confidence("Found with at least this confidence.")
-    created_after = filters.IsoDateTimeFilter(help_text="Found at this time or later.")
-    created_before = filters.IsoDateTimeFilter(help_text="Found before this time.")
+    created_after = MomentFilter(help_text="Found at this time or later.")
+    created_before = MomentFilter(help_text="Found before this time.")
     detector = filters.CharFilter(max_length=100, help_text="Name of the detector that found it.")
 
     class Meta:

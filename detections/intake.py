@@ -4,23 +4,18 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core.files.base import File  # noqa: TC002  # a dataclass keeps its annotations
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.models import User
-from detections import tasks
+from detections import room, tasks
 from detections.models import NAME_LENGTH, Detection, DetectionImage, DetectionResult, Detector
 from detections.validators import ImageFacts
 from objectvision import connections, logs
-
-# What to wait for room in the queue where nothing tells how fast it moves, and at most: seconds.
-USUAL_WAIT, LONGEST_WAIT = 10, 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +54,6 @@ class NothingUsableError(Exception):
         self.code = first.error_code
 
 
-class TooManyWaitingError(Exception):
-    """The user's images that wait, with these, are past the limit; in `wait` seconds there may be room."""
-
-    def __init__(self, waiting: int, wait: int) -> None:
-        most = settings.MAX_WAITING_IMAGES_PER_USER
-        super().__init__(f"{waiting} of your images wait to be processed; at most {most} may wait at a time.")
-        self.wait = wait
-
-
 class KeyReusedError(Exception):
     """The idempotency key belongs to another request."""
 
@@ -88,9 +74,9 @@ def submit(
     """Store the files, make the rows, ring the worker once they are there. All of it or nothing.
 
     With `reuse`, an image whose bytes this detector has processed with these parameters for this user gets
-    the results that it had. Raises NothingUsableError, TooManyWaitingError.
+    the results that it had. Raises NothingUsableError, room.TooManyWaitingError.
     """
-    check_room(user, 1, expected)
+    room.check(user, 1, expected)
     detection = Detection(
         user=user,
         detector=detector,
@@ -108,22 +94,20 @@ def submit(
     return detection
 
 
-def submit_once(user: User, key: str | None, fingerprint: str, submit: Callable[[], Detection]) -> Detection:
-    """What `submit` makes under this key, or what a request with this key and fingerprint has made before.
+def once(user: User, key: str | None, fingerprint: str, make: Callable[[], Detection]) -> Detection:
+    """What `make` makes under this key, or what a request with this key and fingerprint has made before.
 
     Raises KeyReusedError if that was another request.
     """
     if key is None:
-        return submit()
+        return make()
     earlier = user.detections.filter(idempotency_key=key)
     found = earlier.first()
-    if found is None:
+    while found is None:
         try:
-            return submit()
+            return make()
         except IntegrityError:  # the index decides between requests at once
-            found = earlier.first()
-            if found is None:
-                raise
+            found = earlier.first()  # none: the winner is deleted already, and its key is free again
     if found.request_hash != fingerprint:
         raise KeyReusedError("This Idempotency-Key was used for another request.")
     return found
@@ -137,9 +121,7 @@ def insert(detection: Detection, images: list[DetectionImage], *, reuse: bool) -
     results = known_results(detection, images) if reuse else []
     waiting = [image for image in images if image.state == DetectionImage.State.WAITING]
     if detection.total > 1:
-        # One batch of a user after the other: several at once would each find room.
-        User.objects.select_for_update(no_key=True).get(pk=detection.user_id)
-        check_room(detection.user, len(waiting))
+        room.check_alone(detection.user, len(waiting))
     DetectionImage.objects.stamp_turns(waiting)
     DetectionImage.objects.bulk_create(images)
     DetectionResult.objects.bulk_create(results)
@@ -155,6 +137,7 @@ def known_results(detection: Detection, images: Sequence[DetectionImage]) -> lis
         known.setdefault(earlier.sha256, earlier)
         if len(known) == len(wanted):
             break
+    known = still_there(detection, known)
     results: dict[Any, list[DetectionResult]] = {}
     for result in DetectionResult.objects.filter(image__in=known.values()).order_by("pk"):
         results.setdefault(result.image_id, []).append(result)
@@ -167,28 +150,14 @@ def known_results(detection: Detection, images: Sequence[DetectionImage]) -> lis
     return copies
 
 
-def check_room(user: User, coming: int, expected: int = 0) -> None:
-    """Whether so many more images may wait; if not, when as many as are expected may.
-
-    Raises TooManyWaitingError.
-    """
-    most = settings.MAX_WAITING_IMAGES_PER_USER
-    waiting = DetectionImage.objects.waiting().filter(user=user).order_by().values("pk")[: most + 1].count()
-    if waiting + coming > most and waiting:
-        raise TooManyWaitingError(waiting, seconds_until_done(user, waiting + max(coming, expected) - most))
-
-
-def seconds_until_done(user: User, images: int) -> int:
-    """How long so many of the user's images take, by how fast those go that are being processed."""
-    under_way = user.detections.filter(status=Detection.Status.PROCESSING).order_by("created_at")
-    ended, oldest = 0, timezone.now()
-    for detection in under_way[:100]:
-        ended += detection.processed + detection.failed
-        oldest = min(oldest, detection.started_at or oldest)
-    passed = timezone.now() - oldest
-    if not ended or passed < timedelta(seconds=1):
-        return USUAL_WAIT
-    return min(max(1, round(images * passed.total_seconds() / ended)), LONGEST_WAIT)
+def still_there(detection: Detection, known: dict[str, DetectionImage]) -> dict[str, DetectionImage]:
+    """Those that nobody has deleted or put back meanwhile; nobody does from now on, until the end."""
+    Detection.objects.lock({image.detection_id for image in known.values()})
+    alike = DetectionImage.objects.done_alike(detection, known).filter(
+        pk__in=[image.pk for image in known.values()]
+    )
+    kept = set(alike.values_list("pk", flat=True))
+    return {sha256: image for sha256, image in known.items() if image.pk in kept}
 
 
 def ring() -> None:

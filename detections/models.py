@@ -40,10 +40,6 @@ class DetectorQuerySet(models.QuerySet["Detector"]):
     def default(self) -> "Detector | None":
         return self.active().filter(is_default=True).first()
 
-    def named(self, name: str) -> "Detector | None":
-        """Of several with this name the default one, else the newest."""
-        return self.active().filter(name=name).order_by("-is_default", "-created_at").first()
-
     def with_waiting_images(self) -> Self:
         """Those that somebody waits for, whose turn comes first in front; annotated with `lowest_turn`.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
+from threading import Event
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,8 @@ from objectvision import logs
 log = logging.getLogger(__name__)
 
 CHUNK = 16
+# A chunk begins no further image after this: one that is looked at in tiles takes long.
+CHUNK_SECONDS = 2
 # A task ends after this, so that a worker with one thread gets to its other tasks.
 TURN_SECONDS = 10
 
@@ -89,24 +92,26 @@ def load(path: str, backend: str) -> inference.LoadedDetector:
 
 
 def process(claim: Claim, detector: inference.LoadedDetector) -> None:
-    """Predict a claim's images and record what came of them; what a stop left out is given back uncounted."""
+    """Predict a claim's images and record what came of them; what was left out is given back uncounted."""
     Detection.objects.begin(claim.detections)
-    record(claim, predict(claim, detector))
-    if stopping.is_set():
-        give_back(claim)
+    outcomes = predict(claim, detector)
+    record(claim, {pk: outcome for pk, outcome in outcomes.items() if outcome})
+    give_back(claim, [pk for pk, outcome in outcomes.items() if outcome is None])
 
 
-def predict(claim: Claim, detector: inference.LoadedDetector) -> dict[UUID, Outcome]:
-    """What came of each image, by its id. One that met a passing fault, or a stop, is not in it."""
+def predict(claim: Claim, detector: inference.LoadedDetector) -> dict[UUID, Outcome | None]:
+    """What came of each image, by its id; None for one that was left out, because of a stop or because the
+    others took long. One that met a passing fault is not in it."""
+    effort = Effort()
     detections = Detection.objects.only("parameters", "request_id").in_bulk(claim.detections)
     images = [image for image in claim.images if image.detection_id in detections]  # else deleted since
     for image in images:
         image.detection = detections[image.detection_id]
     alone = len(claim.images) == 1
     with ThreadPoolExecutor(detector.lanes, "lane") as lanes:
-        futures = {lanes.submit(work, image, detector, alone=alone): image for image in images}
-        keep_claim_until_done(claim, futures)
-    return {image.pk: outcome for future, image in futures.items() if (outcome := result_of(future, image))}
+        futures = {lanes.submit(work, image, detector, effort, alone=alone): image for image in images}
+        keep_claim_until_done(claim, futures, effort)
+    return {image.pk: future.result() for future, image in futures.items() if has_result(future, image)}
 
 
 def options(parameters: dict[str, Any]) -> inference.Options:
@@ -114,48 +119,67 @@ def options(parameters: dict[str, Any]) -> inference.Options:
     return inference.Options(**{**parameters, "classes": None if classes is None else tuple(classes)})
 
 
-def work(image: DetectionImage, detector: inference.LoadedDetector, *, alone: bool) -> Outcome | None:
+class Effort:
+    """What one chunk may take: nobody else's image waits for it much longer than `CHUNK_SECONDS`."""
+
+    def __init__(self) -> None:
+        self.deadline = monotonic() + CHUNK_SECONDS
+        self.lost = Event()
+        """Set once nothing carries the claim any longer."""
+
+    def is_over(self) -> bool:
+        """Whether what is under way is to be left."""
+        return stopping.is_set() or self.lost.is_set()
+
+    def takes_more(self) -> bool:
+        """Whether another image is to be begun."""
+        return not self.is_over() and monotonic() < self.deadline
+
+
+def work(
+    image: DetectionImage, detector: inference.LoadedDetector, effort: Effort, *, alone: bool
+) -> Outcome | None:
     """What came of the image. Its log lines carry the upload's request: lanes inherit no context."""
     with logs.on_behalf_of(image.detection.request_id):
-        outcome = outcome_of(image, detector, alone=alone)
+        outcome = outcome_of(image, detector, effort, alone=alone) if effort.takes_more() else None
         if isinstance(outcome, Refused):
             log.info("Image %s is refused: %s", image.pk, outcome.reason)
         return outcome
 
 
-def outcome_of(image: DetectionImage, detector: inference.LoadedDetector, *, alone: bool) -> Outcome | None:
-    if stopping.is_set():
-        return None
+def outcome_of(
+    image: DetectionImage, detector: inference.LoadedDetector, effort: Effort, *, alone: bool
+) -> Outcome | None:
     try:
         with default_storage.open(image.image_path) as file:
             data = file.read()
     except FileNotFoundError:
         return Refused("file_missing", "The image's file is no longer in the storage.")
     try:
-        return detector.predict(data, options(image.detection.parameters), alone=alone)
+        wanted = options(image.detection.parameters)
+        return detector.predict(data, wanted, alone=alone, stopped=effort.is_over)
     except inference.DecodeError as error:
         return Refused("corrupt_image", str(error))
+    except inference.InterruptedPrediction:
+        return None
 
 
-def keep_claim_until_done(claim: Claim, futures: Iterable[Future[Outcome | None]]) -> None:
-    """Renew the claim while lanes work on it; drop what is not begun once nothing carries it any longer."""
+def keep_claim_until_done(claim: Claim, futures: Iterable[Future[Outcome | None]], effort: Effort) -> None:
+    """Renew the claim while lanes work on it; let go of everything once nothing carries it any longer."""
     undone = set(futures)
     while undone:
         _, undone = wait(undone, timeout=settings.CLAIM_LEASE_SECONDS / 3)
         if undone and not DetectionImage.objects.renew(claim.fence):
-            for future in undone:
-                future.cancel()
+            effort.lost.set()
 
 
-def result_of(future: Future[Outcome | None], image: DetectionImage) -> Outcome | None:
-    """The outcome; None, with a line in the log, where a fault of ours prevented one."""
-    if future.cancelled():
-        return None
-    if error := future.exception():
+def has_result(future: Future[Outcome | None], image: DetectionImage) -> bool:
+    """Otherwise a fault of ours prevented one, and a line is in the log."""
+    error = future.exception()
+    if error:
         with logs.on_behalf_of(image.detection.request_id):
             log.error("Image %s waits for its next attempt", image.pk, exc_info=error)
-        return None
-    return future.result()
+    return error is None
 
 
 def record(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
@@ -218,7 +242,9 @@ def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
     ]
 
 
-def give_back(claim: Claim) -> None:
-    with transaction.atomic():
-        Detection.objects.lock(claim.detections)
-        DetectionImage.objects.claimed_by(claim.fence).put_back(counted=False)
+def give_back(claim: Claim, left_out: list[UUID]) -> None:
+    if left_out:
+        with transaction.atomic():
+            Detection.objects.lock(claim.detections)
+            images = DetectionImage.objects.claimed_by(claim.fence).filter(pk__in=left_out)
+            images.put_back(counted=False)

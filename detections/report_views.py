@@ -35,7 +35,8 @@ from detections.serializers import (
     PeriodSerializer,
     StatisticsSerializer,
 )
-from detections.views import BLOCK, POLL_AFTER_SECONDS, OwnDetectionView, QueriedView
+from detections.upload_views import POLL_AFTER_SECONDS
+from detections.views import BLOCK, OwnDetectionView, QueriedView
 from objectvision import connections
 from objectvision.examples import answered
 from objectvision.links import absolute

@@ -10,22 +10,22 @@ from rest_framework import serializers
 from rest_framework.utils import html
 
 from accounts.models import User
-from detections import examples, geometry
+from detections import detectors, examples, geometry
 from detections.inference import Options
 from detections.intake import RefusedUpload, Upload
 from detections.models import Detector, UnknownClassesError
 from detections.serializers import CLASSES_LENGTH, TITLE_LENGTH
 from detections.validators import read_image
-from detections.zips import Archive
+from detections.zips import UploadedZip
 from objectvision.errors import invalid
 from objectvision.examples import sent
 from objectvision.fields import IntegerField, NumberField, TextField, TruthField
 
 ALL_CLASSES = "*"
 MOST_IMAGES = 100
-MOST_TILES = 256
+MOST_TILES = 64
 SMALLEST_TILE = 64
-LARGEST_SIZE = 4096
+LARGEST_SIZE = 2048
 STRIDE = 32  # models see in steps of so many pixels
 DEFAULTS = Options()
 # Stored as they were sent, where they were.
@@ -73,14 +73,14 @@ class ImageUploadsField(serializers.Field[list[Any], Any, Any, Any]):
 
 
 @extend_schema_field(OpenApiTypes.BINARY)
-class ArchiveField(serializers.Field[Archive, Any, Any, Any]):
+class ArchiveField(serializers.Field[UploadedZip, Any, Any, Any]):
     default_error_messages = {"invalid": "Send the archive as a file in a multipart form."}  # noqa: RUF012  # as above
 
-    def to_internal_value(self, data: Any) -> Archive:
+    def to_internal_value(self, data: Any) -> UploadedZip:
         if not hasattr(data, "read"):
             self.fail("invalid")
         try:
-            return Archive(data)
+            return UploadedZip(data)
         except DjangoValidationError as error:
             raise serializers.ValidationError(error.messages, error.code) from error
 
@@ -138,12 +138,10 @@ class ParametersSerializer(serializers.Serializer[Any]):
         name = self.validated_data.get("detector")
         if name is None:
             return Detector.objects.default()
-        found = Detector.objects.named(name)
-        if found is None:
-            known = sorted(set(Detector.objects.active().values_list("name", flat=True)))
-            text = f"There is no detector {name}, but {', '.join(known)}."
-            raise invalid("detector", text, "unknown_detector")
-        return found
+        try:
+            return detectors.named(name)
+        except detectors.UnknownDetectorError as error:
+            raise invalid("detector", str(error), "unknown_detector") from error
 
     def parameters(self, user: User, detector: Detector) -> dict[str, Any]:
         """All that a repetition of the detection needs beside its images: as sent, else as the user has set
@@ -223,14 +221,17 @@ class DetectBatchSerializer(ParametersSerializer):
         return attrs
 
     def count(self) -> int:
-        archive: Archive | None = self.validated_data.get("archive")
+        archive: UploadedZip | None = self.validated_data.get("archive")
         return len(archive.entries if archive else self.validated_data["images"])
 
     def uploads(self) -> Iterator[Upload | RefusedUpload]:
         """One after the other: a file of an archive is there until the next one is asked for."""
-        archive: Archive | None = self.validated_data.get("archive")
+        archive: UploadedZip | None = self.validated_data.get("archive")
         for file in archive.files() if archive else self.validated_data["images"]:
-            yield self.upload_of(file)
+            if isinstance(file, str):
+                yield RefusedUpload(file, "corrupt_image", "Its entry in the archive is damaged.")
+            else:
+                yield self.upload_of(file)
 
     def upload_of(self, file: Any) -> Upload | RefusedUpload:
         try:

@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import User
-from detections import intake, validators, zips
+from detections import intake, room, validators, zips
 from detections.models import Detection
 from detections.serializers import AcceptedSerializer, DetectionSerializer
 from detections.upload_serializers import DetectBatchSerializer, DetectImageSerializer, ParametersSerializer
@@ -26,7 +26,7 @@ from notifications import news
 from objectvision import connections
 from objectvision.errors import Unavailable, invalid
 from objectvision.schema import ClientErrorSerializer
-from objectvision.throttles import AnonThrottle, UploadThrottle
+from objectvision.throttles import UploadThrottle
 
 LONGEST_WAIT_SECONDS = 30
 POLL_AFTER_SECONDS = 1
@@ -86,9 +86,17 @@ def fingerprint(request: Request) -> str:
     for name, values in sorted(form.lists()):
         for value in values:
             digest.update(repr((name, getattr(value, "name", value))).encode())
-            for chunk in value.chunks() if hasattr(value, "chunks") else ():
-                digest.update(hashlib.sha256(chunk).digest())
+            if hasattr(value, "chunks"):
+                digest.update(hash_of(value))
     return digest.hexdigest()
+
+
+def hash_of(file: Any) -> bytes:
+    """Of its bytes alone: how they come in chunks depends on the request's length."""
+    digest = hashlib.sha256()
+    for chunk in file.chunks():
+        digest.update(chunk)
+    return digest.digest()
 
 
 def finished(detection_id: UUID) -> Detection | None:
@@ -101,16 +109,16 @@ def finished(detection_id: UUID) -> Detection | None:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """What intake does not take, as HTTP says it."""
+def refusals(field: str) -> Iterator[None]:
+    """What intake does not take of the files in this field, as HTTP says it."""
     try:
         yield
-    except intake.TooManyWaitingError as error:
+    except room.TooManyWaitingError as error:
         raise Throttled(error.wait, str(error)) from error
     except intake.KeyReusedError as error:
         raise KeyReused(str(error)) from error
     except intake.NothingUsableError as error:
-        raise invalid("images", str(error), error.code) from error
+        raise invalid(field, str(error), error.code) from error
     except DjangoValidationError as error:  # of an archive, met while it was read
         raise invalid("archive", error.messages[0], error.code or zips.BAD_ARCHIVE) from error
 
@@ -118,7 +126,7 @@ def refusals() -> Iterator[None]:
 class UploadView(GenericAPIView[Detection]):
     """Base of the two below."""
 
-    throttle_classes = (AnonThrottle, UploadThrottle)
+    throttle_classes = (UploadThrottle,)
     parser_classes = (MultiPartParser,)
 
     def upload(self, request: Request) -> Response:
@@ -126,8 +134,8 @@ class UploadView(GenericAPIView[Detection]):
         key = idempotency_key(request)
         data = request.data  # parsed here: what is wrong with it is no fault of a key
         mark = fingerprint(request) if key else ""
-        with refusals():
-            detection = intake.submit_once(user, key, mark, partial(self.submit, data, user, key, mark))
+        with refusals("archive" if "archive" in data else "images"):
+            detection = intake.once(user, key, mark, partial(self.submit, data, user, key, mark))
         if seconds := preferred_wait(request):
             done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
             if done is not None:
@@ -198,7 +206,7 @@ class DetectImageView(UploadView):
 
 @extend_parameter_errors
 @extend_validation_errors([*validators.CODES, "required", "too_many_tiles"], "images")
-@extend_validation_errors([zips.BAD_ARCHIVE], "archive")
+@extend_validation_errors([zips.BAD_ARCHIVE, *validators.CODES, "too_many_tiles"], "archive")
 class DetectBatchView(UploadView):
     serializer_class = DetectBatchSerializer
 

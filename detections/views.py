@@ -17,7 +17,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import status
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import APIException, NotFound, Throttled
 from rest_framework.generics import (
     GenericAPIView,
     ListAPIView,
@@ -28,7 +28,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from detections import cleanup, intake, originals, pictures, validators
+from detections import cleanup, intake, originals, pictures, room, validators
 from detections.filters import DetectionFilter
 from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
 from detections.serializers import (
@@ -47,9 +47,6 @@ from objectvision.negotiation import OneForm
 from objectvision.pagination import Pagination
 from objectvision.schema import ClientErrorSerializer
 from objectvision.throttles import UploadThrottle
-
-LONGEST_WAIT_SECONDS = 30
-POLL_AFTER_SECONDS = 1
 
 LONGEST_DRAWING_QUEUE_SECONDS = 20
 
@@ -113,7 +110,7 @@ class CancelView(JobActionView):
 
 
 class RetryView(JobActionView):
-    throttle_classes = (AnonThrottle, UploadThrottle)
+    throttle_classes = (UploadThrottle,)
 
     @extend_schema(
         operation_id="retry_job",
@@ -126,7 +123,11 @@ class RetryView(JobActionView):
         tags=["detect"],
     )
     def post(self, request: Request, pk: UUID) -> Response:  # noqa: ARG002  # DRF's signature
-        if cleanup.retry(self.get_object().pk):
+        try:
+            images = cleanup.retry(self.get_object().pk)
+        except room.TooManyWaitingError as error:
+            raise Throttled(error.wait, str(error)) from error
+        if images:
             transaction.on_commit(intake.ring, robust=True)
         return self.answer()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .contract import Box, DecodeError, Found, LoadError, Options
+from .contract import Box, DecodeError, Found, InterruptedPrediction, LoadError, Options
 from .decoding import decode
 from .detector import LoadedDetector
 from .openvino_backend import OpenVINOBackend
@@ -21,6 +21,7 @@ __all__ = [
     "Box",
     "DecodeError",
     "Found",
+    "InterruptedPrediction",
     "LoadError",
     "LoadedDetector",
     "Options",

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from detections import geometry
 
+from .contract import InterruptedPrediction
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 SAME = 0.5
 # A box that a tile's edge cuts off is a part of what covers at least half of it.
 COVERED = 0.5
+# Of all views together, the surest: what comes behind costs time by its square.
+MOST_CANDIDATES = 10_000
 # How near an edge cuts, in pixels: models hardly ever draw a box to the very last one.
 NEAR = 2.0
 
@@ -59,8 +63,18 @@ class View:
         return reached
 
 
-def find(backend: Backend, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:
-    """Rows as a backend gives them, from all views that the options want, in pixels of the picture."""
+def find(
+    backend: Backend,
+    image: NDArray[np.uint8],
+    options: Options,
+    *,
+    alone: bool,
+    stopped: Callable[[], bool],
+) -> Rows:
+    """Rows as a backend gives them, from all views that the options want, in pixels of the picture.
+
+    Asks before every view whether it is stopped. Raises InterruptedPrediction.
+    """
     import numpy as np
 
     if not options.tile and not options.augment:
@@ -68,6 +82,8 @@ def find(backend: Backend, image: NDArray[np.uint8], options: Options, *, alone:
     height, width = image.shape[:2]
     found, cut = [], []
     for view in views(image, options):
+        if stopped():
+            raise InterruptedPrediction
         rows = view.restore(backend.find(view.pixels, options, alone=alone))
         found.append(rows)
         cut.append(view.cuts(rows, width, height))
@@ -94,13 +110,19 @@ def merge(rows: Rows, cut: NDArray[np.bool_], options: Options) -> Rows:
     """Each object once: of whole boxes by NMS, and of cut ones what no box of their class covers."""
     import numpy as np
 
-    kept = suppress(rows[~cut], min(options.iou, SAME))
-    for row in rows[cut][np.argsort(-rows[cut][:, 4])]:
-        alike = kept[kept[:, 5] == row[5]]
+    best = np.argsort(-rows[:, 4], kind="stable")[:MOST_CANDIDATES]
+    rows, cut = rows[best], cut[best]
+    whole = suppress(rows[~cut], min(options.iou, SAME))
+    kept = np.empty((len(whole) + int(cut.sum()), 6), np.float32)
+    kept[: len(whole)], count = whole, len(whole)
+    for row in rows[cut]:
+        if (kept[:count, 4] >= row[4]).sum() >= options.max_detections:
+            break  # the rest is less sure than all that is wanted
+        alike = kept[:count][kept[:count, 5] == row[5]]
         if not (share_covered(row, alike) >= COVERED).any():
-            kept = np.concatenate([kept, row[None]])
-    best = np.argsort(-kept[:, 4], kind="stable")
-    return kept[best][: options.max_detections]
+            kept[count], count = row, count + 1
+    found = kept[:count]
+    return found[np.argsort(-found[:, 4], kind="stable")][: options.max_detections]
 
 
 def suppress(rows: Rows, iou: float) -> Rows:

@@ -16,6 +16,10 @@ class DecodeError(Exception):
     """Bytes that no image comes out of."""
 
 
+class InterruptedPrediction(Exception):  # noqa: N818  # no error
+    """Whoever asked for it does not want it any longer."""
+
+
 class LoadError(Exception):
     """A folder that no detector loads from. Names the folder and the reason."""
 

@@ -693,7 +693,7 @@ def test_a_parameter_out_of_range_is_refused_naming_the_range(
 def test_no_picture_is_cut_into_more_tiles_than_anyone_waits_for(api, user, detector, nothing_stored):
     response = upload(api(user), photo(2000, 2000), tile="64")
     assert faults(response, 400, "validation_error") == [("too_many_tiles", "tile")]
-    assert "at most 256" in response.json()["errors"][0]["detail"]
+    assert "at most 64" in response.json()["errors"][0]["detail"]
 
 
 def test_a_detector_is_chosen_by_name(api, user, detector):

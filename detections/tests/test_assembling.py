@@ -1,13 +1,14 @@
 """A picture looked at in tiles and mirrored: more is found, and nothing twice."""
 
 import io
+import time
 from itertools import pairwise
 
 import pytest
 from PIL import Image
 
 from detections import geometry
-from detections.inference import Options, assembling, load
+from detections.inference import InterruptedPrediction, Options, assembling, load
 from detections.tests import standin
 from detections.tests.test_inference import COCO, NO_COCO, encoded, photo
 
@@ -100,6 +101,31 @@ def test_what_two_tiles_show_whole_is_one_object_though_their_boxes_differ():
 def test_the_best_come_first_and_no_more_than_wanted():
     found = rows(*([100 * number, 0, 100 * number + 50, 50, number / 10, 0] for number in range(1, 8)))
     assert [row[4] for row in merged(found, [False] * 7, max_detections=3)] == pytest.approx([0.7, 0.6, 0.5])
+
+
+def test_however_many_were_found_putting_them_together_ends():
+    import numpy as np
+
+    dice = np.random.default_rng(1)
+    corners = dice.random((100_000, 2)).astype(np.float32) * 4000
+    found = np.column_stack([corners, corners + 50, dice.random(100_000), dice.integers(0, 80, 100_000)])
+    started = time.monotonic()
+    assert len(merged(found.astype(np.float32), dice.random(100_000) < 0.5)) == 300
+    assert time.monotonic() - started < 5  # seconds: it was minutes when all of them were compared
+
+
+def test_whoever_stops_it_waits_for_one_view_at_most(tmp_path):
+    detector = load(standin.build(tmp_path / "standin"), "openvino")
+    data = encoded(Image.new("RGB", (400, 400), "white"))
+    asked = []
+
+    def stopped():
+        asked.append(1)
+        return len(asked) > 3
+
+    with pytest.raises(InterruptedPrediction):
+        detector.predict(data, Options(tile=64), stopped=stopped)
+    assert len(asked) == 4
 
 
 def test_nothing_found_is_nothing():

@@ -1,6 +1,7 @@
 """Many images at once: each is its own, whatever the others are; and how much of one's work may wait."""
 
 import io
+import random
 import struct
 import zipfile
 from datetime import timedelta
@@ -209,14 +210,58 @@ def test_a_bad_archive_is_refused_and_leaves_nothing(api, user, detector, nothin
     assert faults(send_archive(api(user), BAD_ARCHIVES[name])) == [("bad_archive", "archive")]
 
 
-@pytest.mark.parametrize("size", [10, 100_000])
-def test_an_entry_that_lies_about_its_size_is_refused(api, user, detector, nothing_stored, size):
-    assert faults(send_archive(api(user), claiming(size)))[0][0] in {"bad_archive", "corrupt_image"}
+@pytest.mark.parametrize(("size", "code"), [(10, "corrupt_image"), (100_000, "bad_archive")])
+def test_an_entry_that_lies_about_its_size_is_refused(api, user, detector, nothing_stored, size, code):
+    assert faults(send_archive(api(user), claiming(size))) == [(code, "archive")]
+
+
+def test_a_damaged_entry_fails_alone(api, user, detector):
+    content = bytearray(zipped({"a.jpg": photo(), "b.jpg": photo()}))
+    at = content.index(b"a.jpg") + 60
+    content[at : at + 20] = b"\xff" * 20
+    assert send_archive(api(user), bytes(content)).status_code == 202
+    rows = DetectionImage.objects.order_by("pk").values_list("original_name", "error_code")
+    assert list(rows) == [("a.jpg", "corrupt_image"), ("b.jpg", "")]
+
+
+def lying_about_its_length():
+    """3,000 entries, of which its end admits one."""
+    data = bytearray(zipped({f"{number}.jpg": b"x" for number in range(3000)}))
+    end = data.rindex(b"PK\x05\x06")
+    data[end + 8 : end + 12] = struct.pack("<HH", 1, 1)
+    return bytes(data)
+
+
+def upon_each_other():
+    """Many entries of the same bytes."""
+    data = zipped({"a.jpg": photo()})
+    at, end = data.index(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+    directory = data[at:end] * 200
+    tail = bytearray(data[end:])
+    tail[8:16] = struct.pack("<HHL", 200, 200, len(directory))
+    return data[:at] + directory + bytes(tail)
+
+
+@pytest.mark.parametrize("make", [lying_about_its_length, upon_each_other])
+def test_an_archive_that_lies_about_itself_is_refused(api, user, detector, nothing_stored, make):
+    assert faults(send_archive(api(user), make())) == [("bad_archive", "archive")]
+
+
+def test_whatever_damage_an_archive_has_is_no_fault_of_ours(api, user, detector):
+    dice = random.Random(5)
+    whole = zipped({"a.jpg": photo(), "b.png": images.png(), "c/d.jpg": photo()})
+    client = api(user)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        assert send_archive(client, bytes(data)).status_code in {202, 400}
 
 
 def test_an_archive_in_an_archive_is_no_picture(api, user, detector):
     inner = zipped({"a.jpg": photo()})
-    assert faults(send_archive(api(user), zipped({"inner.zip": inner}))) == [("unsupported_format", "images")]
+    refused = send_archive(api(user), zipped({"inner.zip": inner}))
+    assert faults(refused) == [("unsupported_format", "archive")]
     assert send_archive(api(user), zipped({"inner.zip": inner, "b.jpg": photo()})).status_code == 202
     codes = DetectionImage.objects.order_by("pk").values_list("original_name", "error_code")
     assert list(codes) == [("inner.zip", "unsupported_format"), ("b.jpg", "")]
@@ -331,6 +376,31 @@ def test_when_to_come_again_goes_by_how_fast_ones_images_are_processed(api, user
         status="processing", processed=5, started_at=timezone.now() - timedelta(seconds=100)
     )
     assert 60 <= int(send(api(user), photo(), photo(), photo())["Retry-After"]) <= 61
+
+
+def test_a_retry_finds_room_or_is_told_when(api, user, detector, settings, media):
+    client = api(user)
+    send(client, photo(), photo())
+    failed = Detection.objects.get()
+    for path in failed.images.values_list("image_path", flat=True):
+        (media / path).unlink()
+    process()
+    settings.MAX_WAITING_IMAGES_PER_USER = 3
+    assert send(client, photo(), photo()).status_code == 202
+    response = job(client, failed, "retry")
+    assert faults(response, 429) == [("throttled", None)]
+    assert response["Retry-After"]
+    failed.refresh_from_db()
+    assert failed.status == "failed"
+    process()
+    assert job(client, failed, "retry").json()["status"] == "pending"
+
+
+def test_what_an_operator_runs_again_takes_nobodys_room(api, user, submit, detector, settings):
+    settings.MAX_WAITING_IMAGES_PER_USER = 2
+    submit(user, photo(), photo())
+    DetectionImage.objects.update(priority=DetectionImage.Priority.BACKGROUND)
+    assert send(api(user), photo(), photo()).status_code == 202
 
 
 def test_refused_files_do_not_count(api, user, detector, settings):

@@ -1,6 +1,5 @@
 """Waiting images become rows of results, whatever happens to whoever works on them."""
 
-import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
@@ -350,6 +349,16 @@ def test_a_fault_is_logged_with_the_request_that_sent_the_image(submit, user, me
     assert logs.current_request() == ""  # and nothing of it stays
 
 
+def test_a_chunk_that_takes_long_begins_no_more_and_gives_the_rest_back(submit, user, monkeypatch):
+    monkeypatch.setattr(processing, "CHUNK_SECONDS", -1)
+    submit(user, photo(), photo())
+    detector = Detector.objects.get()
+    claimed = DetectionImage.objects.claim(detector, 2)
+    processing.process(claimed, processing.load(detector.path, detector.backend))
+    images = DetectionImage.objects.values_list("state", "claim", "attempts")
+    assert list(images) == [("waiting", None, 0)] * 2
+
+
 def test_a_finished_detection_is_logged_with_how_long_it_took(submit, user, caplog):
     caplog.set_level("INFO", "detections.processing")
     detection = submit(user, photo(), photo())
@@ -467,7 +476,7 @@ def test_a_claim_is_renewed_while_its_images_are_worked_on(submit, user, detecto
         return result
 
     with connection.execute_wrapper(ends_when_renewed):
-        processing.keep_claim_until_done(claimed, [slow])
+        processing.keep_claim_until_done(claimed, [slow], processing.Effort())
     assert slow.done()
     image = DetectionImage.objects.get()
     assert (image.claim, image.claimed_at > before) == (claimed.fence, True)
@@ -478,13 +487,11 @@ def test_what_was_not_begun_when_the_claim_was_taken_away_is_not_begun(submit, u
     submit(user, photo())
     claimed = claim(detector)
     DetectionImage.objects.all().put_back(counted=True)
-    cancelled = threading.Event()
+    effort = processing.Effort()
     with ThreadPoolExecutor(1) as lane:
-        begun, not_begun = lane.submit(cancelled.wait, 10), lane.submit(bool)
-        not_begun.add_done_callback(lambda _: cancelled.set())
-        processing.keep_claim_until_done(claimed, [begun, not_begun])
-    assert begun.result() is True
-    assert not_begun.cancelled()
+        begun, not_begun = lane.submit(effort.lost.wait, 10), lane.submit(effort.takes_more)
+        processing.keep_claim_until_done(claimed, [begun, not_begun], effort)
+    assert (begun.result(), not_begun.result()) == (True, False)
 
 
 # Deleted or cancelled in the middle
