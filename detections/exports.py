@@ -95,7 +95,9 @@ def make(export: Export, meanwhile: Callable[[], None]) -> None:
     with temporary_file() as file:
         FORMATS[export.format].write(file, images(ids, keep.progress))
         store(export.path, file, keep)
-    if not export.complete():
+    if export.complete():
+        log.info("Export %s completed: images %d", export.pk, len(ids) // ID_BYTES)
+    else:
         default_storage.delete(export.path)
 
 
