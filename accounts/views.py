@@ -35,11 +35,14 @@ PASSWORD_CODES = [
 
 @extend_validation_errors(["unique"], "email")
 @extend_validation_errors(PASSWORD_CODES, "password")
-@extend_schema(
-    summary="Sign up",
-    description="Makes an account. The address is compared without regard to case.",
-    responses={201: UserSerializer},
-    tags=["auth"],
+@extend_schema_view(
+    post=extend_schema(
+        operation_id="signup",
+        summary="Sign up",
+        description="Makes an account. The address is compared without regard to case.",
+        responses={201: UserSerializer},
+        tags=["auth"],
+    )
 )
 class SignupView(CreateAPIView[User]):
     authentication_classes = ()
@@ -64,6 +67,7 @@ class LoginView(StrangersView):
     parser_classes = (JSONParser, FormParser)
 
     @extend_schema(
+        operation_id="login",
         summary="Log in",
         description=(
             "Begins a session and answers with its tokens. Takes JSON as shown, or a form with "
@@ -94,6 +98,7 @@ class RefreshView(StrangersView):
     serializer_class = RefreshSerializer
 
     @extend_schema(
+        operation_id="refresh_tokens",
         summary="Refresh the tokens",
         description=(
             "Answers with the session's next pair of tokens. A refresh token is good for one use: one that "
@@ -113,6 +118,7 @@ class LogoutView(GenericAPIView[Any]):
     serializer_class = LogoutSerializer
 
     @extend_schema(
+        operation_id="logout",
         summary="Log out",
         description=(
             "Ends the session of the access token: both of its tokens are refused at once. With a refresh "
@@ -133,6 +139,7 @@ class LogoutView(GenericAPIView[Any]):
 
 class LogoutAllView(APIView):
     @extend_schema(
+        operation_id="logout_all",
         summary="Log out everywhere",
         description="Ends every session of yours.",
         request=None,
@@ -148,11 +155,14 @@ def own_sessions(request: Request) -> SessionQuerySet:
     return Session.objects.filter(user=me(request))
 
 
-@extend_schema(
-    summary="My profile",
-    description="Who the access token belongs to.",
-    responses={200: UserSerializer},
-    tags=["users"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="get_profile",
+        summary="My profile",
+        description="Who the access token belongs to.",
+        responses={200: UserSerializer},
+        tags=["users"],
+    )
 )
 class ProfileView(RetrieveAPIView[User]):
     serializer_class = UserSerializer
@@ -162,8 +172,12 @@ class ProfileView(RetrieveAPIView[User]):
 
 
 @extend_schema_view(
-    get=extend_schema(summary="A user", description="You yourself; staff may read everybody."),
-    patch=extend_schema(summary="Change my name", description="Your own alone, for staff too."),
+    get=extend_schema(
+        operation_id="get_user", summary="A user", description="You yourself; staff may read everybody."
+    ),
+    patch=extend_schema(
+        operation_id="update_user", summary="Change my name", description="Your own alone, for staff too."
+    ),
 )
 @extend_schema(tags=["users"])
 class UserView(RetrieveUpdateAPIView[User]):
@@ -180,9 +194,15 @@ class UserView(RetrieveUpdateAPIView[User]):
 @extend_validation_errors(["invalid", "max_length", "null"], "default_classes")
 @extend_schema_view(
     get=extend_schema(
-        summary="My settings", description="As they are before you have changed any, they are the defaults."
+        operation_id="get_settings",
+        summary="My settings",
+        description="As they are before you have changed any, they are the defaults.",
     ),
-    patch=extend_schema(summary="Change my settings", description="What is not named stays as it is."),
+    patch=extend_schema(
+        operation_id="update_settings",
+        summary="Change my settings",
+        description="What is not named stays as it is.",
+    ),
 )
 @extend_schema(tags=["users"])
 class SettingsView(RetrieveUpdateAPIView[UserSettings]):

@@ -345,7 +345,16 @@ def upsert(queryset: models.QuerySet[Any], rows: Collection[Any], fields: Sequen
 
     An insert that always meets its row: a fraction of the work of bulk_update's CASE for every field and row.
     """
+    columns = queryset.model._meta.concrete_fields  # noqa: SLF001  # documented, for all its underscore
+    stamps = [field.attname for field in columns if is_stamped_once(field)]
+    kept = [(row, name, getattr(row, name)) for row in rows for name in stamps]
     queryset.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
+    for row, name, value in kept:  # the insert has stamped these in memory, though not in the table
+        setattr(row, name, value)
+
+
+def is_stamped_once(field: "models.Field[Any, Any]") -> bool:
+    return getattr(field, "auto_now_add", False)
 
 
 class DetectionImage(models.Model):

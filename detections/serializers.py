@@ -150,6 +150,26 @@ class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
         return {"code": image.error_code, "detail": image.error} if image.error_code else None
 
 
+@extend_schema_field(
+    {
+        "type": "object",
+        "properties": {
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+            "iou": {"type": "number", "minimum": 0, "maximum": 1},
+            "classes": {
+                "type": ["array", "null"],
+                "items": {"type": "integer"},
+                "description": "Ids; null: all.",
+            },
+            "max_detections": {"type": "integer", "minimum": 1},
+        },
+        "required": ["confidence", "iou", "classes", "max_detections"],
+    }
+)
+class ParametersField(serializers.JSONField):
+    pass
+
+
 @extend_schema_serializer(examples=[answered(examples.SUMMARY)])
 class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
     """A detection in a list, without its images; and what of it may be changed."""
@@ -157,6 +177,7 @@ class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
     name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
     is_public = TruthField(required=False)
     detector = serializers.CharField(source="detector.name", read_only=True)
+    parameters = ParametersField(read_only=True, help_text="All that a repetition needs beside the images.")
 
     class Meta:
         model = Detection
@@ -178,6 +199,8 @@ class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
 
 @extend_schema_serializer(examples=[answered(examples.DETECTION), sent(examples.CHANGE)])
 class DetectionSerializer(DetectionSummarySerializer):
+    """A detection with its images and what was found on them."""
+
     images = DetectionImageSerializer(many=True, read_only=True)
 
     class Meta(DetectionSummarySerializer.Meta):
@@ -186,6 +209,10 @@ class DetectionSerializer(DetectionSummarySerializer):
 
 @extend_schema_serializer(examples=[answered(examples.DETECTOR)])
 class DetectorSerializer(serializers.ModelSerializer[Detector]):
+    classes = serializers.ListField(
+        child=serializers.CharField(), read_only=True, help_text="Names by class id, in the order of the ids."
+    )
+
     class Meta:
         model = Detector
         fields = (

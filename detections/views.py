@@ -113,6 +113,7 @@ class DetectImageView(GenericAPIView[Detection]):
     serializer_class = DetectImageSerializer
 
     @extend_schema(
+        operation_id="upload_image",
         summary="Detect objects on one image",
         description=(
             "Stores the image and queues it. Answers 202 with the job to follow or, with `Prefer: wait=N` "
@@ -159,10 +160,13 @@ class DetectImageView(GenericAPIView[Detection]):
         return Response(job, status.HTTP_202_ACCEPTED, headers=headers)
 
 
-@extend_schema(
-    summary="A job's progress",
-    description="How many of its images have ended, and how many are in front of it in the queue.",
-    tags=["detect"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="get_job",
+        summary="A job's progress",
+        description="How many of its images have ended, and how many are in front of it in the queue.",
+        tags=["detect"],
+    )
 )
 class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
     serializer_class = JobSerializer
@@ -170,13 +174,17 @@ class JobView(OwnDetectionView, RetrieveAPIView[Detection]):
 
 @extend_schema_view(
     get=extend_schema(
+        operation_id="get_detection",
         summary="A detection with its images and results",
         description="Results are sorted by confidence, the highest first.",
     ),
     patch=extend_schema(
-        summary="Rename or publish a detection", description="What is not named stays as it is."
+        operation_id="update_detection",
+        summary="Rename or publish a detection",
+        description="What is not named stays as it is.",
     ),
     delete=extend_schema(
+        operation_id="delete_detection",
         summary="Delete a detection",
         description="Its rows and files are gone at once, also while it is being processed.",
     ),
@@ -193,10 +201,13 @@ class DetectionView(OwnDetectionView, RetrieveUpdateDestroyAPIView[Detection]):
         cleanup.delete([instance.pk])
 
 
-@extend_schema(
-    summary="My detections",
-    description="Newest first, without their images and results.",
-    tags=["detect"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_detections",
+        summary="My detections",
+        description="Newest first, without their images and results.",
+        tags=["detect"],
+    )
 )
 class HistoryView(OwnDetectionView, ListAPIView[Detection]):
     serializer_class = DetectionSummarySerializer
@@ -208,10 +219,13 @@ class HistoryView(OwnDetectionView, ListAPIView[Detection]):
         return super().get_queryset().select_related("detector").newest_first()
 
 
-@extend_schema(
-    summary="The detectors that detections run on",
-    description="The active ones with their classes; a class's id is its place in the list, from 0.",
-    tags=["detectors"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_detectors",
+        summary="The detectors that detections run on",
+        description="The active ones with their classes; a class's id is its place in the list, from 0.",
+        tags=["detectors"],
+    )
 )
 class DetectorsView(ListAPIView[Detector]):
     serializer_class = DetectorSerializer
@@ -264,6 +278,7 @@ class AnnotatedImageView(OwnPictureView):
     query_serializer_class = AnnotationSerializer
 
     @extend_schema(
+        operation_id="get_annotated_image",
         summary="The annotated picture",
         description="An image of the detection, upright, with boxes, classes and confidences drawn on it.",
         responses={(200, "image/jpeg"): OpenApiTypes.BINARY, 304: None, 409: ClientErrorSerializer},
@@ -287,6 +302,7 @@ class OriginalImageView(OwnPictureView):
     query_serializer_class = OriginalSerializer
 
     @extend_schema(
+        operation_id="get_original_image",
         summary="The original picture",
         description=(
             "The image as it was sent, without its metadata: no place, time, camera, text or thumbnail. "

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from objectvision.errors import body
 from objectvision.ids import uuid7
-from objectvision.logs import request_id
+from objectvision.logs import on_behalf_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -33,16 +33,17 @@ class RequestStamp:
             return
         started = time.perf_counter()
         came_in = dict(scope["headers"]).get(b"x-request-id", b"")
-        request_id.set(came_in.decode() if SANE_ID.fullmatch(came_in) else uuid7().hex)
+        own = came_in if SANE_ID.fullmatch(came_in) else uuid7().hex.encode()
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 seconds = f"{time.perf_counter() - started:.4f}"
-                stamps = [(b"x-request-id", request_id.get().encode()), (b"x-process-time", seconds.encode())]
+                stamps = [(b"x-request-id", own), (b"x-process-time", seconds.encode())]
                 message["headers"] = [*message.get("headers", ()), *stamps]
             await send(message)
 
-        await self.app(scope, receive, stamped)
+        with on_behalf_of(own.decode()):
+            await self.app(scope, receive, stamped)
 
 
 def request_limit(headers: dict[bytes, bytes]) -> int:

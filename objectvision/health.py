@@ -179,6 +179,7 @@ class HealthView(APIView):
     throttle_classes = ()  # probes ask often, many of them from one address
     content_negotiation_class = OneForm
     part: Callable[[], Facts] = staticmethod(service)
+    operation_id: str | None = None
 
     @extend_schema(
         summary="Health",

@@ -52,6 +52,10 @@ class AutoSchema(StandardAutoSchema):
         found: list[str] = super().map_parsers()
         return [JSON] if JSON in found else found
 
+    def get_operation_id(self) -> str:
+        """As `extend_schema` says; a view at several paths is given its `operation_id` at each."""
+        return getattr(self.view, "operation_id", None) or str(super().get_operation_id())
+
     def get_override_parameters(self) -> list[Any]:
         query = self.query_serializer()
         return [*super().get_override_parameters(), *([query] if query else [])]

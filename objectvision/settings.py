@@ -343,6 +343,7 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "ENUM_NAME_OVERRIDES": {
         "DetectionStatusEnum": "detections.models.Detection.Status",
+        "ImageStateEnum": "detections.models.DetectionImage.State",
         "HealthStatusEnum": ["ok", "error"],
         "ValidationErrorEnum": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum.choices",
         "ClientErrorEnum": "drf_standardized_errors.openapi_serializers.ClientErrorEnum.choices",

@@ -11,7 +11,10 @@ handler500 = "objectvision.errors.server_error"
 
 # For people and probes, who look for them without the API's prefix as well.
 pages = [
-    *(path(f"health{name}", HealthView.as_view(part=part)) for name, part in PARTS.items()),
+    *(
+        path(f"health{name}", HealthView.as_view(part=part, operation_id=f"check_{name[1:] or 'service'}"))
+        for name, part in PARTS.items()
+    ),
     path("openapi.json", DocumentView.as_view(), name="openapi"),
     path("docs", SwaggerView.as_view(url_name="openapi"), name="docs"),
     path("redoc", RedocView.as_view(url_name="openapi"), name="redoc"),

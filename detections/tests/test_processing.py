@@ -350,6 +350,16 @@ def test_a_fault_is_logged_with_the_request_that_sent_the_image(submit, user, me
     assert logs.current_request() == ""  # and nothing of it stays
 
 
+def test_a_finished_detection_is_logged_with_how_long_it_took(submit, user, caplog):
+    caplog.set_level("INFO", "detections.processing")
+    detection = submit(user, photo(), photo())
+    Detection.objects.update(created_at=timezone.now() - timedelta(seconds=90))
+    process()
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(f"Detection {detection.pk} completed in 90.")
+    assert line.endswith("images processed 2, failed 0")
+
+
 def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(
     submit, user, detector, caplog
 ):

@@ -159,3 +159,14 @@ def test_limits_and_offsets_are_documented_with_their_ranges(document):
     assert schemas["offset"]["minimum"] == 0
     assert schemas["min_confidence"] == {"type": "number", "minimum": 0, "maximum": 1}
     assert schemas["status"]["enum"] == ["cancelled", "completed", "failed", "pending", "processing"]
+
+
+VERBS = {"check", "delete", "get", "list", "login", "logout", "refresh", "signup", "update", "upload"}
+
+
+def test_every_operation_has_a_short_name_of_its_own_that_begins_with_a_verb(document):
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert len(names) == len(set(names))
+    for name in names:
+        assert re.fullmatch(r"[a-z]+(_[a-z]+){0,2}", name), name
+        assert name.split("_")[0] in VERBS, name

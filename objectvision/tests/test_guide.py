@@ -1,0 +1,217 @@
+"""Every command of docs/api.md, run in its order against a server, and the answers that it shows."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+from detections.tests import standin
+from objectvision.tests import stack as stacks
+from objectvision.tests.test_main_job import COCO
+
+GUIDE = (stacks.ROOT / "docs" / "api.md").read_text()
+SERVER = "http://localhost:8000"
+FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+MARK = "== the block ends with"
+HTTP_ERROR = 22  # curl's exit status for an answer from 400 up
+LEFT_OUT = "…"
+# What differs from run to run.
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
+# What differs from detector to detector, in JSON and in text.
+BY_DETECTOR = {"results", "detector", "classes"}
+FOUND = re.compile(r"(bus|person)\b")
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+YOLO26N = next((folder for folder in COCO if folder.name.startswith("yolo26n")), None)
+
+
+class Block(NamedTuple):
+    language: str
+    code: str
+    form: str
+    """Of the answer shown: json, text, or "" where none is."""
+    answer: str
+
+    @property
+    def status(self):
+        """What it exits with."""
+        return HTTP_ERROR if self.answer.startswith("{") and '_error"' in self.answer else 0
+
+
+def blocks(guide):
+    """The guide's commands, with the answer that stands right below each."""
+    found = list(FENCE.finditer(guide))
+    for fence, below in zip(found, [*found[1:], None], strict=True):
+        language, code = fence.groups()
+        if language in {"sh", "python"}:
+            shown = below and below[1] in {"json", "text"} and guide[fence.end() : below.start()].isspace()
+            yield Block(language, code, *(below.groups() if shown else ("", "")))
+
+
+BLOCKS = list(blocks(GUIDE))
+
+
+@pytest.fixture(params=stacks.WAYS)
+def stack(request, tmp_path):
+    """With the detector whose answers are shown, or one that finds other things of the same classes."""
+    model = YOLO26N or standin.build(
+        tmp_path / "standin", classes=["person", "bicycle", "car", "motorcycle", "airplane", "bus"]
+    )
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with stacks.running(request.param, folder, model) as stack:
+        yield stack
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """As the reader's: with a virtual environment and the project's documents."""
+    folder = tmp_path / "checkout"
+    folder.mkdir()
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "docs").symlink_to(stacks.ROOT / "docs")
+    (folder / ".curlrc").write_text("fail-with-body\n")
+    return folder
+
+
+def run(command, script, folder, url):
+    environment = {**os.environ, "CURL_HOME": str(folder), "API": f"{url}/api/v1"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, input=script, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pieces = re.split(rf"{MARK} (\d+)\n", done.stdout)
+    return list(zip(pieces[::2], map(int, pieces[1::2]), strict=False))
+
+
+def shell_session(folder, url):
+    """What each block printed, and its exit status; any that is not the one expected ends the session."""
+    lines = ["set -o pipefail"]
+    for block in BLOCKS:
+        if block.language == "sh":
+            switch = "set +e" if block.status else "set -e"
+            lines += [switch, block.code.replace(SERVER, url), f'printf "{MARK} %s\\n" $?']
+    return run(["bash"], "\n".join(lines), folder, url)
+
+
+def python_session(folder, url):
+    codes = [block.code for block in BLOCKS if block.language == "python"]
+    script = "".join(f'{code}\nprint("{MARK} 0")\n' for code in codes)
+    return run([sys.executable, "-"], script, folder / "var" / "guide", url)
+
+
+def assert_answered(block, printed):
+    assert bool(block.answer) == bool(printed.strip()), f"{block.code}{printed}"
+    if block.form == "json":
+        shown, came = documents(block.answer), documents(printed)
+        assert len(shown) == len(came)
+        for one, other in zip(shown, came, strict=True):
+            assert_alike(one, other, block.code)
+    else:
+        assert_same_lines(block.answer.splitlines(), printed.splitlines(), block.code)
+
+
+def documents(text):
+    """The JSON documents that stand one after the other in a text."""
+    decoder, found = json.JSONDecoder(), []
+    while text := text.lstrip():
+        document, end = decoder.raw_decode(text)
+        found.append(document)
+        text = text[end:]
+    return found
+
+
+def assert_same_lines(shown, came, where):
+    if FOUND.match(shown[0] if shown else ""):
+        if YOLO26N:
+            assert_same_objects("\n".join(shown), "\n".join(came))
+        return
+    assert len(shown) == len(came), where
+    for one, other in zip(shown, came, strict=True):
+        assert_alike(one, other, where)
+
+
+def assert_same_objects(shown, came):
+    """Named alike; numbers within what another processor may make of them."""
+    assert NUMBER.split(shown) == NUMBER.split(came)
+    numbers = [list(map(float, NUMBER.findall(text))) for text in (shown, came)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=0.02)
+
+
+def assert_alike(shown, came, where):
+    """The same keys and the same values, but for what is left out and what differs by nature."""
+    assert type(shown) is type(came), f"{where}: {shown} {came}"
+    match shown:
+        case dict():
+            assert_alike_keys(shown, came, where)
+        case list():
+            listed = [item for item in shown if item != LEFT_OUT]
+            assert len(listed) == len(came) if LEFT_OUT not in shown else len(listed) < len(came), where
+            for one, other in zip(listed, came, strict=False):
+                assert_alike(one, other, where)
+        case str():
+            pattern = ".*".join(map(re.escape, fixed(shown).split(LEFT_OUT)))
+            assert re.fullmatch(pattern, fixed(came)), f"{where}: {shown} {came}"
+        case float():
+            assert shown == pytest.approx(came, rel=0.02, abs=0.02) or where.endswith(" inference_ms"), where
+        case _:
+            assert shown == came, where
+
+
+def assert_alike_keys(shown, came, where):
+    named = set(shown) - {LEFT_OUT}
+    assert named < set(came) if LEFT_OUT in shown else named == set(came), where
+    for name in named:
+        if YOLO26N or name not in BY_DETECTOR:
+            assert_alike(shown[name], came[name], f"{where} {name}")
+        else:
+            assert shape(shown[name]) == shape(came[name]), where
+
+
+def shape(value):
+    """Its keys, those of the first item of a list, and nothing of what else is in it."""
+    match value:
+        case dict():
+            return {name: shape(item) for name, item in value.items()}
+        case list():
+            return [shape(item) for item in value[:1]]
+    return None
+
+
+def fixed(text):
+    """Without what differs from run to run."""
+    return re.sub(r"http://[\w.]+:\d+", SERVER, TIME.sub("(time)", ID.sub("(id)", text)))
+
+
+def test_the_guide_names_its_server_once_and_every_answer_belongs_to_a_command():
+    assert sum(block.code.count(SERVER) for block in BLOCKS) == 1
+    answers = sum(language in {"json", "text"} for language, _ in FENCE.findall(GUIDE))
+    assert answers == sum(bool(block.answer) for block in BLOCKS) > 20
+
+
+def test_every_command_of_the_guide_runs_and_answers_as_it_says(stack, checkout):
+    printed = {
+        "sh": shell_session(checkout, stack.url),
+        "python": python_session(checkout, stack.url),
+    }
+    for block in BLOCKS:
+        output, status = printed[block.language].pop(0)
+        assert status == block.status, block.code
+        assert_answered(block, output)
+    assert_pictures(checkout / "var" / "guide")
+
+
+def assert_pictures(folder):
+    """Those that the guide's commands saved."""
+    contents = set()
+    for name in ("annotated.jpg", "people.jpg", "people-again.jpg", "original.jpg"):
+        with Image.open(folder / name) as picture:
+            assert (picture.format, picture.size) == ("JPEG", (810, 1080))
+            contents.add(picture.tobytes())
+    assert len(contents) == 3  # the people are the same twice
