@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
@@ -61,10 +61,13 @@ def me(request: Request) -> User:
     return cast(User, request.user)  # these views let nobody else in
 
 
-@extend_schema(
-    summary="Search my results",
-    description="Everything found on images of yours that fulfils all conditions, newest first.",
-    tags=["detect"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="list_results",
+        summary="Search my results",
+        description="Everything found on images of yours that fulfils all conditions, newest first.",
+        tags=["detect"],
+    )
 )
 class ResultsView(ListAPIView[DetectionResult]):
     serializer_class = FoundResultSerializer
@@ -83,6 +86,7 @@ class StatisticsView(QueriedView):
     query_serializer_class = PeriodSerializer
 
     @extend_schema(
+        operation_id="get_statistics",
         summary="My statistics",
         description=(
             "How many detections, images and objects there are; objects by class, the most frequent first; "
@@ -105,6 +109,7 @@ class ExportsView(GenericAPIView[Export]):
     serializer_class = ExportRequestSerializer
 
     @extend_schema(
+        operation_id="create_export",
         summary="Export many detections",
         description=(
             "Queues a file of all detections that the history would show under these conditions. "
@@ -127,13 +132,16 @@ class ExportsView(GenericAPIView[Export]):
         return Response(answer, status.HTTP_202_ACCEPTED, headers=headers)
 
 
-@extend_schema(
-    summary="An export's progress",
-    description=(
-        "How many of its images are written. Once it is completed, `download_url` opens the file for whoever "
-        "has the link, for 24 hours; then both are gone."
-    ),
-    tags=["exports"],
+@extend_schema_view(
+    get=extend_schema(
+        operation_id="get_export",
+        summary="An export's progress",
+        description=(
+            "How many of its images are written. Once it is completed, `download_url` opens the file for "
+            "whoever has the link, for 24 hours; then both are gone."
+        ),
+        tags=["exports"],
+    )
 )
 class ExportView(RetrieveAPIView[Export]):
     serializer_class = ExportSerializer
@@ -151,6 +159,7 @@ class ExportFileView(QueriedView):
     query_serializer_class = DownloadSerializer
 
     @extend_schema(
+        operation_id="get_export_file",
         summary="Download an export",
         description="Needs no log-in: the link's signature opens this one file until it expires.",
         responses=FILES,
@@ -173,6 +182,7 @@ class DetectionExportView(QueriedView, OwnDetectionView):
     query_serializer_class = FormatSerializer
 
     @extend_schema(
+        operation_id="get_detection_export",
         summary="Export a detection",
         description=f"A file of what was found so far. {WHAT_FILES_HOLD}",
         responses=FILES,
