@@ -9,15 +9,19 @@ from django.http import HttpRequest
 
 from accounts import tries
 from accounts.models import Session, User, UserSettings
+from objectvision.throttles import LoginThrottle
 
 
 class LoginForm(AdminAuthenticationForm):
-    """Counts wrong tries together with those at the API."""
+    """Counts log-ins and wrong tries together with those at the API."""
 
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
         if not data.get("username") or not data.get("password"):
             return data
+        throttle = LoginThrottle()
+        if not throttle.admits(self.request):
+            raise ValidationError("Too many log-ins from your address; try again in a minute.", "throttled")
         try:
             user = tries.log_in(self.request, data["username"], data["password"])
         except tries.TooManyTriesError as error:

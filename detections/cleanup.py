@@ -1,5 +1,6 @@
 """Takes work back, or away: whoever does so locks the detections first, in the order that workers do."""
 
+import logging
 from collections.abc import Collection
 from datetime import timedelta
 from uuid import UUID
@@ -12,6 +13,8 @@ from django.utils import timezone
 from accounts.models import UserSettings
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
 from notifications import news
+
+log = logging.getLogger(__name__)
 
 # Detections locked at once: a bound on what one transaction holds.
 BATCH = 200
@@ -91,7 +94,10 @@ def delete_expired() -> int:
 
 def delete_files(paths: Collection[str]) -> None:
     for path in paths:
-        default_storage.delete(path)
+        try:
+            default_storage.delete(path)
+        except OSError:  # the others are not kept for its sake
+            log.exception("The file %s is left in the storage", path)
 
 
 def recount(detections: Collection[Detection]) -> None:

@@ -1,10 +1,11 @@
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms import CharField, Form
 from django_filters import rest_framework as filters
-from django_filters.fields import BaseCSVField
+from django_filters.fields import BaseCSVField, IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
 from detections import reports
@@ -19,6 +20,19 @@ class FilterForm(Form):
             if self.data.get(name) == "" and not isinstance(field, CharField | BaseCSVField):
                 self.add_error(name, ValidationError(f"{name} has no value.", "invalid"))
         return self.cleaned_data
+
+
+class MomentField(IsoDateTimeField):  # type: ignore[misc]  # untyped library
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        try:
+            return moment and moment.astimezone(UTC)
+        except OverflowError as error:  # a time of the year 1 or 9999 that is another year's in UTC
+            raise ValidationError("Enter a time that there is in UTC.", "invalid") from error
+
+
+class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]  # untyped library
+    field_class = MomentField
 
 
 class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
@@ -44,8 +58,8 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
     min_confidence = confidence(
         "Something, or some `object_class`, found on it with at least this confidence."
     )
-    created_after = filters.IsoDateTimeFilter()
-    created_before = filters.IsoDateTimeFilter()
+    created_after = MomentFilter()
+    created_before = MomentFilter()
     detector = filters.CharFilter(max_length=100)
     search = filters.CharFilter(max_length=200, help_text="In its name or the names of its images.")
     ordering = Ordering(
@@ -66,8 +80,8 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
 class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
     object_class = filters.CharFilter(max_length=100)
     min_confidence = confidence("Found with at least this confidence.")
-    created_after = filters.IsoDateTimeFilter(help_text="Found at this time or later.")
-    created_before = filters.IsoDateTimeFilter(help_text="Found before this time.")
+    created_after = MomentFilter(help_text="Found at this time or later.")
+    created_before = MomentFilter(help_text="Found before this time.")
     detector = filters.CharFilter(max_length=100, help_text="Name of the detector that found it.")
 
     class Meta:

@@ -83,7 +83,7 @@ _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _APP0, _APP2, _APP14 = 0xE0, 0xE2, 0xEE
 # Frames, tables, scans: all that decoding needs, whatever the process.
 _JPEG_PIXELS = frozenset(range(0xC0, 0xE0)) - frozenset(range(0xD0, 0xDA))
-_JFIF = b"JFIF\0"
+_JFIF, _ICC, _ADOBE = b"JFIF\0", b"ICC_PROFILE\0", b"Adobe"
 
 
 def _jpeg(source: Source) -> Iterator[bytes | Span]:
@@ -92,8 +92,10 @@ def _jpeg(source: Source) -> Iterator[bytes | Span]:
     for segment in containers.jpeg_segments(source):
         exif = exif or containers.jpeg_exif(source, segment)
         start = source.at(segment.offset, min(segment.length, 12))
-        if segment.marker in _JPEG_PIXELS or _is_colour(segment.marker, start):
+        if segment.marker in _JPEG_PIXELS or (segment.marker == _APP2 and start == _ICC):
             kept.append(Span(segment.offset - 4, segment.end - segment.offset + 4))
+        elif segment.marker == _APP14 and start.startswith(_ADOBE):
+            kept.append(_jpeg_segment(_APP14, start))  # how the colours are coded, and nothing behind it
         elif segment.marker == _APP0 and start.startswith(_JFIF):
             kept.append(_jpeg_segment(_APP0, start.ljust(12, b"\0") + bytes(2)))  # without its thumbnail
     yield _JPEG_START
@@ -103,21 +105,18 @@ def _jpeg(source: Source) -> Iterator[bytes | Span]:
     yield _JPEG_END
 
 
-def _is_colour(marker: int, start: bytes) -> bool:
-    """A colour profile, or Adobe's note of how the colours are coded."""
-    is_profile = marker == _APP2 and start.startswith(b"ICC_PROFILE\0")
-    return is_profile or (marker == _APP14 and start.startswith(b"Adobe"))
-
-
 def _jpeg_segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
 # PNG
 
-_PNG_KEPT = frozenset(
-    b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP cICP sBIT bKGD pHYs acTL fcTL fdAT".split()
-)
+_PNG_KEPT = frozenset(b"IHDR PLTE IDAT tRNS iCCP fdAT".split())
+# What says little, and how long it is at most: a longer one would hide something.
+_PNG_SHORT = {
+    b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4, b"sBIT": 4, b"bKGD": 6, b"pHYs": 9, b"acTL": 8,
+    b"fcTL": 26,
+}  # fmt: skip  # a list to read at a glance
 
 
 def _png(source: Source) -> Iterator[bytes | Span]:
@@ -126,13 +125,14 @@ def _png(source: Source) -> Iterator[bytes | Span]:
     for kind, offset, length in containers.png_chunks(source):
         if kind == b"eXIf" and exif is None:
             exif = source.part(offset, length)
-        if kind in _PNG_KEPT:
+        if kind in _PNG_KEPT or length <= _PNG_SHORT.get(kind, -1):
             kept.append(Span(offset - 8, length + 12))
     yield Span(0, 8)
     yield kept[0]  # the header
     if (orientation := orientation_of(exif)) > 1:
         yield _png_chunk(b"eXIf", exif_of(orientation))
     yield from kept[1:]
+    yield _png_chunk(b"IEND", b"")
 
 
 def _png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -142,7 +142,8 @@ def _png_chunk(kind: bytes, content: bytes) -> bytes:
 # WebP
 
 _WEBP_PIXELS = frozenset({b"VP8 ", b"VP8L", b"ALPH"})
-_WEBP_KEPT = _WEBP_PIXELS | {b"ICCP", b"ANIM"}
+_WEBP_KEPT = _WEBP_PIXELS | {b"ICCP"}
+_ANIM_LENGTH = 6  # background and number of loops
 _WEBP_METADATA, _WEBP_EXIF = 0x0C, 0x08  # flags of the extended form
 _FRAME_HEADER = 16
 
@@ -154,7 +155,7 @@ def _webp(source: Source) -> Iterator[bytes | Span]:
     for kind, offset, length in containers.webp_chunks(riff):
         if kind == b"EXIF" and exif is None and containers.webp_shows_exif(riff):
             exif = riff.part(offset, length)
-        elif kind in _WEBP_KEPT:
+        elif kind in _WEBP_KEPT or (kind == b"ANIM" and length == _ANIM_LENGTH):
             kept += _webp_copy(offset, length)
         elif kind == b"ANMF":
             kept += _webp_frame(riff, offset, length)

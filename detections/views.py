@@ -52,7 +52,7 @@ from objectvision.fields import QuerySerializer
 from objectvision.negotiation import OneForm
 from objectvision.pagination import Pagination
 from objectvision.schema import ClientErrorSerializer
-from objectvision.throttles import AnonThrottle, UploadThrottle
+from objectvision.throttles import UploadThrottle
 
 LONGEST_WAIT_SECONDS = 30
 POLL_AFTER_SECONDS = 1
@@ -108,7 +108,7 @@ class OwnDetectionView(GenericAPIView[Detection]):
 @extend_validation_errors(validators.CODES, "image")
 @extend_validation_errors(["unknown_class"], "classes")
 class DetectImageView(GenericAPIView[Detection]):
-    throttle_classes = (AnonThrottle, UploadThrottle)
+    throttle_classes = (UploadThrottle,)
     parser_classes = (MultiPartParser,)
     serializer_class = DetectImageSerializer
 
@@ -305,7 +305,8 @@ class OriginalImageView(OwnPictureView):
         operation_id="get_original_image",
         summary="The original picture",
         description=(
-            "The image as it was sent, without its metadata: no place, time, camera, text or thumbnail. "
+            "The image as it was sent, without its metadata: no place, time, camera, text or thumbnail; its "
+            "colour profile is kept. "
             "JPEG, PNG, WebP and GIF keep their compressed pixels byte for byte. BMP and TIFF are written "
             "anew, TIFF as its first page, upright, with at most 8 bits a colour channel."
         ),

@@ -80,7 +80,12 @@ class TextListField(serializers.Field):  # type: ignore[type-arg]  # of what, sa
         return data
 
     def is_fine(self, item: Any) -> bool:
-        return isinstance(item, str) and 0 < len(item) <= self.text_length and "\0" not in item
+        return isinstance(item, str) and 0 < len(item) <= self.text_length and is_storable(item)
 
     def to_representation(self, value: list[str]) -> list[str]:
         return value
+
+
+def is_storable(text: str) -> bool:
+    """Databases take neither NUL nor halves of a character, which JSON can spell."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

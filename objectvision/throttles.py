@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -42,6 +42,10 @@ class Throttle(BaseThrottle):
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: APIView) -> bool:  # noqa: ARG002  # DRF's signature
+        return self.admits(request)
+
+    def admits(self, request: Any) -> bool:
+        """Counts this request. Whether it is within the rate; if not, `wait` says until when."""
         rate: tuple[int, int] | None = settings.THROTTLES[self.scope]
         who = self.who(request)
         if rate is None or who is None:

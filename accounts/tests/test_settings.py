@@ -75,6 +75,12 @@ def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(api, user, c
     assert not UserSettings.objects.exists()
 
 
+def test_half_a_character_is_refused(api, user):
+    change = r'{"default_classes": ["\ud800"]}'
+    response = api(user).generic("PATCH", SETTINGS, change, "application/json")
+    assert faults(response) == [("invalid", "default_classes")]
+
+
 def test_settings_of_two_at_once_make_one_row(at_once, api, user):
     first, second = api(user), api(user)
     answers = at_once(

@@ -86,6 +86,18 @@ def test_the_admins_log_in_counts_with_the_others(api, client, user):
     assert log_in(api).status_code == 429
 
 
+def test_the_admins_log_ins_are_counted_by_address_with_the_apis(api, client, db, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "login": (3, 60)}
+    log_in(api, "wrong", "one@example.com")
+    pages = [
+        client.post("/admin/login/", {"username": f"{name}@example.com", "password": "wrong"})
+        for name in ("two", "three", "four")
+    ]
+    assert [b"Too many log-ins" in page.content for page in pages] == [False, False, True]
+    assert FailedLogin.objects.count() == 3
+    assert log_in(api).status_code == 429
+
+
 def test_what_nobody_asks_for_any_longer_is_forgotten(api, user, client):
     log_in(api, "wrong")
     open_session(user, "pytest")

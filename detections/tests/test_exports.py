@@ -403,6 +403,7 @@ def test_an_export_holds_what_the_history_shows_under_the_same_conditions(
         ({"format": "csv", "min_confidence": 2}, "min_confidence"),
         ({"format": "csv", "status": "done"}, "status"),
         ({"format": "csv", "created_after": "yesterday"}, "created_after"),
+        ({"format": "csv", "created_after": "0001-01-01T00:00:00+14:00"}, "created_after"),
         ({"format": "csv", "object_class": ["a"]}, "object_class"),
         ({"format": "csv", "search": "a\0b"}, "search"),
         ({"format": "csv", "detector": ""}, "detector"),

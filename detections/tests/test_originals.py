@@ -136,6 +136,31 @@ def test_a_jpegs_thumbnail_is_not_given_out():
     assert opened(content).info["jfif_version"] == (1, 1)
 
 
+def hidden_in_png(kind, content):
+    data = images.png()
+    return data[:33] + images.png_chunk(kind, content + SECRET) + data[33:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hidden_in_png(b"pHYs", bytes(9)),
+        hidden_in_png(b"gAMA", bytes(4)),
+        hidden_in_png(b"bKGD", bytes(6)),
+        images.png()[:-12] + images.png_chunk(b"IEND", SECRET),
+        images.jpeg(mode="CMYK").replace(b"\xff\xee\0\x0eAdobe", b"\xff\xee\0\x1eAdobe").replace(
+            b"\xff\xdb", SECRET + b"\xff\xdb", 1
+        ),
+    ],
+    ids=["pHYs", "gAMA", "bKGD", "IEND", "Adobe"],
+)  # fmt: skip
+def test_nothing_hides_behind_the_short_pieces_that_are_kept(data):
+    assert SECRET in data
+    content = cleaned(data)
+    assert SECRET not in content
+    assert list(pixels(content))[:1] == list(pixels(data))[:1]
+
+
 def test_text_between_the_frames_of_an_animation_is_dropped():
     data = images.animated("WEBP")
     at = data.index(b"ANMF")

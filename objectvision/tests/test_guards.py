@@ -76,12 +76,43 @@ def test_what_is_no_upload_has_one_megabyte(declared):
     assert response.json() == too_large(1)
 
 
-def test_a_body_within_the_limit_reaches_the_view():
-    response = send(
-        "POST", "/api/v1/auth/login", {"Content-Type": "application/json"}, Body(b"{", b'"email": 1}')
-    )
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_body_within_the_limit_reaches_the_view_whole(declared):
+    body = Body(b'{"email": "no address", ', b'"password": "' + b"x" * 100_000 + b'"}')
+    headers = {"Content-Type": "application/json"}
+    if declared:
+        headers["Content-Length"] = str(sum(map(len, body.chunks)))
+    response = send("POST", "/api/v1/auth/login", headers, body)
     assert response.status_code == 400
-    assert [error["attr"] for error in response.json()["errors"]] == ["email", "password"]
+    faults = [(error["code"], error["attr"]) for error in response.json()["errors"]]
+    assert faults == [("invalid", "email"), ("max_length", "password")]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json; charset*=foo''bar",
+        "multipart/form-data; boundary*=foo''B",
+    ],
+)
+def test_a_content_type_that_django_falls_over_is_refused_in_the_apis_form(content_type):
+    response = send("POST", "/api/v1/auth/login", {"Content-Type": content_type}, Body(b"{}"))
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["code"] == "parse_error"
+    assert "X-Request-ID" in response.headers
+
+
+def test_what_gets_past_every_handler_is_logged_and_shows_nothing(monkeypatch, caplog):
+    def fall_over(*_, **__):
+        raise KeyError("secret")
+
+    monkeypatch.setattr("objectvision.guards.is_malformed", fall_over)
+    response = send("GET", "/health", {"X-Request-ID": "mine"})
+    assert response.status_code == 500
+    assert response.json()["type"] == "server_error"
+    assert "secret" not in response.text
+    assert response.headers["X-Request-ID"] == "mine"
+    assert "KeyError" in caplog.text
 
 
 @pytest.mark.parametrize("sane", ["a", "0192f0-Trace_1.2:3", "x" * 64])
