@@ -30,8 +30,7 @@ from objectvision import connections
 log = logging.getLogger(__name__)
 
 MOST_UNFINISHED = 5
-MOST_KEPT = 50
-"""Files that a user has in the storage at once."""
+MOST_KEPT = 50  # files that a user has in the storage at once, and what is under way
 
 CHUNK = 50
 ID_BYTES = 16
@@ -56,9 +55,8 @@ def submit(user: User, file_format: str, filters: Mapping[str, Any], ring: Calla
         ring()
 
     with transaction.atomic():
-        User.objects.select_for_update(no_key=True).get(
-            pk=user.pk
-        )  # so that nobody passes the limit by haste
+        # One request of a user at a time, so that nobody passes the limit by haste.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
         theirs = Export.objects.owned_by(user)
         if theirs.unfinished().count() >= MOST_UNFINISHED:
             raise TooManyError(f"{MOST_UNFINISHED} exports are being made already; wait for one of them.")
@@ -95,7 +93,9 @@ def make(export: Export, meanwhile: Callable[[], None]) -> None:
     with temporary_file() as file:
         FORMATS[export.format].write(file, images(ids, keep.progress))
         store(export.path, file, keep)
-    if not export.complete():
+    if export.complete():
+        log.info("Export %s completed: images %d", export.pk, len(ids) // ID_BYTES)
+    else:
         default_storage.delete(export.path)
 
 

@@ -164,9 +164,10 @@ def fill(element: ET.Element, **values: object) -> None:
 
 
 def voc_box(result: DetectionResult) -> dict[str, int]:
-    """Whole pixels, counted from 1; the last row and column belong to the box."""
-    box = result.pixels
-    left, top = round(box["x1"]) + 1, round(box["y1"]) + 1
+    """Whole pixels of the image, counted from 1; the last row and column belong to the box."""
+    box, image = result.pixels, result.image
+    left = min(round(box["x1"]) + 1, image.width or 1)
+    top = min(round(box["y1"]) + 1, image.height or 1)
     return {
         "xmin": left,
         "ymin": top,

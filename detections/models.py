@@ -614,8 +614,8 @@ class ExportQuerySet(models.QuerySet["Export"]):
         return self.filter(status=Export.Status.PENDING, path="")
 
     def claim(self) -> "Export | None":
-        """Take the one that waits longest. None if none waits."""
-        for export in self.waiting().select_related("user").order_by("pk"):
+        """Take the one that waits longest. None if none waits, or others are faster each time."""
+        for export in self.waiting().select_related("user").order_by("pk")[:10]:
             if export.take():
                 return export
         return None

@@ -110,7 +110,7 @@ class ExportsView(GenericAPIView[Export]):
     serializer_class = ExportRequestSerializer
 
     @extend_schema(
-        operation_id="export_detections",
+        operation_id="create_export",
         summary="Export many detections",
         description=(
             "Queues a file of all detections that the history would show under these conditions. "
@@ -183,7 +183,7 @@ class DetectionExportView(QueriedView, OwnDetectionView):
     query_serializer_class = FormatSerializer
 
     @extend_schema(
-        operation_id="export_detection",
+        operation_id="get_detection_export",
         summary="Export a detection",
         description=f"A file of what was found so far. {WHAT_FILES_HOLD}",
         responses=FILES,

@@ -222,6 +222,16 @@ def test_a_class_has_its_detectors_number_and_several_detectors_share_names(user
     assert sorted(found["category_id"] for found in json.loads(data)["annotations"]) == [1, 1, 2]
 
 
+def test_a_box_at_the_last_pixel_stays_inside_of_its_image_in_whole_pixels(user, fill, tmp_path):
+    fill(user, 1, 1)
+    DetectionResult.objects.update(
+        bbox_x=1 - 0.1 / WIDTH, bbox_width=0.1 / WIDTH, bbox_y=1 - 0.1 / HEIGHT, bbox_height=0.1 / HEIGHT
+    )
+    _, found = read_voc(made(Detection.objects.all(), "voc"), tmp_path)
+    ((_, _, *corners),) = found
+    assert corners == [WIDTH - 1, HEIGHT - 1, WIDTH, HEIGHT]
+
+
 HOSTILE_NAMES = [
     "../../etc/passwd.jpg",
     '=HYPERLINK("http://x")',
@@ -393,6 +403,7 @@ def test_an_export_holds_what_the_history_shows_under_the_same_conditions(
         ({"format": "csv", "min_confidence": 2}, "min_confidence"),
         ({"format": "csv", "status": "done"}, "status"),
         ({"format": "csv", "created_after": "yesterday"}, "created_after"),
+        ({"format": "csv", "created_after": "0001-01-01T00:00:00+14:00"}, "created_after"),
         ({"format": "csv", "object_class": ["a"]}, "object_class"),
         ({"format": "csv", "search": "a\0b"}, "search"),
         ({"format": "csv", "detector": ""}, "detector"),
@@ -447,6 +458,23 @@ def test_asking_how_far_an_export_is_takes_two_queries(api, user, ask, count, dj
     client = api(user)
     with django_assert_num_queries(2):  # the session with its user, the export
         client.get(f"{EXPORTS}/{answer['id']}")
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_making_an_export_takes_the_same_queries_however_many_images(
+    user, fill, count, django_assert_num_queries
+):
+    fill(user, count, 2)
+    exports.submit(user, "jsonl", {}, lambda: None)
+    # What waits, the claim, the images' ids, their number, the images, their results, the detector, the end.
+    with django_assert_num_queries(8):
+        exports.run()
+
+
+def test_a_download_takes_one_query(api, link, django_assert_num_queries):
+    client = api()
+    with django_assert_num_queries(1):
+        content(client.get(link))
 
 
 # Links

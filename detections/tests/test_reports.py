@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from detections import processing
@@ -108,6 +109,7 @@ def test_results_come_in_pages_that_neither_repeat_nor_leave_out(search, detect,
         ("min_confidence", "2"),
         ("min_confidence", ""),
         ("created_after", "yesterday"),
+        ("created_after", "0001-01-01T00:00:00+14:00"),
         ("object_class", "x" * 101),
         ("detector", "a\x00b"),
     ],
@@ -177,3 +179,17 @@ def test_statistics_take_four_queries(api, detect, user, count, django_assert_nu
     client = api(user)
     with django_assert_num_queries(4):  # the session, the whole, the classes, the days
         client.get(STATISTICS)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_results_from_before_they_had_owner_and_time_get_them_by_the_migration(detect, user, stranger):
+    detect(user, BLACK)
+    detect(stranger, BLACK)
+    try:
+        call_command("migrate", "detections", "0003", verbosity=0)
+    finally:
+        call_command("migrate", verbosity=0)
+    for result in DetectionResult.objects.select_related("image"):
+        assert result.user_id == result.image.user_id
+        assert result.created_at == result.image.processed_at
+    assert DetectionResult.objects.count() == 4

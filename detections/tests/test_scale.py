@@ -7,6 +7,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from detections.tests import scale
+from objectvision.tests.stack import Stack
 
 HISTORY = "/api/v1/detect/history"
 RESULTS = "/api/v1/detect/results"
@@ -102,3 +103,26 @@ def test_every_page_of_many_results_and_its_total_come_from_indexes(api, user, d
     pages, totals = plans(api(user), RESULTS, FOUND)
     assert pages == FOUND
     assert [question for question, read in totals.items() if read & set(scale.TABLES)] == []
+
+
+CONDITIONS = [
+    {"object_class": "bus"},
+    {"min_confidence": 0.5},
+    {"object_class": "bus", "min_confidence": 0.5},
+]
+
+
+def test_sqlite_looks_for_what_was_found_detection_by_detection(tmp_path):
+    stack = Stack(tmp_path, {})
+    stack.manage("migrate")
+    explain = f"""
+from uuid import UUID
+from detections import reports
+from detections.models import Detection
+user = UUID(int=0)
+detections = Detection.objects.filter(user=user).newest_first()
+for filters in {CONDITIONS}:
+    print(reports.narrowed(detections, user, filters).explain())
+"""
+    plans = stack.manage("shell", "-c", explain)
+    assert plans.count("detections_found (detection_id=? AND user_id=? AND ") == len(CONDITIONS)

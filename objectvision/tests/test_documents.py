@@ -162,7 +162,7 @@ def test_limits_and_offsets_are_documented_with_their_ranges(document):
 
 
 VERBS = {
-    "cancel", "check", "delete", "export", "get", "list", "login", "logout", "refresh", "retry", "signup",
+    "cancel", "check", "create", "delete", "get", "list", "login", "logout", "refresh", "retry", "signup",
     "update", "upload",
 }  # fmt: skip  # a list to read at a glance
 
