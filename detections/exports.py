@@ -47,7 +47,15 @@ class InterruptedExport(Exception):  # noqa: N818  # no error
     """Somebody else is to go on with it."""
 
 
-def submit(user: User, file_format: str, filters: Mapping[str, Any], ring: Callable[[], None]) -> Export:
+def submit(
+    user: User,
+    file_format: str,
+    filters: Mapping[str, Any],
+    ring: Callable[[], None],
+    *,
+    key: str | None = None,
+    fingerprint: str = "",
+) -> Export:
     """A job for a file of all detections that fulfil the history's conditions. Raises TooManyError."""
 
     def ring_alone() -> None:
@@ -64,7 +72,13 @@ def submit(user: User, file_format: str, filters: Mapping[str, Any], ring: Calla
             raise TooManyError(f"{MOST_KEPT} exports are kept already; the oldest expires within a day.")
         # A broker that is away fails no request: the sweep rings again.
         transaction.on_commit(ring_alone, robust=True)
-        return Export.objects.create(user=user, format=file_format, filters=dict(filters))
+        return Export.objects.create(
+            user=user,
+            format=file_format,
+            filters=dict(filters),
+            idempotency_key=key,
+            request_hash=fingerprint,
+        )
 
 
 def nothing() -> None:

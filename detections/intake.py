@@ -1,14 +1,14 @@
 """Uploads become rows; the rows are the queue."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.files.base import File  # noqa: TC002  # a dataclass keeps its annotations
 from django.core.files.storage import default_storage
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
@@ -54,10 +54,6 @@ class NothingUsableError(Exception):
         self.code = first.error_code
 
 
-class KeyReusedError(Exception):
-    """The idempotency key belongs to another request."""
-
-
 def submit(
     user: User,
     uploads: Iterable[Upload | RefusedUpload],
@@ -92,25 +88,6 @@ def submit(
         # A broker that is away fails no upload: the sweep rings again.
         transaction.on_commit(ring, robust=True)
     return detection
-
-
-def once(user: User, key: str | None, fingerprint: str, make: Callable[[], Detection]) -> Detection:
-    """What `make` makes under this key, or what a request with this key and fingerprint has made before.
-
-    Raises KeyReusedError if that was another request.
-    """
-    if key is None:
-        return make()
-    earlier = user.detections.filter(idempotency_key=key)
-    found = earlier.first()
-    while found is None:
-        try:
-            return make()
-        except IntegrityError:  # the index decides between requests at once
-            found = earlier.first()  # none: the winner is deleted already, and its key is free again
-    if found.request_hash != fingerprint:
-        raise KeyReusedError("This Idempotency-Key was used for another request.")
-    return found
 
 
 def insert(detection: Detection, images: list[DetectionImage], *, reuse: bool) -> None:

@@ -674,6 +674,8 @@ class Export(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     path = models.CharField(max_length=255, blank=True)
     error = models.TextField(blank=True)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
+    request_hash = models.CharField(max_length=64, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 
@@ -686,6 +688,9 @@ class Export(models.Model):
                 name="detections_export_unfinished",
                 condition=Q(status__in=("pending", "processing")),
             ),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "idempotency_key"], name="detections_export_idempotency"),
         ]
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import IO, Any, cast
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from django.utils.http import content_disposition_header
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import status
 from rest_framework.exceptions import APIException, NotFound
 from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
@@ -37,7 +39,7 @@ from detections.serializers import (
 )
 from detections.upload_views import POLL_AFTER_SECONDS
 from detections.views import BLOCK, OwnDetectionView, QueriedView
-from objectvision import connections
+from objectvision import connections, idempotency
 from objectvision.examples import answered
 from objectvision.links import absolute
 from objectvision.negotiation import OneForm
@@ -106,6 +108,7 @@ class TooManyExports(APIException):
     default_code = "too_many_exports"
 
 
+@extend_validation_errors(["invalid"], idempotency.HEADER)
 class ExportsView(GenericAPIView[Export]):
     serializer_class = ExportRequestSerializer
 
@@ -116,21 +119,28 @@ class ExportsView(GenericAPIView[Export]):
             "Queues a file of all detections that the history would show under these conditions. "
             f"At most {exports.MOST_UNFINISHED} may be under way. {WHAT_FILES_HOLD}"
         ),
-        responses={202: ExportSerializer, 409: ClientErrorSerializer},
+        parameters=[idempotency.PARAMETER],
+        responses={202: ExportSerializer, 409: ClientErrorSerializer, 422: ClientErrorSerializer},
         tags=["exports"],
     )
     def post(self, request: Request) -> Response:
-        serializer: Any = self.get_serializer(data=request.data)
-        serializer.is_valid(raise_exception=True)
-        wanted = serializer.validated_data["format"]
-        try:
-            export = exports.submit(me(request), wanted, serializer.filters(), tasks.ring_for_exports)
-        except exports.TooManyError as error:
-            raise TooManyExports(str(error)) from error
+        key = idempotency.key_of(request)
+        mark = idempotency.fingerprint(request) if key else ""
+        make = partial(self.submit, request, key, mark)
+        export = idempotency.once(Export.objects.owned_by(request.user), key, mark, make)
         answer = ExportSerializer(export, context=self.get_serializer_context()).data
         place = absolute(request, reverse("export", args=[export.pk]))
         headers = {"Location": place, "Retry-After": str(POLL_AFTER_SECONDS)}
         return Response(answer, status.HTTP_202_ACCEPTED, headers=headers)
+
+    def submit(self, request: Request, key: str | None, mark: str) -> Export:
+        serializer: Any = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        wanted = serializer.validated_data["format"], serializer.filters(), tasks.ring_for_exports
+        try:
+            return exports.submit(me(request), *wanted, key=key, fingerprint=mark)
+        except exports.TooManyError as error:
+            raise TooManyExports(str(error)) from error
 
 
 @extend_schema_view(

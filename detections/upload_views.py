@@ -1,5 +1,3 @@
-import hashlib
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -7,11 +5,10 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.http import QueryDict
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import status
-from rest_framework.exceptions import APIException, Throttled
+from rest_framework.exceptions import Throttled
 from rest_framework.generics import GenericAPIView, get_object_or_404
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -23,15 +20,13 @@ from detections.models import Detection
 from detections.serializers import AcceptedSerializer, DetectionSerializer
 from detections.upload_serializers import DetectBatchSerializer, DetectImageSerializer, ParametersSerializer
 from notifications import news
-from objectvision import connections
+from objectvision import connections, idempotency
 from objectvision.errors import Unavailable, invalid
 from objectvision.schema import ClientErrorSerializer
 from objectvision.throttles import UploadThrottle
 
 LONGEST_WAIT_SECONDS = 30
 POLL_AFTER_SECONDS = 1
-KEY_HEADER = "Idempotency-Key"
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 HEADERS = [
     OpenApiParameter(
@@ -40,22 +35,12 @@ HEADERS = [
         OpenApiParameter.HEADER,
         description=f"`wait=N`, N up to {LONGEST_WAIT_SECONDS} seconds",
     ),
-    OpenApiParameter(
-        KEY_HEADER,
-        {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21-\x7e]+$"},
-        OpenApiParameter.HEADER,
-        description="The same key with the same request answers with what it made; with another one, 422.",
-    ),
+    idempotency.PARAMETER,
 ]
 WAITING = (
     "Answers 202 with the job to follow or, with `Prefer: wait=N`, 200 with the detection if it is finished "
     "by then. While too many of your images wait, 429 says when there may be room."
 )
-
-
-class KeyReused(APIException):
-    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
-    default_code = "idempotency_key_reused"
 
 
 def preferred_wait(request: Request) -> int:
@@ -69,34 +54,6 @@ def preferred_wait(request: Request) -> int:
         if name.strip().lower() == "wait" and seconds.isascii() and seconds.isdigit():
             return min(int(seconds[:9]), LONGEST_WAIT_SECONDS)
     return 0
-
-
-def idempotency_key(request: Request) -> str | None:
-    """Raises ValidationError."""
-    key = request.headers.get(KEY_HEADER)
-    if key is None or KEY.fullmatch(key):
-        return key
-    raise invalid(KEY_HEADER, "Must have 1 to 255 visible ASCII characters.", "invalid")
-
-
-def fingerprint(request: Request) -> str:
-    """Of what was sent, whatever its boundaries: the path, the fields, names and bytes of the files."""
-    digest = hashlib.sha256(request.path.encode())
-    form = request.data if isinstance(request.data, QueryDict) else QueryDict()  # no body is no form
-    for name, values in sorted(form.lists()):
-        for value in values:
-            digest.update(repr((name, getattr(value, "name", value))).encode())
-            if hasattr(value, "chunks"):
-                digest.update(hash_of(value))
-    return digest.hexdigest()
-
-
-def hash_of(file: Any) -> bytes:
-    """Of its bytes alone: how they come in chunks depends on the request's length."""
-    digest = hashlib.sha256()
-    for chunk in file.chunks():
-        digest.update(chunk)
-    return digest.digest()
 
 
 def finished(detection_id: UUID) -> Detection | None:
@@ -115,8 +72,6 @@ def refusals(field: str) -> Iterator[None]:
         yield
     except room.TooManyWaitingError as error:
         raise Throttled(error.wait, str(error)) from error
-    except intake.KeyReusedError as error:
-        raise KeyReused(str(error)) from error
     except intake.NothingUsableError as error:
         raise invalid(field, str(error), error.code) from error
     except DjangoValidationError as error:  # of an archive, met while it was read
@@ -131,11 +86,12 @@ class UploadView(GenericAPIView[Detection]):
 
     def upload(self, request: Request) -> Response:
         user = cast(User, request.user)  # the view lets nobody else in
-        key = idempotency_key(request)
+        key = idempotency.key_of(request)
         data = request.data  # parsed here: what is wrong with it is no fault of a key
-        mark = fingerprint(request) if key else ""
+        mark = idempotency.fingerprint(request) if key else ""
         with refusals("archive" if "archive" in data else "images"):
-            detection = intake.once(user, key, mark, partial(self.submit, data, user, key, mark))
+            make = partial(self.submit, data, user, key, mark)
+            detection = idempotency.once(user.detections.all(), key, mark, make)
         if seconds := preferred_wait(request):
             done = news.wait_for(detection.pk, partial(finished, detection.pk), seconds)
             if done is not None:
@@ -181,7 +137,7 @@ def extend_parameter_errors(view: type[UploadView]) -> type[UploadView]:
         ("detector", "unknown_detector"),
         ("image_size", "fixed_size"),
         ("tile", "too_many_tiles"),
-        (KEY_HEADER, "invalid"),
+        (idempotency.HEADER, "invalid"),
     ):
         extend_validation_errors([code], field)(view)
     return view

@@ -724,3 +724,33 @@ def test_a_detection_that_is_deleted_meanwhile_is_missing_and_the_rest_is_there(
     ids = exports.ids_of_images(Detection.objects.all())
     cleanup.delete([gone.pk])
     assert [image.detection_id for image in exports.images(ids)] == [kept.pk]
+
+
+KEY = {"Idempotency-Key": "holiday-1"}
+
+
+def ask_once(client, **wanted):
+    return client.post("/api/v1/detect/exports", wanted, headers=KEY)
+
+
+def test_the_same_request_with_the_same_key_makes_one_export(api, user):
+    client = api(user)
+    first, again = ask_once(client, format="csv"), ask_once(client, format="csv")
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.json()["id"] == again.json()["id"]
+    assert Export.objects.count() == 1
+
+
+def test_another_request_with_the_same_key_is_refused(api, user):
+    ask_once(api(user), format="csv")
+    for other in ({"format": "coco"}, {"format": "csv", "min_confidence": 0.5}):
+        assert ask_once(api(user), **other).status_code == 422
+    assert Export.objects.count() == 1
+
+
+@pytest.mark.postgresql
+def test_of_ten_at_once_with_one_key_one_makes_an_export(at_once, api, user):
+    clients = [api(user) for _ in range(10)]
+    answers = at_once(*[lambda client=client: ask_once(client, format="csv") for client in clients])
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert Export.objects.count() == 1

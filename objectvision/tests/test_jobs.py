@@ -145,6 +145,10 @@ class Chaos:
         self.stack.processes.pop(worker).wait()
         self.stack.worker(worker)
 
+    def reprocess(self):
+        """An operator runs all that has ended again."""
+        self.stack.manage("reprocess_detections")
+
     def images(self):
         return self.stack.value("SELECT count(*) FROM detections_detectionimage")
 
@@ -152,12 +156,13 @@ class Chaos:
         with ThreadPoolExecutor(1) as pool:
             while self.images() < images:
                 self.send()
-                killed = pool.submit(self.kill) if self.dice.random() < 0.2 else None
+                event = self.dice.choices([self.kill, self.reprocess, None], [2, 1, 7])[0]
+                happening = pool.submit(event) if event else None
                 for _ in range(self.dice.randint(0, 3)):
                     self.deed()
                     time.sleep(self.dice.uniform(0, 0.3))
-                if killed:
-                    killed.result()
+                if happening:
+                    happening.result()
 
 
 def assert_nothing_lost_doubled_or_stuck(stack, seconds):
