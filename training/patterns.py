@@ -143,6 +143,32 @@ def shapes(rng: Random, height: int, width: int) -> Picture:
     return picture
 
 
+def clutter(rng: Random, height: int, width: int) -> Picture:
+    """Round and angular things of all sizes in front of each other, few large and many small, each shaded:
+    as strong on every scale as photographs are."""
+    picture = gradient(rng, height, width)
+    tones = [colour(rng, 10, 245) for _ in range(between(rng, 3, 9))]
+    for size in np.sort(rng.pareto(1.3, between(rng, 60, 300)) + 1)[::-1] * rng.uniform(2, 5):
+        reach = int(min(size, min(height, width) / 2))
+        x, y = between(rng, 0, width - 1), between(rng, 0, height - 1)
+        view = picture[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1]
+        mask = np.zeros(view.shape[:2], np.uint8)
+        centre = (min(x, reach), min(y, reach))
+        if chance(rng, 0.5):
+            axes = (reach, max(1, int(reach * rng.uniform(0.2, 1))))
+            cv2.ellipse(mask, centre, axes, rng.uniform(0, 180), 0, 360, 255, -1, cv2.LINE_AA)
+        else:
+            corners = centre + rng.normal(0, reach / 2, (between(rng, 3, 7), 2))
+            cv2.fillPoly(mask, [corners.astype(np.int32)], 255, cv2.LINE_AA)
+        paint = np.array(pick(rng, tones)) * rng.uniform(0.5, 1.3)
+        slope = np.linspace(rng.uniform(0.6, 1.2), rng.uniform(0.6, 1.2), view.shape[1])[None, :, None]
+        share = mask[..., None].astype(np.float32) / 255
+        view[:] = np.clip(view * (1 - share) + paint * slope * share, 0, 255)
+    if chance(rng, 0.4):
+        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.5, 5)).astype(np.uint8)
+    return picture
+
+
 # What is taken for a linear code
 
 
@@ -274,7 +300,7 @@ def tiles(rng: Random, height: int, width: int) -> Picture:
 def facade(rng: Random, height: int, width: int) -> Picture:
     """Windows of a house, some lit."""
     picture = wall(rng, height, width)
-    w, h = rng.uniform(8, width / 5), rng.uniform(8, height / 5)
+    w, h = rng.uniform(8, max(10, width / 5)), rng.uniform(8, max(10, height / 5))
     dark, light = contrasting(rng)
     frame = max(1, int(min(w, h) * rng.uniform(0, 0.12)))
     for row in range(int(height / h) + 1):
@@ -528,7 +554,7 @@ def photo(rng: Random, height: int, width: int) -> Picture:
     return picture
 
 
-SURFACES: tuple[Pattern, ...] = (wall, gradient, wood, cloth, specks, leaves, shapes)
+SURFACES: tuple[Pattern, ...] = (wall, gradient, wood, cloth, specks, leaves, shapes, clutter, clutter)
 STRIPED: tuple[Pattern, ...] = (
     even_stripes, planks, book_backs, piano, zebra, ruler, dial, fading_lines,
 )  # fmt: skip
@@ -548,5 +574,5 @@ def backdrop(rng: Random, height: int, width: int) -> Picture:
 
 def distractor(rng: Random, height: int, width: int) -> Picture:
     """A picture without a code that may well be taken for one."""
-    kind = pick(rng, (STRIPED, GRIDS, WRITTEN, WRITTEN, (photo,), SURFACES))
+    kind = pick(rng, (STRIPED, GRIDS, WRITTEN, WRITTEN, (photo, clutter), SURFACES))
     return turned(rng, pick(rng, kind), height, width)
