@@ -21,7 +21,8 @@ FAINTEST = 5
 SMALLEST = 4
 """Pixels of a box's shorter side below which a code does not count."""
 EMPTY = 0.4
-LARGE = 0.08
+LARGE = 0.05
+LARGEST_MARKER = 0.65
 SHAPES = ((4, 3), (4, 3), (3, 4), (3, 4), (1, 1), (16, 9), (9, 16), (3, 2))
 
 
@@ -102,7 +103,7 @@ def frame(rng: Random, size: int) -> tuple[int, int]:
     across, down = pick(rng, SHAPES)
     longer = size * pick(rng, (1.0, 1.0, 1.0, rng.uniform(0.6, 1), rng.uniform(1, 1.5)))
     if chance(rng, LARGE):  # scaled down later, as a phone's pictures are
-        longer = size * rng.uniform(2, 3)
+        longer = size * rng.uniform(1.7, 2.5)
     return round(longer * down / max(across, down)), round(longer * across / max(across, down))
 
 
@@ -146,10 +147,11 @@ def with_codes(rng: Random, world: World, height: int, width: int) -> tuple[Pict
 def printed(rng: Random, world: World, length: float, longer: int) -> Sheet:
     """A sheet with a code on it that will be `length` pixels long, drawn somewhat larger."""
     side = max(24, round(length * (1.6 if length < longer / 3 else 1.15)))
-    first = code(rng, world, side)
+    share = length / longer
+    first = code(rng, world, side, share)
     prints = [first]
     while chance(rng, 0.2):
-        prints.append(code(rng, world, max(24, round(side * rng.uniform(0.3, 1)))))
+        prints.append(code(rng, world, max(24, round(side * rng.uniform(0.3, 1))), share))
     if chance(rng, 0.2):
         return first  # a sticker, cut at its margin
     h, w = first.picture.shape[:2]
@@ -159,8 +161,10 @@ def printed(rng: Random, world: World, length: float, longer: int) -> Sheet:
     return artwork.with_codes(rng, pick(rng, world.artworks), prints, height, width)
 
 
-def code(rng: Random, world: World, side: int) -> Sheet:
-    kind = rng.random()
+def code(rng: Random, world: World, side: int, share: float) -> Sheet:
+    """`share` of the picture's longer side is what it will take: of a marker that fills the picture, too little
+    is left to tell it from any dark thing."""
+    kind = rng.uniform(0, 1 if share < LARGEST_MARKER else 0.8)
     if kind < 0.5:
         return symbols.barcode(rng, max(side, 36), world.fonts)
     if kind < 0.8:
