@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detections.inference import LoadedDetector, Options, load
+from detections.preparing import MANIFEST
 from training.heldout import held_out
 from training.scenes import Scene
 from training.symbols import CLASSES
@@ -182,20 +184,32 @@ def main() -> None:
     parser.add_argument(
         "--size", type=int, default=640, help="the longer side of the scenes, about, in pixels (640)"
     )
-    parser.add_argument("--json", type=Path, help="where the measures go besides")
+    parser.add_argument("--record", action="store_true", help="write the measures into the folder's manifest")
     arguments = parser.parse_args()
     detector = load(arguments.folder, "openvino")
     measures = measure(
         outcomes(detector, (held_out(seed, arguments.size) for seed in range(arguments.scenes)))
     )
     report(measures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(asdict(measures), indent=2) + "\n", encoding="utf-8")
+    if arguments.record:
+        record(measures, arguments.folder / MANIFEST)
     compare_speed(detector)
     if measures.map50 < LEAST_MAP50 or measures.precision < LEAST_PRECISION:
         sys.exit(
             f"Below what is asked: mAP50 {LEAST_MAP50}, precision {LEAST_PRECISION} at recall {AT_RECALL}."
         )
+
+
+def record(measures: Measures, file: Path) -> None:
+    manifest = json.loads(file.read_text("utf-8"))
+    manifest["measured"] = rounded({"map50": measures.map50, **asdict(measures)})
+    file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: rounded(one) for key, one in value.items()}
+    return round(value, 4)
 
 
 def report(measures: Measures) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 from collections.abc import Callable
 from functools import partial
@@ -11,10 +12,12 @@ from pathlib import Path
 import cv2
 import yaml
 
+from training import VERSION
 from training.heldout import held_out
 from training.scenes import Scene, scene
 from training.symbols import CLASSES
 
+ABOUT = "about.json"
 Render = Callable[[int, int], Scene]
 """Of a seed and a size."""
 
@@ -38,6 +41,8 @@ def main() -> None:
 def render(folder: Path, make: Render, seeds: range, size: int, workers: int = 1) -> None:
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    made_of = {"world": make.__name__, "first": seeds.start, "count": len(seeds), "size": size}
+    (folder / ABOUT).write_text(json.dumps({**made_of, "version": VERSION}) + "\n", encoding="utf-8")
     about = {
         "path": str(folder.resolve()),
         "train": "images",

@@ -162,7 +162,7 @@ def printed(rng: Random, world: World, length: float, longer: int) -> Sheet:
 
 
 def code(rng: Random, world: World, side: int, share: float) -> Sheet:
-    """`share` of the picture's longer side is what it will take: of a marker that fills the picture, too little
+    """`share` of the picture's longer side is what it will take: of a marker that fills it all, too little
     is left to tell it from any dark thing."""
     kind = rng.uniform(0, 1 if share < LARGEST_MARKER else 0.8)
     if kind < 0.5:
