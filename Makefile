@@ -5,15 +5,14 @@ PORT ?= 8000
 # The CPU build of torch is a tenth of the CUDA build. Set TORCH_INDEX= (empty) to take the package index's own,
 # or to PyTorch's index of another build.
 TORCH_INDEX ?= $(shell nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
-
 TRAINING_VENV ?= .venv-training
 SCENES ?= var/training
-SEED ?= 300000
+SEED ?= 1000000
 COUNT ?= 6000
-HOURS ?= 1
+HOURS ?= 2
 
 BIN := $(VENV)/bin
-TRAINING := nice -n 10 $(TRAINING_VENV)/bin/python -m
+TRAIN := nice $(TRAINING_VENV)/bin/python -m
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 MANAGE := $(BIN)/python manage.py
 
@@ -42,13 +41,15 @@ demo: $(VENV)/.installed ## Send a photo through a server of its own and show wh
 evaluate: $(VENV)/.installed ## Measure the bundled detector on the held-out scenes
 	@$(BIN)/python -m training.evaluate detections/bundled
 
-# In an environment of its own, since training needs torchvision: the newest that fit each other.
-train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards on new scenes, SEED=... (an hour or two)
-	@$(TRAINING) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT)
-	@$(TRAINING) training.render $(SCENES)/validation --first 500000000 --count 300
-	@$(TRAINING) training.train $(SCENES)/seen --validation $(SCENES)/validation --onwards training/checkpoint \
-		--output $(SCENES)/trained --hours $(HOURS)
-	@$(TRAINING) training.export $(SCENES)/trained
+# In an environment of its own, since training needs a torchvision that fits torch.
+train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOURS on new scenes from SEED on
+	@rm -rf $(SCENES)
+	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT)
+	@$(TRAIN) training.render $(SCENES)/validation --first 500000000 --count 100
+	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED)
+	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/hard --validation $(SCENES)/validation \
+		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS)
+	@$(TRAIN) training.export $(SCENES)/trained
 	@$(BIN)/python -m training.evaluate detections/bundled --record
 
 $(TRAINING_VENV)/.installed: $(VENV)/.installed

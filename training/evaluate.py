@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from detections.inference import LoadedDetector, Options, load
 from detections.preparing import MANIFEST
 from training.heldout import held_out
+from training.render import encoded
 from training.scenes import Scene
 from training.symbols import CLASSES
 
@@ -71,8 +71,7 @@ def outcomes(detector: LoadedDetector, scenes: Iterator[Scene]) -> list[Outcome]
 
 
 def outcome(detector: LoadedDetector, scene: Scene) -> Outcome:
-    _, data = cv2.imencode(".jpg", scene.picture, [cv2.IMWRITE_JPEG_QUALITY, scene.quality])
-    found = detector.predict(data.tobytes(), Options(confidence=0.005))
+    found = detector.predict(encoded(scene), Options(confidence=0.005))
     corners = np.array([(box.x, box.y, box.x + box.width, box.y + box.height) for box in found.boxes])
     corners = corners.reshape(-1, 4) * (found.width, found.height, found.width, found.height)
     true = np.array([(box.x1, box.y1, box.x2, box.y2) for box in scene.boxes]).reshape(-1, 4)
@@ -230,7 +229,7 @@ def compare_speed(detector: LoadedDetector) -> None:
     folders = [Path(folder) for folder in os.environ.get("COCO_DETECTORS", "").split(":") if folder]
     detectors = {"this one": detector} | {folder.name: load(folder, "openvino") for folder in folders}
     times: dict[str, list[float]] = {name: [] for name in detectors}
-    pictures = [cv2.imencode(".jpg", held_out(seed, 640).picture)[1].tobytes() for seed in range(20)]
+    pictures = [encoded(held_out(seed, 640)) for seed in range(20)]
     for picture in pictures * SPEED_PASSES:
         for name, one in detectors.items():
             times[name].append(one.predict(picture, Options(), alone=True).milliseconds)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from importlib.metadata import version
@@ -13,12 +12,8 @@ from pathlib import Path
 
 import yaml
 
+from training.quiet import YOLO
 from training.symbols import CLASSES
-
-os.environ.update(YOLO_OFFLINE="True", YOLO_AUTOINSTALL="false")
-
-from ultralytics import YOLO
-
 from training.train import MODEL, RECORD, WEIGHTS, load_weights
 
 FOLDER = Path(__file__).parents[1] / "detections" / "bundled"

@@ -554,6 +554,26 @@ def photo(rng: Random, height: int, width: int) -> Picture:
     return picture
 
 
+def details(rng: Random, height: int, width: int) -> Picture:
+    """Small things as large as codes are: railings, vents, coins, signs, stickers, windows far away."""
+    picture = pick(rng, (*SURFACES, facade))(rng, height, width)
+    for _ in range(between(rng, 4, 30)):
+        w = between(rng, 8, max(10, min(height, width) / 4))
+        h = between(rng, max(8, w / 3), max(10, min(w * 1.5, height - 1)))
+        if h >= height or w >= width:
+            continue
+        y, x = between(rng, 0, height - h), between(rng, 0, width - w)
+        patch = turned(rng, pick(rng, (*STRIPED, *GRIDS, *WRITTEN, specks, clutter)), h, w)
+        mask = np.full((h, w), rng.uniform(0.4, 1), np.float32)
+        if chance(rng, 0.4):
+            inside = np.zeros((h, w), np.float32)
+            cv2.ellipse(inside, (w // 2, h // 2), (w // 2, h // 2), 0, 0, 360, 1.0, -1)
+            mask *= inside
+        view = picture[y : y + h, x : x + w]
+        view[:] = blend(view, patch, mask)
+    return picture
+
+
 SURFACES: tuple[Pattern, ...] = (wall, gradient, wood, cloth, specks, leaves, shapes, clutter, clutter)
 STRIPED: tuple[Pattern, ...] = (
     even_stripes, planks, book_backs, piano, zebra, ruler, dial, fading_lines,
@@ -569,10 +589,10 @@ def backdrop(rng: Random, height: int, width: int) -> Picture:
     """What codes lie on: mostly plain, sometimes hard."""
     if chance(rng, 0.55):
         return pick(rng, SURFACES)(rng, height, width)
-    return turned(rng, photo if chance(rng, 0.6) else pick(rng, EVERYTHING), height, width)
+    return turned(rng, pick(rng, (photo, details, pick(rng, EVERYTHING))), height, width)
 
 
 def distractor(rng: Random, height: int, width: int) -> Picture:
     """A picture without a code that may well be taken for one."""
-    kind = pick(rng, (STRIPED, GRIDS, WRITTEN, WRITTEN, (photo, clutter), SURFACES))
+    kind = pick(rng, (STRIPED, GRIDS, WRITTEN, WRITTEN, (photo, clutter), (details,), SURFACES))
     return turned(rng, pick(rng, kind), height, width)

@@ -1,4 +1,4 @@
-"""Renders a set of scenes into a folder in YOLO's layout: images/, labels/ and data.yaml."""
+"""Renders a set of scenes into a folder in YOLO's layout: images/ and labels/."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import cv2
-import yaml
 
 from training import VERSION
 from training.heldout import held_out
 from training.scenes import Scene, scene
-from training.symbols import CLASSES
 
 ABOUT = "about.json"
 Render = Callable[[int, int], Scene]
@@ -34,37 +32,50 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.count)
-    made = held_out if arguments.held_out else scene
-    render(arguments.folder, made, seeds, arguments.size, arguments.workers)
+    make = held_out if arguments.held_out else scene
+    render(arguments.folder, make, seeds, arguments.size, arguments.workers)
 
 
 def render(folder: Path, make: Render, seeds: range, size: int, workers: int = 1) -> None:
-    for name in ("images", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    made_of = {"world": make.__name__, "first": seeds.start, "count": len(seeds), "size": size}
-    (folder / ABOUT).write_text(json.dumps({**made_of, "version": VERSION}) + "\n", encoding="utf-8")
-    about = {
-        "path": str(folder.resolve()),
-        "train": "images",
-        "val": "images",
-        "names": dict(enumerate(CLASSES)),
-    }
-    (folder / "data.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
+    prepare(folder, make, seeds, size)
     with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, [1]) as pool:
-        for _ in pool.imap_unordered(partial(save, folder, make, size), seeds, chunksize=16):
+        for _ in pool.imap_unordered(partial(render_one, folder, make, size), seeds, chunksize=16):
             pass
 
 
-def save(folder: Path, make: Render, size: int, seed: int) -> None:
-    made = make(seed, size)
+def render_one(folder: Path, make: Render, size: int, seed: int) -> None:
+    save(folder, make(seed, size), seed)
+
+
+def prepare(folder: Path, make: Render, seeds: range, size: int) -> None:
+    """An empty set that says which scenes it will hold."""
+    for name in ("images", "labels"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    about = {
+        "made": make.__name__,
+        "first": seeds.start,
+        "count": len(seeds),
+        "size": size,
+        "version": VERSION,
+    }
+    (folder / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
+
+
+def save(folder: Path, made: Scene, seed: int) -> None:
     height, width = made.picture.shape[:2]
-    cv2.imwrite(str(folder / f"images/{seed:08}.jpg"), made.picture, [cv2.IMWRITE_JPEG_QUALITY, made.quality])
+    (folder / f"images/{seed:08}.jpg").write_bytes(encoded(made))
     lines = [
         f"{box.class_id} {(box.x1 + box.x2) / 2 / width:.6f} {(box.y1 + box.y2) / 2 / height:.6f} "
         f"{(box.x2 - box.x1) / width:.6f} {(box.y2 - box.y1) / height:.6f}\n"
         for box in made.boxes
     ]
     (folder / f"labels/{seed:08}.txt").write_text("".join(lines), encoding="ascii")
+
+
+def encoded(made: Scene) -> bytes:
+    """The JPEG that the scene's camera writes."""
+    _, data = cv2.imencode(".jpg", made.picture, [cv2.IMWRITE_JPEG_QUALITY, made.quality])
+    return data.tobytes()
 
 
 if __name__ == "__main__":

@@ -77,12 +77,12 @@ EVERYDAY = World(
 )
 
 
-def scene(seed: int, size: int, world: World = EVERYDAY) -> Scene:
-    """The scene of a seed, its longer side about `size` pixels."""
+def scene(seed: int, size: int, world: World = EVERYDAY, empty: float = EMPTY) -> Scene:
+    """The scene of a seed, its longer side about `size` pixels; `empty` of all scenes have no code."""
     rng = np.random.default_rng(seed)
     height, width = frame(rng, size)
     codes: list[Code] = []
-    if chance(rng, EMPTY):
+    if chance(rng, empty):
         picture = without_codes(rng, world, height, width)
     else:
         picture, codes = with_codes(rng, world, height, width)
@@ -129,7 +129,7 @@ def with_codes(rng: Random, world: World, height: int, width: int) -> tuple[Pict
     elif distance < 0.8:
         extents, place = [longer * rng.uniform(0.12, 0.5) for _ in range(between(rng, 1, 2))], None
     else:
-        extents, place = [rng.uniform(22, longer * 0.2) for _ in range(between(rng, 1, 6))], None
+        extents, place = [rng.uniform(26, longer * 0.2) for _ in range(between(rng, 1, 6))], None
     for length in extents:
         sheet = bent(rng, printed(rng, world, length, longer))
         first = sheet.codes[0].outline

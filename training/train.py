@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,19 +19,14 @@ import torch
 import yaml
 
 from training import VERSION
+from training.quiet import YOLO, DetectionTrainer, engine
 from training.render import ABOUT
 from training.symbols import CLASSES
-
-os.environ.update(YOLO_OFFLINE="True", YOLO_AUTOINSTALL="false")
-
-from ultralytics import YOLO
-from ultralytics.engine import trainer as engine
-from ultralytics.models.yolo.detect import DetectionTrainer
 
 MODEL = Path(__file__).parent / "model.yaml"
 WEIGHTS, RECORD = "weights.npz", "record.json"
 AUGMENTATION = {
-    "fliplr": 0.5, "flipud": 0.3, "scale": 0.3, "translate": 0.1, "mosaic": 0.15, "close_mosaic": 0,
+    "fliplr": 0.5, "flipud": 0.3, "scale": 0.45, "translate": 0.1, "mosaic": 0.1, "close_mosaic": 0,
     "hsv_h": 0.01, "hsv_s": 0.3, "hsv_v": 0.2,
 }  # fmt: skip
 
@@ -118,7 +112,7 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
         "lr0": arguments.rate,
         "lrf": arguments.final_rate,
         "momentum": 0.9,
-        "warmup_epochs": 0.5,
+        "warmup_epochs": 0.1,
         "warmup_bias_lr": 0.0,
         "seed": arguments.seed,
         "device": "cpu",

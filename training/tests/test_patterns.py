@@ -6,7 +6,7 @@ import pytest
 from training import artwork, heldout, patterns
 
 DRAWN = {
-    *patterns.EVERYTHING, patterns.photo, *artwork.KINDS,
+    *patterns.EVERYTHING, patterns.photo, patterns.details, *artwork.KINDS,
     *heldout.SURFACES, *heldout.DISTRACTORS, *heldout.UNSEEN.artworks,
 }  # fmt: skip
 
