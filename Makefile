@@ -5,13 +5,19 @@ PORT ?= 8000
 # The CPU build of torch is a tenth of the CUDA build. Set TORCH_INDEX= (empty) to take the package index's own,
 # or to PyTorch's index of another build.
 TORCH_INDEX ?= $(shell nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
+TRAINING_VENV ?= .venv-training
+SCENES ?= var/training
+SEED ?= 1000000
+COUNT ?= 6000
+HOURS ?= 2
 
 BIN := $(VENV)/bin
+TRAIN := nice $(TRAINING_VENV)/bin/python -m
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak demo lint format lock
+.PHONY: help run test soak demo evaluate train lint format lock
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +37,26 @@ run: $(VENV)/.installed ## Set up, then serve on PORT (8000)
 
 demo: $(VENV)/.installed ## Send a photo through a server of its own and show what was found
 	@$(MANAGE) demo
+
+evaluate: $(VENV)/.installed ## Measure the bundled detector on the held-out scenes
+	@$(BIN)/python -m training.evaluate detections/bundled
+
+# In an environment of its own, since training needs a torchvision that fits torch.
+train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOURS on new scenes from SEED on
+	@rm -rf $(SCENES)
+	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT)
+	@$(TRAIN) training.render $(SCENES)/validation --first 500000000 --count 100
+	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED)
+	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/hard --validation $(SCENES)/validation \
+		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS)
+	@$(TRAIN) training.export $(SCENES)/trained
+	@$(BIN)/python -m training.evaluate detections/bundled --record
+
+$(TRAINING_VENV)/.installed: $(VENV)/.installed
+	@$(PYTHON) -m venv $(TRAINING_VENV)
+	@$(TRAINING_VENV)/bin/python -m pip --disable-pip-version-check -qq install torch torchvision \
+		ultralytics-opencv-headless opencv-python-headless openvino
+	@touch $@
 
 test: lint ## Check and test everything
 	@$(BIN)/python -m pytest --cov --cov-report=term -m "not soak"

@@ -1,11 +1,15 @@
 """Prepared weights become rows that detections run on."""
 
+import logging
+
 from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
 from detections import preparing
 from detections.models import Detector, DetectorQuerySet, some
+
+logger = logging.getLogger(__name__)
 
 DOWNLOADED_BY_DEFAULT = "yolo26n.pt"
 
@@ -36,13 +40,22 @@ def register(source: str, *, backend: str = "auto", default: bool = False) -> De
 
 
 def choose_default() -> Detector:
-    """What `MODEL_PATH` names; unset, the default there is; with none, one that can be downloaded.
+    """What `MODEL_PATH` names; unset, the default there is; with none, one that can be downloaded, else the
+    bundled one.
 
     Raises PreparationError.
     """
     if settings.MODEL_PATH:
         return register(settings.MODEL_PATH, default=True)
-    return Detector.objects.default() or register(DOWNLOADED_BY_DEFAULT, default=True)
+    return Detector.objects.default() or register_first()
+
+
+def register_first() -> Detector:
+    try:
+        return register(DOWNLOADED_BY_DEFAULT, default=True)
+    except preparing.DownloadError as error:
+        logger.warning("%s Until then the bundled detector is the default.", error)
+        return register(preparing.BUNDLED, default=True)
 
 
 class UnknownDetectorError(ValueError):

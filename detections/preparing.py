@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+BUNDLED = "bundled"
+BUNDLED_FOLDER = Path(__file__).parent / "bundled"
 BACKENDS = ("auto", "openvino", "ultralytics")
 MANIFEST = "manifest.json"
 PUBLISHED = re.compile(r"[\w-]+\.pt")
@@ -41,6 +43,10 @@ SPAWN = multiprocessing.get_context("spawn")
 
 class PreparationError(Exception):
     """A source that no detector can be made of, and why."""
+
+
+class DownloadError(PreparationError):
+    """Published weights that did not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,10 @@ class Manifest:
 def prepare(source: str, backend: str, detectors: Path) -> tuple[Path, Manifest]:
     """A folder below `detectors` that `inference.load` has loaded, and its manifest. Raises PreparationError.
 
-    `source` is a .pt, .onnx or .xml file, a folder with one of them, or the name of weights that ultralytics
-    publishes, such as yolo26n.pt. A .pt file is a pickle and may run any code: only operators may name one.
-    Preparing the same again answers with the folder that is there.
+    `source` is a .pt, .onnx or .xml file, a folder with one of them, the name of weights that ultralytics
+    publishes, such as yolo26n.pt, or `bundled` for those that come with the project. A .pt file is a pickle
+    and may run any code: only operators may name one. Preparing the same again answers with the folder that
+    is there.
     """
     if backend not in BACKENDS:
         raise PreparationError(f"There is no backend {backend!r}: choose one of {', '.join(BACKENDS)}.")
@@ -112,7 +119,7 @@ def prepare_file(
 
 def locate(source: str, detectors: Path, scratch: Path) -> Path:
     """The source's main weights file, downloaded where it is only a name."""
-    path = Path(source).expanduser()
+    path = BUNDLED_FOLDER if source == BUNDLED else Path(source).expanduser()
     if path.is_dir():
         try:
             return weights.find(path)
@@ -211,7 +218,7 @@ def download(name: str, kept: Path, scratch: Path) -> Path:
     process.kill()
     process.join()
     if not (scratch / name).exists():
-        raise PreparationError(f"{name} could not be downloaded: give the path of a file instead.")
+        raise DownloadError(f"{name} could not be downloaded: give the path of a file instead.")
     kept.mkdir(exist_ok=True)
     return (scratch / name).replace(kept / name)
 

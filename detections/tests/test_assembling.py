@@ -9,9 +9,11 @@ from PIL import Image
 
 from detections import geometry
 from detections.inference import InterruptedPrediction, Options, assembling, load
+from detections.preparing import BUNDLED_FOLDER
 from detections.tests import standin
-from detections.tests.test_inference import COCO, NO_COCO, encoded, photo
+from detections.tests.test_inference import COCO, encoded, photo
 
+NO_COCO = pytest.param(None, marks=pytest.mark.skip(reason="COCO_DETECTORS names no detectors"), id="none")
 WIDTH, HEIGHT = 4000, 3000
 
 
@@ -180,6 +182,23 @@ def test_tiles_find_small_objects_that_the_whole_picture_does_not_show_and_nothi
     assert any(box[3] > 1400 for box in buses)  # the large one, in one piece
     pairs = [(box, other) for number, box in enumerate(tiled) for other in tiled[:number]]
     assert [pair for pair in pairs if overlap(*pair) > 0.5] == []
+
+
+def test_tiles_find_the_codes_on_a_large_picture(tmp_path):
+    import cv2
+    import numpy as np
+
+    picture = np.full((HEIGHT, WIDTH), 235, np.uint8)
+    for number in range(12):
+        code = cv2.QRCodeEncoder.create().encode(f"https://example.com/{number}")
+        code = cv2.resize(code, (120, 120), interpolation=cv2.INTER_NEAREST)
+        top, left = 300 + number // 4 * 900, 400 + number % 4 * 900
+        picture[top : top + 120, left : left + 120] = code
+    data = encoded(Image.fromarray(picture), "PNG")
+    bundled = load(BUNDLED_FOLDER, "openvino")
+    plain, tiled = (bundled.predict(data, Options(tile=tile)).boxes for tile in (0, 640))
+    assert sum(box.object_class == "qr_code" for box in plain) <= 2
+    assert sum(box.object_class == "qr_code" for box in tiled) >= 10
 
 
 def test_looking_at_it_mirrored_too_keeps_what_was_seen_and_doubles_nothing(detector):

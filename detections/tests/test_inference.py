@@ -1,6 +1,7 @@
 import importlib.util
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -12,14 +13,15 @@ from PIL import Image, ImageOps
 
 from detections.geometry import Letterbox
 from detections.inference import Box, DecodeError, LoadError, Options, decode, load
-from detections.tests import standin
+from detections.preparing import BUNDLED_FOLDER, parts
+from detections.tests import samples, standin
 
 COCO = [
     pytest.param(Path(folder), id=Path(folder).name.partition("_")[0])
     for folder in os.environ.get("COCO_DETECTORS", "").split(":")
     if folder
 ]
-NO_COCO = pytest.param(None, marks=pytest.mark.skip(reason="COCO_DETECTORS names no detectors"), id="none")
+BUNDLED = "bundled"
 PHOTOS = Path(importlib.util.find_spec("ultralytics").origin).parent / "assets"
 SEEN = {
     ("yolo26n", "bus.jpg"): [
@@ -38,6 +40,8 @@ SEEN = {
         ("person", 0.35),
     ],
     ("yolov8n", "zidane.jpg"): [("person", 0.83), ("person", 0.82), ("tie", 0.34), ("person", 0.31)],
+    (BUNDLED, "bus.jpg"): [],
+    (BUNDLED, "zidane.jpg"): [],
 }
 VARIED = [
     Options(),
@@ -59,23 +63,62 @@ def settings_folder(tmp_path_factory):
     os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
 
 
-@pytest.fixture(scope="session", params=COCO or [NO_COCO])
-def coco(request):
-    return request.param
-
-
-@pytest.fixture(scope="session", params=["openvino", "ultralytics"])
-def detector(request, coco, settings_folder):
-    return load(coco, request.param)
+@pytest.fixture(scope="session", params=[BUNDLED, *COCO])
+def folder(request, tmp_path_factory):
+    """Of an export; of the bundled detector in a folder as ultralytics wants it."""
+    if request.param != BUNDLED:
+        return request.param
+    folder = tmp_path_factory.mktemp("exports") / "bundled_openvino_model"
+    folder.mkdir()
+    for part in parts(BUNDLED_FOLDER / "codes.xml"):
+        shutil.copyfile(part, folder / part.name)
+    return folder
 
 
 @pytest.fixture(scope="session")
-def reference(coco, detector):
+def family(folder):
+    return folder.name.partition("_")[0]
+
+
+@pytest.fixture(scope="session")
+def pictures(family):
+    """In which the detector finds something."""
+    if family == BUNDLED:
+        return [file.read_bytes() for file in sorted(samples.FOLDER.glob("*.jpg"))]
+    return [photo("bus.jpg"), photo("zidane.jpg")]
+
+
+@pytest.fixture(scope="session")
+def bundled_in_32_bits(family):
+    """OpenVINO takes 16-bit floats where a CPU has them; their rounding moves boxes from engine to engine."""
+    if family != BUNDLED:
+        yield
+        return
+    from detections.inference.runtimes import import_openvino
+
+    core = import_openvino().Core
+    compile_model = core.compile_model
+
+    def compile_precisely(self, model, device_name, config):
+        return compile_model(self, model, device_name, config | {"INFERENCE_PRECISION_HINT": "f32"})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core, "compile_model", compile_precisely)
+        yield
+
+
+@pytest.fixture(scope="session", params=["openvino", "ultralytics"])
+def detector(request, folder, settings_folder, bundled_in_32_bits):
+    return load(folder, request.param)
+
+
+@pytest.fixture(scope="session")
+def reference(folder, detector):
     """ultralytics' own predict on a decoded image: rows of corners in pixels, confidence, class id."""
     from detections.inference.runtimes import import_ultralytics
     from detections.inference.ultralytics_backend import predictor_without_warm_up
 
-    model = import_ultralytics().YOLO(coco, task="detect")
+    model = import_ultralytics().YOLO(folder, task="detect")
 
     def predict(image, options):
         [result] = model.predict(
@@ -146,9 +189,8 @@ def same_boxes(found, rows, tolerance):
 
 
 @pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
-def test_finds_the_objects_that_were_seen_before(detector, coco, name):
+def test_finds_the_objects_that_were_seen_before(detector, family, name):
     found = detector.predict(photo(name), Options())
-    family = coco.name.partition("_")[0]
     if (family, name) not in SEEN:
         pytest.skip(f"nothing is noted for {family}")
     expected = SEEN[family, name]
@@ -157,24 +199,24 @@ def test_finds_the_objects_that_were_seen_before(detector, coco, name):
 
 
 @pytest.mark.parametrize("options", VARIED, ids=str)
-@pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
-def test_boxes_are_those_of_ultralytics_whatever_the_options(detector, reference, name, options):
-    rows = reference(decode(photo(name)), options)
-    found = detector.predict(photo(name), options)
+@pytest.mark.parametrize("number", [0, 1])
+def test_boxes_are_those_of_ultralytics_whatever_the_options(detector, reference, pictures, number, options):
+    rows = reference(decode(pictures[number]), options)
+    found = detector.predict(pictures[number], options)
     confidences = sorted((row[4] for row in rows), reverse=True)
     assert [box.confidence for box in found.boxes] == pytest.approx(confidences, abs=0.001)
     assert same_boxes(found, rows, tolerance=1)
 
 
 @pytest.mark.parametrize("size", [(37, 411), (1500, 9), (640, 640), (1, 1), (333, 221)])
-def test_boxes_are_those_of_ultralytics_for_odd_sizes(detector, reference, size):
-    data = encoded(Image.open(PHOTOS / "bus.jpg").resize(size))
+def test_boxes_are_those_of_ultralytics_for_odd_sizes(detector, reference, pictures, size):
+    data = encoded(Image.open(io.BytesIO(pictures[0])).resize(size))
     options = Options(confidence=0.01)
     assert same_boxes(detector.predict(data, options), reference(decode(data), options), tolerance=1)
 
 
-def test_boxes_lie_inside_the_image_with_the_highest_confidence_first(detector):
-    found = detector.predict(photo("bus.jpg"), Options(confidence=0.001))
+def test_boxes_lie_inside_the_image_with_the_highest_confidence_first(detector, pictures):
+    found = detector.predict(pictures[0], Options(confidence=0.001))
     confidences = [box.confidence for box in found.boxes]
     assert confidences == sorted(confidences, reverse=True)
     assert all(0 <= box.x <= box.x + box.width <= 1 + 1e-9 for box in found.boxes)
@@ -184,21 +226,21 @@ def test_boxes_lie_inside_the_image_with_the_highest_confidence_first(detector):
 # A JPEG of turned pixels differs from that of the upright ones by a level here and there, and that moves the
 # boxes of int8 detectors. What is the same to the pixel gives the same boxes.
 @pytest.mark.parametrize(("form", "tolerance"), [("PNG", 0.01), ("JPEG", 16)])
-def test_a_photo_gives_the_same_upright_boxes_in_all_eight_orientations(detector, form, tolerance):
-    image = Image.open(PHOTOS / "bus.jpg")
+def test_a_photo_gives_the_same_upright_boxes_in_all_eight_orientations(detector, pictures, form, tolerance):
+    image = Image.open(io.BytesIO(pictures[0]))
     upright, *others = [detector.predict(oriented(image, number, form), Options()) for number in range(1, 9)]
     rows = [
         (*corners, box.confidence, box.class_id)
         for corners, box in zip(pixels(upright), upright.boxes, strict=True)
     ]
-    assert len(rows) == 5
+    assert len(rows) >= 3
     for found in others:
         assert (found.width, found.height) == image.size
         assert same_boxes(found, rows, tolerance=tolerance)
 
 
-def test_many_threads_and_both_engines_give_the_boxes_of_one(detector):
-    photos = [photo("bus.jpg"), photo("zidane.jpg"), encoded(halves())]
+def test_many_threads_and_both_engines_give_the_boxes_of_one(detector, pictures):
+    photos = [*pictures[:2], encoded(halves())]
     options = Options(confidence=0.1)
     expected = [detector.predict(data, options).boxes for data in photos]
     with ThreadPoolExecutor(4) as pool:
@@ -212,9 +254,10 @@ def test_many_threads_and_both_engines_give_the_boxes_of_one(detector):
     assert found == [expected[number % 3] for number in range(48)]
 
 
-def test_the_detector_knows_its_classes_and_its_size(detector):
-    assert len(detector.classes) == 80
-    assert (detector.classes[0], detector.classes[27]) == ("person", "tie")
+def test_the_detector_knows_its_classes_and_its_size(detector, family):
+    names = ["qr_code", "barcode", "marker"] if family == BUNDLED else ["person", "bicycle", "car"]
+    assert [detector.classes[number] for number in range(3)] == names
+    assert len(detector.classes) == (3 if family == BUNDLED else 80)
     assert detector.image_size == 640
     assert detector.lanes >= 1
 

@@ -14,11 +14,13 @@ import psutil
 import pytest
 from PIL import Image
 
+from detections.tests.samples import assert_found, codes
 from objectvision import demonstration
 from objectvision.tests import stack as stacks
 from objectvision.tests.stack import until
 
 COCO = [Path(folder) for folder in os.environ.get("COCO_DETECTORS", "").split(":") if folder]
+DETECTORS = ["bundled", *COCO]
 BUS = demonstration.sample_photo()
 # As the detectors were seen to answer at a confidence of 0.25, highest first.
 SEEN = {
@@ -29,37 +31,43 @@ SEEN = {
 }
 WEB_MEGABYTES = 150
 WORKER_MEGABYTES = 350
-
-needs_coco = pytest.mark.skipif(not COCO, reason="COCO_DETECTORS names no folders of COCO detectors")
+NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # nobody answers there
 
 
 @pytest.fixture(params=stacks.WAYS)
 def stack(request, tmp_path):
-    with stacks.running(request.param, tmp_path, COCO[0]) as stack:
+    with stacks.running(request.param, tmp_path, "bundled") as stack:
         yield stack
 
 
-def assert_seen(results, expected):
+def photos(model):
+    return demonstration.sample_scenes() if model == "bundled" else [BUS, BUS.with_name("zidane.jpg")]
+
+
+def assert_seen(image, model):
+    if model == "bundled":
+        assert_found(image["results"], image["original_name"])
+        return
+    expected, results = SEEN[model, image["original_name"]], image["results"]
     expected = sorted((name, float(confidence)) for name, confidence in map(str.split, expected.split(", ")))
     found = sorted((result["object_class"], result["confidence"]) for result in results)
     assert [name for name, _ in found] == [name for name, _ in expected]
     assert [confidence for _, confidence in found] == pytest.approx([c for _, c in expected], abs=0.02)
 
 
-@needs_coco
 def test_a_photo_goes_in_and_rows_and_an_annotated_picture_come_out(stack):
     client = stack.client().sign_up()
-    for folder in COCO:
+    for source in DETECTORS:
+        model = Path(source).name.partition("_")[0]
         for backend in ("openvino", "ultralytics"):
-            stack.manage("prepare_detector", folder, "--backend", backend, "--default")
-            for photo in (BUS, BUS.with_name("zidane.jpg")):
+            stack.manage("prepare_detector", source, "--backend", backend, "--default")
+            for photo in photos(model):
                 response = client.upload(photo.read_bytes(), photo.name, wait=30)
                 assert response.status_code == 200, response.text
                 detection = response.json()
                 (image,) = detection["images"]
                 assert image["original_name"] == photo.name
-                model = folder.name.partition("_")[0]
-                assert_seen(image["results"], SEEN[model, photo.name])
+                assert_seen(image, model)
                 picture = client.get(f"detect/{detection['id']}/image")
                 assert picture.headers["Content-Type"] == "image/jpeg"
                 with Image.open(io.BytesIO(picture.content)) as annotated:
@@ -79,9 +87,9 @@ def loaded(process, library):
 
 
 @pytest.mark.services
-@needs_coco
-def test_web_processes_load_no_runtime_and_workers_no_torch_and_both_stay_small(tmp_path):
-    with stacks.production(tmp_path, COCO[0]) as stack:
+@pytest.mark.parametrize("source", DETECTORS[:2], ids=lambda source: Path(source).name)
+def test_web_processes_load_no_runtime_and_workers_no_torch_and_both_stay_small(tmp_path, source):
+    with stacks.production(tmp_path, source) as stack:
         stack.web()
         stack.worker("inference")
         client = stack.client().sign_up()
@@ -157,3 +165,27 @@ def test_the_demo_ends_well_and_leaves_an_annotated_picture(tmp_path, standin_fo
     assert "alpha" in output
     with Image.open(tmp_path / "data" / "demo" / "annotated-bus.jpg") as picture:
         assert picture.size == (810, 1080)
+
+
+def test_without_network_the_demo_finds_every_code_in_the_sample_scenes(tmp_path):
+    output = stacks.Stack(tmp_path, NO_NETWORK).manage("demo")
+    for scene in demonstration.sample_scenes():
+        table = output.partition(f"{scene.name}, ")[2].partition("Annotated picture")[0]
+        found = sorted(line.split()[0] for line in table.splitlines()[2:] if line)
+        assert found == sorted(code["object_class"] for code in codes(scene.name))
+        assert (tmp_path / "data" / "demo" / f"annotated-{scene.name}").exists()
+
+
+def test_set_up_without_network_says_that_it_took_the_bundled_detector_and_how_to_change_it(tmp_path):
+    output = stacks.Stack(tmp_path, NO_NETWORK).manage("setup")
+    assert "Detector: bundled" in output
+    assert "which finds qr_code, barcode, marker" in output
+    assert "MODEL_PATH" in output
+
+
+def test_the_curl_line_sends_a_scene_where_the_detector_is_the_bundled_one(tmp_path):
+    with stacks.embedded(tmp_path, "bundled") as stack:
+        line = next(line for line in stack.serve().log("serve").splitlines() if "TOKEN=" in line)
+        pasted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+        (image,) = json.loads(pasted.stdout)["images"]
+        assert_found(image["results"], image["original_name"])

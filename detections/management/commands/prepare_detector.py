@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "source",
-            help="a .pt or .onnx file, an OpenVINO folder, or an ultralytics name such as yolo26n.pt",
+            help="a .pt or .onnx file, an OpenVINO folder, an ultralytics name like yolo26n.pt, or bundled",
         )
         parser.add_argument(
             "--backend",

@@ -20,22 +20,25 @@ DETECT_SECONDS = 30
 
 
 class Command(BaseCommand):
-    help = "Does the main job without a person: starts a server of its own and sends it a photo over HTTP."
+    help = "Does the main job without a person: starts a server of its own and sends it pictures over HTTP."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--photo", type=Path, help="another photo than the sample")
-        parser.add_argument("--output", type=Path, help="where the annotated picture goes")
+        parser.add_argument("--photo", type=Path, help="another photo than the samples")
+        parser.add_argument("--output", type=Path, help="the folder where annotated pictures go")
 
     def handle(self, *, photo: Path | None, output: Path | None, **_: Any) -> None:
         data_dir = settings.DATA_DIR / "demo"
         data_dir.mkdir(parents=True, exist_ok=True)
-        photo = photo or demonstration.sample_photo()
-        output = output or data_dir / f"annotated-{photo.stem}.jpg"
+        output = output or data_dir
         with server(data_dir) as url:
-            detection, picture = detect(f"{url}/api/v1", photo)
-        output.write_bytes(picture)
-        self.report(detection)
-        self.stdout.write(f"Annotated picture: {output}")
+            api = f"{url}/api/v1"
+            bearer = log_in(api)
+            for picture in [photo] if photo else demonstration.samples(default_classes(api, bearer)):
+                detection, annotated = detect(api, bearer, picture)
+                self.report(detection)
+                file = output / f"annotated-{picture.stem}.jpg"
+                file.write_bytes(annotated)
+                self.stdout.write(f"Annotated picture: {file}\n\n")
 
     def report(self, detection: dict[str, Any]) -> None:
         (image,) = detection["images"]
@@ -98,12 +101,21 @@ def wait_until_up(url: str, process: subprocess.Popen[bytes], log_file: Path) ->
     raise CommandError(f"The server did not start; its log is {log_file}.")
 
 
-def detect(api: str, photo: Path) -> tuple[dict[str, Any], bytes]:
-    """Sign up, log in, upload, wait: the finished detection and its annotated picture."""
+def log_in(api: str) -> dict[str, str]:
+    """Sign up first, as a new user would; the headers that say who asks."""
     account = {"email": f"demo-{time.time_ns()}@example.com", "password": demonstration.PASSWORD}
     checked(requests.post(f"{api}/auth/signup", json=account, timeout=10))
     tokens = checked(requests.post(f"{api}/auth/login", json=account, timeout=10)).json()
-    bearer = {"Authorization": f"Bearer {tokens['access_token']}"}
+    return {"Authorization": f"Bearer {tokens['access_token']}"}
+
+
+def default_classes(api: str, bearer: dict[str, str]) -> list[str]:
+    detectors = checked(requests.get(f"{api}/detectors", headers=bearer, timeout=10)).json()["items"]
+    return [name for detector in detectors if detector["is_default"] for name in detector["classes"]]
+
+
+def detect(api: str, bearer: dict[str, str], photo: Path) -> tuple[dict[str, Any], bytes]:
+    """Upload and wait: the finished detection and its annotated picture."""
     with photo.open("rb") as file:
         job = checked(
             requests.post(f"{api}/detect/image", files={"image": file}, headers=bearer, timeout=30)

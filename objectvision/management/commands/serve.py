@@ -12,6 +12,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from detections import processing, tasks
+from detections.models import Detector
 from notifications import news
 from objectvision import demonstration
 from objectvision.celery import app
@@ -115,17 +116,20 @@ def stop(beat: Any, worker: threading.Thread) -> None:
 
 def welcome(url: str) -> str:
     lines = [f"ObjectVision serves {url}/api/v1", f"Documentation: {url}/docs"]
-    if not settings.DEPLOYED:
+    detector = Detector.objects.default()
+    connection.close()
+    if detector and not settings.DEPLOYED:
         account = f"{demonstration.EMAIL} with the password {demonstration.PASSWORD}"
-        lines += [f"Demo account: {account}", "Try it:", f"  {curl(f'{url}/api/v1')}"]
+        lines += [f"Demo account: {account}", "Try it:", f"  {curl(f'{url}/api/v1', detector)}"]
     return "\n".join(lines)
 
 
-def curl(api: str) -> str:
-    """A line for a shell that logs in and sends the sample photo."""
+def curl(api: str, detector: Detector) -> str:
+    """A line for a shell that logs in and sends a picture in which the detector finds something."""
     log_in = (
         f"curl -s {api}/auth/login -d username={demonstration.EMAIL} -d password={demonstration.PASSWORD}"
     )
     token = f"""TOKEN=$({log_in} | sed 's/.*"access_token":"//; s/".*//')"""
-    send = f"-F image=@{demonstration.sample_photo()} {api}/detect/image"
+    picture, *_ = demonstration.samples(detector.classes)
+    send = f"-F image=@{picture} {api}/detect/image"
     return f'{token} && curl -H "Authorization: Bearer $TOKEN" -H "Prefer: wait=20" {send}'

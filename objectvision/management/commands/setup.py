@@ -9,6 +9,8 @@ from detections.detectors import choose_default
 from detections.preparing import PreparationError
 from objectvision import demonstration
 
+FEW = 5
+
 
 class Command(BaseCommand):
     help = (
@@ -23,10 +25,14 @@ class Command(BaseCommand):
             detector = choose_default()
         except PreparationError as error:
             raise CommandError(
-                f"{error}\nSet MODEL_PATH to a .pt or .onnx file, an OpenVINO folder or an ultralytics name, "
-                "and run this again."
+                f"{error}\nSet MODEL_PATH to a .pt or .onnx file, an OpenVINO folder, an ultralytics name or "
+                "bundled, and run this again."
             ) from error
         self.stdout.write(
-            f"Detector: {detector}, {len(detector.classes)} classes. To change it, set MODEL_PATH, or run "
-            "manage.py prepare_detector NAME_OR_PATH --default."
+            f"Detector: {detector}, which finds {found(detector.classes)}. To change it, set MODEL_PATH, or "
+            "run manage.py prepare_detector NAME_OR_PATH --default."
         )
+
+
+def found(classes: list[str]) -> str:
+    return ", ".join(classes) if len(classes) <= FEW else f"{len(classes)} classes"

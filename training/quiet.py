@@ -1,0 +1,21 @@
+"""ultralytics with everything off that would reach out of this machine or write into the home folder."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+
+os.environ.update(YOLO_OFFLINE="True", YOLO_AUTOINSTALL="false")
+os.environ.setdefault("YOLO_CONFIG_DIR", tempfile.gettempdir())
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # OpenVINO then takes a stub
+
+import ultralytics
+from ultralytics import YOLO
+from ultralytics.engine import trainer as engine
+from ultralytics.models.yolo.detect import DetectionTrainer
+
+if ultralytics.settings["sync"]:
+    ultralytics.settings.update({"sync": False})
+
+__all__ = ["YOLO", "DetectionTrainer", "engine"]

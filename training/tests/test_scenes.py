@@ -1,0 +1,109 @@
+"""Scenes are those of their seeds, and their boxes lie around codes."""
+
+import cv2
+import numpy as np
+import pytest
+
+from training import scenes, symbols
+from training.heldout import barrel, held_out
+from training.render import render
+from training.scenes import scene
+from training.surfaces import Pose, carried, lay, on_cylinder, wrinkled
+from training.symbols import Code, Sheet
+
+SEEDS = range(30)
+
+
+@pytest.fixture(scope="module", params=[scene, held_out], ids=["training", "held-out"])
+def make(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def made(make):
+    return [make(seed, 200) for seed in SEEDS]
+
+
+def marked(width=200, height=120):
+    """White, with a black square that is a code."""
+    picture = np.full((height, width, 3), 255, np.uint8)
+    picture[40:80, 60:100] = 0
+    return Sheet(picture, [Code(symbols.MARKER, symbols.outline(60, 40, 40, 40))])
+
+
+def dark_box(picture):
+    rows, columns = np.nonzero(picture[..., 0] < 60)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+def box_of(code):
+    return [*code.outline.min(axis=0), *code.outline.max(axis=0)]
+
+
+def test_a_seed_always_gives_the_same_scene(make, made):
+    again = make(SEEDS[3], 200)
+    assert np.array_equal(again.picture, made[3].picture)
+    assert (again.boxes, again.quality) == (made[3].boxes, made[3].quality)
+
+
+def test_other_seeds_give_other_scenes(made):
+    assert len({one.picture.tobytes() for one in made}) == len(made)
+
+
+def test_boxes_lie_in_the_picture_and_are_not_tiny(made):
+    for one in made:
+        height, width = one.picture.shape[:2]
+        for box in one.boxes:
+            assert -0.5 <= box.x1 < box.x2 <= width + 0.5
+            assert -0.5 <= box.y1 < box.y2 <= height + 0.5
+            assert min(box.x2 - box.x1, box.y2 - box.y1) >= scenes.SMALLEST
+
+
+def test_there_are_codes_of_every_class_and_scenes_without(made):
+    assert {box.class_id for one in made for box in one.boxes} == {0, 1, 2}
+    assert any(not one.boxes for one in made)
+
+
+def test_a_code_of_which_less_than_a_third_is_seen_does_not_count():
+    picture = np.zeros((100, 100, 3), np.uint8)
+    most, least = (Code(0, symbols.outline(x, 10, 40, 40)) for x in (-20, -30))
+    (box,) = scenes.boxes([most, least], picture)
+    assert (box.x1, box.x2, box.y1, box.y2) == pytest.approx((0, 20, 10, 50), abs=0.01)
+
+
+@pytest.mark.parametrize("bend", [on_cylinder, wrinkled])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_box_goes_along_with_a_bent_surface(bend, seed):
+    sheet = bend(np.random.default_rng(seed), marked())
+    assert box_of(sheet.codes[0]) == pytest.approx(dark_box(sheet.picture), abs=6)
+
+
+def test_a_box_goes_along_with_a_turned_sheet():
+    sheet = marked()
+    pose = Pose((80, 60), (150, 140), 1.5, 0.6, (0.3, -0.4), 400)
+    picture = lay(np.full((300, 300, 3), 255, np.uint8), sheet, pose.matrix(), shadow=0)
+    assert box_of(carried(sheet.codes[0], pose.matrix())) == pytest.approx(dark_box(picture), abs=2)
+
+
+def test_a_box_goes_along_with_a_wide_lens():
+    sheet = marked()
+    picture, codes = barrel(np.random.default_rng(1), sheet.picture, sheet.codes)
+    assert box_of(codes[0]) == pytest.approx(dark_box(picture), abs=2)
+
+
+def test_a_set_is_written_in_the_layout_of_yolo(tmp_path):
+    render(tmp_path, scene, range(3), 120)
+    assert [file.name for file in sorted((tmp_path / "images").iterdir())] == [
+        f"{seed:08}.jpg" for seed in range(3)
+    ]
+    for seed in range(3):
+        made = scene(seed, 120)
+        height, width = made.picture.shape[:2]
+        assert cv2.imread(str(tmp_path / f"images/{seed:08}.jpg")).shape == (height, width, 3)
+        rows = [line.split() for line in (tmp_path / f"labels/{seed:08}.txt").read_text().splitlines()]
+        assert len(rows) == len(made.boxes)
+        for box, (class_id, x, y, w, h) in zip(made.boxes, rows, strict=True):
+            assert int(class_id) == box.class_id
+            assert float(x) == pytest.approx((box.x1 + box.x2) / 2 / width, abs=1e-5)
+            assert float(w) * width == pytest.approx(box.x2 - box.x1, abs=0.01)
+            assert float(y) + float(h) / 2 == pytest.approx(box.y2 / height, abs=1e-5)
