@@ -184,7 +184,6 @@ class Seeding:
 
     def image(self, detection: Detection, created: datetime) -> DetectionImage:
         photo = self.dice.choice(self.photos)
-        priority = DetectionImage.Priority.SINGLE if detection.total == 1 else DetectionImage.Priority.BATCH
         image = DetectionImage(
             id=self.id_at(created),
             detection=detection,
@@ -195,7 +194,7 @@ class Seeding:
             width=photo.width,
             height=photo.height,
             attempts=1,
-            priority=priority,
+            priority=detection.priority,
         )
         image.image_path = f"users/{detection.user_id}/images/{image.pk}.jpg"
         return image
@@ -205,7 +204,7 @@ class Seeding:
         results = processing.write(image, self.outcome(image))
         image.processed_at = processed
         for result in results:
-            result.pk = self.id_at(processed)
+            result.pk, result.created_at = self.id_at(processed), processed
         return results
 
     def outcome(self, image: DetectionImage) -> processing.Outcome:
