@@ -29,7 +29,7 @@ def address(request: Request) -> str:
         ip = ipaddress.ip_address(raw)
     except ValueError:  # a Unix socket has none
         return raw
-    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))  # noqa: PLR2004
+    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))  # noqa: PLR2004  # IP v4
 
 
 class Throttle(BaseThrottle):
