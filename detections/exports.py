@@ -174,7 +174,7 @@ def file_of(detection: Detection, file_format: str) -> IO[bytes]:
         ids = ids_of_images(Detection.objects.filter(pk=detection.pk))
         FORMATS[file_format].write(file, images(ids))
         file.seek(0)
-    except BaseException:
+    except BaseException:  # whatever ends it: it is raised again, and nobody else has the file
         file.close()
         raise
     return file

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from detections import room, tasks
+from detections import cleanup, room, tasks
 from detections.models import NAME_LENGTH, Detection, DetectionImage, DetectionResult, Detector
 from detections.validators import ImageFacts
 from objectvision import connections, logs
@@ -156,10 +156,8 @@ def stored(detection: Detection, uploads: Iterable[Upload | RefusedUpload]) -> I
                 image.image_path = default_storage.save(image.image_path, upload.file)
         check_usable(images)
         yield images
-    except BaseException:
-        for image in images:
-            if image.image_path:
-                default_storage.delete(image.image_path)
+    except BaseException:  # whatever ends it, also a stop: it is raised again
+        cleanup.delete_files([image.image_path for image in images if image.image_path])
         raise
 
 
