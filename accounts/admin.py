@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts import tries
-from accounts.models import Session, User, UserSettings
+from accounts.models import ApiKey, Session, User, UserSettings
 from objectvision.throttles import LoginThrottle
 
 
@@ -105,3 +105,26 @@ class SessionAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ("-created_at",)
     show_full_result_count = False
     exclude = ("refresh_jti",)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = (
+        "user", "name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at",
+    )  # fmt: skip  # a list to read at a glance
+    list_select_related = ("user",)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_fields = ("user__email", "prefix")
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    exclude = ("hash",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        count = ApiKey.objects.filter(pk__in=queryset).revoke()
+        self.message_user(request, f"{count} API keys revoked.", messages.SUCCESS)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Rows are read-only otherwise; ending one is the right of who may change them."""
+        return bool(request.user.has_perm("accounts.change_apikey"))

@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import tries
-from accounts.models import Session, SessionQuerySet, User, UserSettings
+from accounts.models import Scope, Session, SessionQuerySet, User, UserSettings
 from accounts.serializers import (
     FormLoginSerializer,
     LoginSerializer,
@@ -165,6 +165,7 @@ def own_sessions(request: Request) -> SessionQuerySet:
     )
 )
 class ProfileView(RetrieveAPIView[User]):
+    read_scope = Scope.ACCOUNT
     serializer_class = UserSerializer
 
     def get_object(self) -> User:
@@ -181,6 +182,7 @@ class ProfileView(RetrieveAPIView[User]):
 )
 @extend_schema(tags=["users"])
 class UserView(RetrieveUpdateAPIView[User]):
+    read_scope = write_scope = Scope.ACCOUNT
     serializer_class = UserSerializer
     queryset = User.objects.none()  # for the API's document, which nobody asks for
     http_method_names = ("get", "patch", "head", "options")
@@ -206,6 +208,7 @@ class UserView(RetrieveUpdateAPIView[User]):
 )
 @extend_schema(tags=["users"])
 class SettingsView(RetrieveUpdateAPIView[UserSettings]):
+    read_scope = write_scope = Scope.ACCOUNT
     serializer_class = UserSettingsSerializer
     http_method_names = ("get", "patch", "head", "options")
 

@@ -14,7 +14,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import User
+from accounts.models import Scope, User
 from detections import intake, room, validators, zips
 from detections.models import Detection
 from detections.serializers import AcceptedSerializer, DetectionSerializer
@@ -81,6 +81,7 @@ def refusals(field: str) -> Iterator[None]:
 class UploadView(GenericAPIView[Detection]):
     """Base of the two below."""
 
+    write_scope = Scope.DETECT
     throttle_classes = (UploadThrottle,)
     parser_classes = (MultiPartParser,)
 

@@ -28,6 +28,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import Scope
 from detections import cleanup, intake, originals, pictures, room, validators
 from detections.filters import DetectionFilter
 from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
@@ -68,6 +69,8 @@ class QueriedView(APIView):
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
+    read_scope = Scope.READ
+    write_scope = Scope.DETECT
     queryset = Detection.objects.none()  # for the API's document, which nobody asks for
 
     def get_queryset(self) -> DetectionQuerySet:
@@ -188,6 +191,7 @@ class HistoryView(OwnDetectionView, ListAPIView[Detection]):
     )
 )
 class DetectorsView(ListAPIView[Detector]):
+    read_scope = Scope.READ
     serializer_class = DetectorSerializer
     pagination_class = Pagination
     queryset = Detector.objects.active().order_by("name", "version", "backend")

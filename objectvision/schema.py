@@ -57,6 +57,19 @@ class AutoSchema(StandardAutoSchema):
         """As `extend_schema` says; a view at several paths is given its `operation_id` at each."""
         return getattr(self.view, "operation_id", None) or str(super().get_operation_id())
 
+    def key_scope(self) -> str | None:
+        """The scope that an API key needs here; None where keys open nothing."""
+        return getattr(self.view, "read_scope" if self.method == "GET" else "write_scope", None)
+
+    def get_auth(self) -> list[dict[str, Any]]:
+        schemes: list[dict[str, Any]] = super().get_auth()
+        return schemes if self.key_scope() else [scheme for scheme in schemes if "api_key" not in scheme]
+
+    def get_description(self) -> str:  # type: ignore[override]  # drf-spectacular's signature
+        scope = self.key_scope()
+        described = str(super().get_description() or "")
+        return f"{described} API keys need the scope `{scope}`." if scope else described
+
     def get_override_parameters(self) -> list[Any]:
         query = self.query_serializer()
         return [*super().get_override_parameters(), *([query] if query else [])]

@@ -11,6 +11,7 @@ from objectvision.tests.stack import photo
 PAGES = [
     "accounts/user",
     "accounts/session",
+    "accounts/apikey",
     "detections/detection",
     "detections/detector",
     "detections/export",

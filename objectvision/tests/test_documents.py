@@ -162,8 +162,9 @@ def test_limits_and_offsets_are_documented_with_their_ranges(document):
 
 
 VERBS = {
-    "cancel", "check", "create", "delete", "get", "list", "login", "logout", "refresh", "retry", "signup",
-    "update", "upload",
+    "cancel", "check", "create", "delete", "end", "get",
+    "list", "login", "logout", "refresh", "retry", "revoke",
+    "signup", "update", "upload",
 }  # fmt: skip  # a list to read at a glance
 
 
