@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import tries
+from accounts import closing, tries
 from accounts.models import ApiKey, Session, User, UserSettings
 from objectvision.throttles import LoginThrottle
 
@@ -75,7 +75,7 @@ class UserAdmin(DjangoUserAdmin):
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "name", "password1", "password2")}),)
     inlines = (UserSettingsInline,)
-    actions = ("end_sessions",)
+    actions = ("end_sessions", "close_accounts")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -88,12 +88,26 @@ class UserAdmin(DjangoUserAdmin):
         return super().has_change_permission(request, obj) and not is_above
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:  # noqa: ARG002  # Django's
-        return False  # the files would stay: deactivate instead
+        return False  # the files would stay: close the account instead
+
+    def has_close_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("accounts.delete_user"))
 
     @admin.action(description="End all sessions of the selected users")
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         count = Session.objects.filter(user__in=queryset).revoke()
         self.message_user(request, f"{count} sessions ended.", messages.SUCCESS)
+
+    @admin.action(description="Close the accounts of the selected users", permissions=["close"])
+    def close_accounts(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        users = queryset.filter(is_superuser=False, closed_at=None)
+        for user in users:
+            closing.close(user)
+        self.message_user(
+            request,
+            f"{len(users)} accounts closed; rows and files go within minutes. Superusers stay.",
+            messages.SUCCESS,
+        )
 
 
 @admin.register(Session)

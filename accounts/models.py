@@ -36,6 +36,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     email_verified_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since then its rows and files are being erased."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -49,6 +52,11 @@ class User(AbstractBaseUser, PermissionsMixin):
             # `save` lowers it; this holds for what goes around `save`.
             models.CheckConstraint(
                 condition=models.Q(email=Lower("email")), name="accounts_user_email_lower"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["closed_at"], condition=~models.Q(closed_at=None), name="accounts_user_closed"
             ),
         ]
 

@@ -163,6 +163,11 @@ class LoginSerializer(serializers.Serializer[Any]):
     password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
 
 
+@extend_schema_serializer(examples=[sent({"password": EXAMPLE_CREDENTIALS["password"]})])
+class PasswordSerializer(serializers.Serializer[Any]):
+    password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
+
+
 class FormLoginSerializer(serializers.Serializer[Any]):
     """The fields that OAuth2's password form has."""
 

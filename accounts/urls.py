@@ -14,5 +14,4 @@ urlpatterns = [
     path("users/api-keys/<uuid:pk>", key_views.ApiKeyView.as_view(), name="api-key"),
     path("users/get-profile", views.ProfileView.as_view(), name="profile"),
     path("users/settings", views.SettingsView.as_view(), name="settings"),
-    path("users/<uuid:pk>", views.UserView.as_view(), name="user"),
 ]

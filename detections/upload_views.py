@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -81,7 +81,7 @@ def refusals(field: str) -> Iterator[None]:
 class UploadView(GenericAPIView[Detection]):
     """Base of the two below."""
 
-    write_scope = Scope.DETECT
+    key_scopes: ClassVar = {"POST": Scope.DETECT}
     throttle_classes = (UploadThrottle,)
     parser_classes = (MultiPartParser,)
 

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from threading import BoundedSemaphore
 from time import monotonic
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 from uuid import UUID
 
 from django.core.files.storage import default_storage
@@ -69,8 +69,10 @@ class QueriedView(APIView):
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
-    read_scope = Scope.READ
-    write_scope = Scope.DETECT
+    key_scopes: ClassVar = {
+        "GET": Scope.READ,
+        **dict.fromkeys(("POST", "PATCH", "DELETE"), Scope.DETECT),
+    }
     queryset = Detection.objects.none()  # for the API's document, which nobody asks for
 
     def get_queryset(self) -> DetectionQuerySet:
@@ -191,7 +193,7 @@ class HistoryView(OwnDetectionView, ListAPIView[Detection]):
     )
 )
 class DetectorsView(ListAPIView[Detector]):
-    read_scope = Scope.READ
+    key_scopes: ClassVar = {"GET": Scope.READ}
     serializer_class = DetectorSerializer
     pagination_class = Pagination
     queryset = Detector.objects.active().order_by("name", "version", "backend")

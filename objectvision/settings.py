@@ -334,6 +334,7 @@ REST_FRAMEWORK = {
 THROTTLES = {
     "upload": env.rate("THROTTLE_UPLOAD", "1200/min"),
     "read": env.rate("THROTTLE_READ", "3000/min"),
+    "takeout": env.rate("THROTTLE_TAKEOUT", "10/hour"),
     "anon": env.rate("THROTTLE_ANON", "120/min"),
     "login": env.rate("THROTTLE_LOGIN", "30/min"),
     "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),

@@ -103,3 +103,7 @@ class ReadThrottle(Throttle):
 
 class UploadThrottle(ReadThrottle):
     scope = "upload"
+
+
+class TakeoutThrottle(ReadThrottle):
+    scope = "takeout"

@@ -5,6 +5,7 @@ from django.contrib.auth.models import Permission
 
 from accounts.models import Session, User
 from accounts.tokens import open_session
+from detections import tasks
 from detections.models import Detection
 from objectvision.tests.stack import photo
 
@@ -136,3 +137,20 @@ def test_who_may_change_users_does_not_get_at_a_superuser(clerk):
 def test_no_user_is_deleted_here_where_the_files_would_stay(root, user):
     assert root.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 403
     assert User.objects.filter(pk=user.pk).exists()
+
+
+def test_staff_close_accounts_but_no_superusers(root, user, submit):
+    submit(user, photo())
+    superuser = User.objects.get(is_superuser=True)
+    selected = {"action": "close_accounts", "_selected_action": [user.pk, superuser.pk]}
+    answer = root.post("/admin/accounts/user/", selected, follow=True)
+    assert "1 accounts closed" in answer.content.decode()
+    tasks.sweep()
+    assert list(User.objects.all()) == [superuser]
+    assert not Detection.objects.exists()
+
+
+def test_who_may_only_change_users_closes_no_account(clerk, user):
+    clerk.post("/admin/accounts/user/", {"action": "close_accounts", "_selected_action": [user.pk]})
+    user.refresh_from_db()
+    assert user.closed_at is None

@@ -34,6 +34,8 @@ ENDPOINTS = {
     ("PATCH", "users/settings"): OWN,
     ("GET", "users/<uuid:pk>"): USER,
     ("PATCH", "users/<uuid:pk>"): USER,
+    ("DELETE", "users/<uuid:pk>"): USER,
+    ("GET", "users/export"): OWN,
     ("POST", "detect/image"): OWN,
     ("POST", "detect/batch"): OWN,
     ("POST", "detect/jobs/<uuid:pk>/cancel"): DETECTION,
@@ -70,6 +72,7 @@ SCOPES = {
     ("POST", "detect/exports"): Scope.READ,
     ("GET", "users/statistics"): Scope.READ,
     ("GET", "users/get-profile"): Scope.ACCOUNT,
+    ("GET", "users/export"): Scope.ACCOUNT,
     ("GET", "users/settings"): Scope.ACCOUNT,
     ("PATCH", "users/settings"): Scope.ACCOUNT,
     ("GET", "users/<uuid:pk>"): Scope.ACCOUNT,
@@ -77,7 +80,7 @@ SCOPES = {
 }
 # Behaves as GET does, or says what a path takes.
 ALIKE = {"HEAD", "OPTIONS"}
-CHANGES = {"PATCH": {"name": "Mine now", "is_public": True}}
+CHANGES = {"PATCH": {"name": "Mine now", "is_public": True}, "DELETE": {"password": "a-long-passphrase"}}
 QUESTIONS = {"detect/<uuid:pk>/export": {"format": "csv"}}
 
 
