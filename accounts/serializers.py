@@ -217,9 +217,7 @@ class FutureField(serializers.DateTimeField):
         return moment
 
 
-@extend_schema_field(
-    {"type": "array", "items": {"type": "string", "enum": Scope.values}, "minItems": 1, "maxItems": 10}
-)
+@extend_schema_field({"type": "array", "items": {"type": "string", "enum": Scope.values}, "minItems": 1})
 class ScopesField(serializers.MultipleChoiceField):
     """A list without repetitions, in the order of the alphabet."""
 
