@@ -25,7 +25,7 @@ from accounts.serializers import (
     UserSettingsSerializer,
 )
 from accounts.tokens import claimed_id, open_session, read_refresh, rotate
-from objectvision.schema import REFUSED
+from objectvision.schema import REFUSED, ClientErrorSerializer
 from objectvision.throttles import LoginThrottle, SignupThrottle
 
 PASSWORD_CODES = [
@@ -39,7 +39,10 @@ PASSWORD_CODES = [
     post=extend_schema(
         operation_id="signup",
         summary="Sign up",
-        description="Makes an account. The address is compared without regard to case.",
+        description=(
+            "Makes an account, and mails a link that verifies the address. The address is compared without "
+            "regard to case."
+        ),
         responses={201: UserSerializer},
         tags=["auth"],
     )
@@ -71,9 +74,10 @@ class LoginView(StrangersView):
         summary="Log in",
         description=(
             "Begins a session and answers with its tokens. Takes JSON as shown, or a form with "
-            "`username` and `password`. An unknown address and a wrong password answer alike."
+            "`username` and `password`. An unknown address and a wrong password answer alike. Where the "
+            "server demands verified addresses, 403 says that yours is not."
         ),
-        responses={200: TokenPairSerializer, **REFUSED},
+        responses={200: TokenPairSerializer, **REFUSED, 403: ClientErrorSerializer},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
@@ -104,7 +108,7 @@ class RefreshView(StrangersView):
             "Answers with the session's next pair of tokens. A refresh token is good for one use: one that "
             "is used again, also by two requests at once, ends its session."
         ),
-        responses={200: TokenPairSerializer, **REFUSED},
+        responses={200: TokenPairSerializer, **REFUSED, 403: ClientErrorSerializer},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
