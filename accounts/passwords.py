@@ -23,11 +23,14 @@ def faults(password: str, user: User) -> list[ErrorDetail]:
     return []
 
 
-def change(user: User, password: str, keep: Any) -> None:
-    """Ends the user's sessions but for this one."""
+def change(user: User, password: str, keep: Any) -> bool:
+    """Ends the user's sessions but for this one.
+
+    False, and nothing done, if the password that they have shown to know is theirs no longer.
+    """
     hashed = make_password(password)  # takes its time, before any lock
     with transaction.atomic():
-        replace(user, hashed, ending=Session.objects.exclude(pk=keep.pk))
+        return replace(user, hashed, ending=Session.objects.exclude(pk=keep.pk))
 
 
 def reset(proof: str, password: str) -> bool:
@@ -44,9 +47,12 @@ def reset(proof: str, password: str) -> bool:
         return True
 
 
-def replace(user: User, hashed: str, ending: SessionQuerySet) -> None:
+def replace(user: User, hashed: str, ending: SessionQuerySet) -> bool:
     # The user's row first: a log-in by the old password that is under way has its session before this, or
     # waits for the row and then finds another password (`tokens.open_session`).
-    User.objects.filter(pk=user.pk).update(password=hashed, updated_at=timezone.now())
+    unchanged = User.objects.filter(pk=user.pk, password=user.password)
+    if not unchanged.update(password=hashed, updated_at=timezone.now()):
+        return False
     ending.filter(user=user).revoke()
     mail.send(mail.Kind.PASSWORD_CHANGED, user.email, user.name if user.email_verified_at else "")
+    return True

@@ -1,6 +1,6 @@
 """Passwords changed and reset, addresses verified."""
 
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.http import HttpResponse, HttpResponseRedirect
@@ -54,21 +54,26 @@ class PasswordChangeView(GenericAPIView[Any]):
     def post(self, request: Request) -> Response:
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        user = me(request)
-        check_current(request, user, serializer.validated_data["current_password"])
-        check_strength(serializer.validated_data["new_password"], user)
-        passwords.change(user, serializer.validated_data["new_password"], keep=request.auth)
+        password = serializer.validated_data["new_password"]
+        user = known(request, serializer.validated_data["current_password"])
+        check_strength(password, user)
+        if not passwords.change(user, password, keep=request.auth):
+            refuse_password()
         return Response(status=NOTHING)
 
 
-def check_current(request: Request, user: User, password: str) -> None:
-    """Bounded as log-ins are: whoever has stolen a token tries no more passwords with it than without."""
+def known(request: Request, password: str) -> User:
+    """The user, who knows this password. Bounded as log-ins are: whoever has stolen a token tries no more
+    passwords with it than without."""
     try:
-        known = tries.log_in(request, user.email, password)
+        user = tries.log_in(request, me(request).email, password)
     except tries.TooManyTriesError as error:
         raise Throttled(error.wait, "Too many wrong tries for this account.") from error
-    if known != user:
-        raise invalid("current_password", "The password is wrong.", "incorrect")
+    return user or refuse_password()
+
+
+def refuse_password() -> NoReturn:
+    raise invalid("current_password", "The password is wrong.", "incorrect")
 
 
 class AskingView(StrangersView):
@@ -125,15 +130,15 @@ class PasswordResetConfirmView(StrangersView):
         proof, password = serializer.validated_data["token"], serializer.validated_data["new_password"]
         user = proofs.read_reset(proof)
         if not isinstance(user, User):
-            raise unproven()
+            refuse_proof()
         check_strength(password, user)
         if not passwords.reset(proof, password):
-            raise unproven()
+            refuse_proof()
         return Response(status=NOTHING)
 
 
-def unproven() -> ValidationError:
-    return invalid("token", "The link is not valid, has expired or was used before.", "invalid")
+def refuse_proof() -> NoReturn:
+    raise invalid("token", "The link is not valid, has expired or was used before.", "invalid")
 
 
 class VerifyEmailView(AskingView):
@@ -192,6 +197,7 @@ def show(request: Any, page: str, status: int = 200, **context: Any) -> HttpResp
 
 def secretive(response: HttpResponse) -> HttpResponse:
     """Of a page in whose address a secret stands: nobody is told of it, and nothing keeps it."""
-    response["Referrer-Policy"] = "no-referrer"
+    # Not no-referrer: with that browsers call the origin of a form "null", which CSRF's check refuses.
+    response["Referrer-Policy"] = "strict-origin"
     response["Cache-Control"] = "no-store"
     return response

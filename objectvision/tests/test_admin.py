@@ -6,6 +6,8 @@ from django.contrib.auth.models import Permission
 from accounts.models import Session, User
 from accounts.tokens import open_session
 from detections.models import Detection
+from notifications import mail
+from notifications.models import Mail
 from objectvision.tests.stack import photo
 
 PAGES = [
@@ -14,6 +16,7 @@ PAGES = [
     "detections/detection",
     "detections/detector",
     "detections/export",
+    "notifications/mail",
 ]
 
 
@@ -62,6 +65,7 @@ def test_lists_take_the_same_queries_however_long(
         submit(user, photo())
         open_session(user, "pytest")
         User.objects.create(email=f"{rows}-{User.objects.count()}@example.com")
+        mail.send(mail.Kind.WELCOME, user.email)
     with django_assert_max_num_queries(8):
         assert root.get(f"/admin/{page}/").status_code == 200
 
@@ -135,3 +139,29 @@ def test_who_may_change_users_does_not_get_at_a_superuser(clerk):
 def test_no_user_is_deleted_here_where_the_files_would_stay(root, user):
     assert root.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"}).status_code == 403
     assert User.objects.filter(pk=user.pk).exists()
+
+
+def test_staff_send_again_what_has_failed_and_change_nothing_else(root, django_capture_on_commit_callbacks):
+    rows = {
+        state: Mail.objects.create(kind="welcome", to="ada@example.com", state=state, attempts=7, error="500")
+        for state in Mail.State.values
+    }
+    chosen = {"action": "send_again", "_selected_action": [str(row.pk) for row in rows.values()]}
+    with django_capture_on_commit_callbacks() as callbacks:
+        page = root.post("/admin/notifications/mail/", chosen, follow=True)
+    assert b"1 mails wait to be sent again." in page.content
+    assert callbacks == [mail.ring]
+    assert list(Mail.objects.order_by("pk").values_list("state", flat=True)) == [
+        "waiting",
+        "sending",
+        "sent",
+        "waiting",
+        "dropped",
+    ]
+    rows["failed"].refresh_from_db()
+    assert (rows["failed"].attempts, rows["failed"].error) == (0, "")
+    url = f"/admin/notifications/mail/{rows['failed'].pk}"
+    assert root.get(f"{url}/change/").status_code == 200
+    assert root.post(f"{url}/change/", {"to": "eve@example.com"}).status_code == 403
+    assert root.post(f"{url}/delete/", {"post": "yes"}).status_code == 403
+    assert root.get("/admin/notifications/mail/add/").status_code == 403
