@@ -21,6 +21,7 @@ class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]  # generic in 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for field in self.fields.values():
+            field.help_text = ""  # the page has a sentence for both
             field.validators.append(MaxLengthValidator(PASSWORD_LENGTH))
 
 

@@ -15,7 +15,9 @@ from schemathesis.transport.serialization import Binary
 from objectvision.tests.stack import PASSWORD, Client, photo, until
 
 URL = os.environ["FUZZED_URL"]
-CHANGES_WHAT_OTHERS_REST_ON = ("/api/v1/auth/logout", "/api/v1/auth/logout-all", "/api/v1/users/settings")
+CHANGES_WHAT_OTHERS_REST_ON = (
+    "/api/v1/auth/logout", "/api/v1/auth/logout-all", "/api/v1/auth/password/change", "/api/v1/users/settings",
+)  # fmt: skip  # a list to read at a glance
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -41,6 +43,8 @@ def before_call(context, case, kwargs):
     match path, method:
         case "/api/v1/auth/signup", _:
             case.body.update(email=f"{uuid4().hex}@example.com", password=PASSWORD)
+        case "/api/v1/auth/password/change", _:
+            case.body.update(current_password=PASSWORD, new_password=f"{PASSWORD}-and-more")
         case "/api/v1/users/{id}", _:
             case.path_parameters["id"] = profile["id"]
         case "/api/v1/detect/exports/{id}", _:
