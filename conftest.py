@@ -212,6 +212,21 @@ def eager(monkeypatch):
 
 
 @pytest.fixture
+def brevo(settings):
+    """Mails go to a server of the tests' own that speaks Brevo's API."""
+    from notifications.tests import brevo
+
+    with brevo.running() as server:
+        settings.EMAIL_BACKEND = "anymail.backends.brevo.EmailBackend"
+        settings.ANYMAIL = {
+            "BREVO_API_KEY": brevo.KEY,
+            "BREVO_API_URL": server.url,
+            "REQUESTS_TIMEOUT": (1, 1),
+        }
+        yield server
+
+
+@pytest.fixture
 def submit(detector):
     """Uploads pictures past the API: `submit(user, photo(), photo(), confidence=0.5)`."""
     from django.core.files.base import ContentFile

@@ -2,13 +2,12 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
+from accounts import passwords
 from accounts.models import (
     KEY_NAME_LENGTH,
     LONGEST_RETENTION_DAYS,
@@ -18,6 +17,7 @@ from accounts.models import (
     User,
     UserSettings,
 )
+from notifications import mail
 from objectvision.errors import invalid
 from objectvision.examples import answered, sent
 from objectvision.fields import IntegerField, NumberField, TextField, TextListField, TruthField
@@ -139,17 +139,16 @@ class SignupSerializer(serializers.ModelSerializer[User]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User(email=attrs["email"], name=attrs.get("name", ""))
-        try:
-            validate_password(attrs["password"], user)
-        except DjangoValidationError as error:
-            details = [serializers.ErrorDetail(str(e.messages[0]), e.code) for e in error.error_list]
-            raise serializers.ValidationError({"password": details}) from error
+        if faults := passwords.faults(attrs["password"], user):
+            raise serializers.ValidationError({"password": faults})
         return attrs
 
     def create(self, validated_data: dict[str, Any]) -> User:
         try:
             with transaction.atomic():
-                return User.objects.create_user(**validated_data)
+                user = User.objects.create_user(**validated_data)
+                mail.send(mail.Kind.VERIFY_EMAIL, user.email)
+                return user
         except IntegrityError as error:  # decided by the index: two sign-ups at once make one user
             raise invalid("email", "A user with this e-mail address exists.", "unique") from error
 

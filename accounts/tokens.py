@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 from uuid import UUID
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework_simplejwt import tokens as jwt
@@ -14,6 +15,7 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
+from accounts import verification
 from accounts.models import USER_AGENT_LENGTH, Session, User
 
 REFUSED = "The token is invalid, has expired, or its session is over."
@@ -64,25 +66,36 @@ class TokenPair:
 
 
 def open_session(user: User, user_agent: str) -> TokenPair:
-    """Begin a session for somebody who has proved who they are."""
+    """Begin a session for somebody who has proved who they are.
+
+    Raises AuthenticationFailed, EmailNotVerified.
+    """
+    verification.check(user)
     refresh = RefreshToken.for_user(user)
-    session = Session.objects.create(
-        user=user,
-        refresh_jti=refresh["jti"],
-        expires_at=timezone.now() + refresh.lifetime,
-        user_agent=user_agent[:USER_AGENT_LENGTH],
-    )
+    with transaction.atomic():
+        # A password that is replaced meanwhile ends the sessions that are there: this one must be among them,
+        # or must not begin (`passwords.replace`).
+        as_proved = User.objects.select_for_update(no_key=True).filter(pk=user.pk, password=user.password)
+        if as_proved.first() is None:
+            refuse()
+        session = Session.objects.create(
+            user=user,
+            refresh_jti=refresh["jti"],
+            expires_at=timezone.now() + refresh.lifetime,
+            user_agent=user_agent[:USER_AGENT_LENGTH],
+        )
     return pair_of(refresh, session.pk)
 
 
 def rotate(raw: str) -> TokenPair:
     """The next pair of a session, for its present refresh token; an earlier one ends the session.
 
-    Raises AuthenticationFailed.
+    Raises AuthenticationFailed, EmailNotVerified.
     """
     old = read_refresh(raw)
     sid, user_id = claimed_id(old, "sid"), claimed_id(old, "user_id")
     user = User.objects.filter(pk=user_id, is_active=True).first() or refuse()
+    verification.check(user)
     fresh = RefreshToken.for_user(user)
     now = timezone.now()
     alive = Session.objects.filter(pk=sid, user_id=user_id, revoked_at=None, expires_at__gt=now)

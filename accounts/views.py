@@ -1,4 +1,4 @@
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -26,9 +26,10 @@ from accounts.serializers import (
 )
 from accounts.tokens import claimed_id, open_session, read_refresh, rotate
 from objectvision.errors import invalid
-from objectvision.schema import REFUSED
+from objectvision.schema import REFUSED, ClientErrorSerializer
 from objectvision.throttles import LoginThrottle, SignupThrottle
 
+INCORRECT = "incorrect"
 PASSWORD_CODES = [
     "password_entirely_numeric", "password_too_common", "password_too_short", "password_too_similar",
 ]  # fmt: skip  # a list to read at a glance
@@ -40,7 +41,10 @@ PASSWORD_CODES = [
     post=extend_schema(
         operation_id="signup",
         summary="Sign up",
-        description="Makes an account. The address is compared without regard to case.",
+        description=(
+            "Makes an account, and mails a link that verifies the address. The address is compared without "
+            "regard to case."
+        ),
         responses={201: UserSerializer},
         tags=["auth"],
     )
@@ -72,9 +76,10 @@ class LoginView(StrangersView):
         summary="Log in",
         description=(
             "Begins a session and answers with its tokens. Takes JSON as shown, or a form with "
-            "`username` and `password`. An unknown address and a wrong password answer alike."
+            "`username` and `password`. An unknown address and a wrong password answer alike. Where the "
+            "server demands verified addresses, 403 says that yours is not."
         ),
-        responses={200: TokenPairSerializer, **REFUSED},
+        responses={200: TokenPairSerializer, **REFUSED, 403: ClientErrorSerializer},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
@@ -102,7 +107,7 @@ class RefreshView(StrangersView):
             "Answers with the session's next pair of tokens. A refresh token is good for one use: one that "
             "is used again, also by two requests at once, ends its session."
         ),
-        responses={200: TokenPairSerializer, **REFUSED},
+        responses={200: TokenPairSerializer, **REFUSED, 403: ClientErrorSerializer},
         tags=["auth"],
     )
     def post(self, request: Request) -> Response:
@@ -214,11 +219,14 @@ class SettingsView(RetrieveUpdateAPIView[UserSettings]):
         return me(self.request).preferences
 
 
-def check_password(request: Request, field: str, password: str) -> None:
-    """That whoever asks knows the account's password; wrong ones count as wrong tries of a log-in, so that a
-    stolen token does not help to find it. Raises ValidationError for the field, Throttled."""
-    if log_in(request, me(request).email, password) is None:
-        raise invalid(field, "The password is wrong.", "wrong_password")
+def known(request: Request, field: str, password: str) -> User:
+    """The user, who knows this password. Bounded as log-ins are: whoever has stolen a token tries no more
+    passwords with it than without. Raises ValidationError for the field, Throttled."""
+    return log_in(request, me(request).email, password) or refuse_password(field)
+
+
+def refuse_password(field: str) -> NoReturn:
+    raise invalid(field, "The password is wrong.", INCORRECT)
 
 
 def log_in(request: Request, email: str, password: str) -> User | None:

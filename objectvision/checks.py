@@ -36,7 +36,8 @@ def public_address_is_set(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Warning(
-            "API_BASE_URL is not set: links in answers go by the Host header.",
+            "API_BASE_URL is not set: links in answers go by the Host header, those in mails to "
+            f"{settings.PUBLIC_URL}.",
             hint="Set it to the address that clients use.",
             id="objectvision.W001",
         )
@@ -52,5 +53,18 @@ def https_is_enforced(**_: Any) -> list[CheckMessage]:
             "SECURE_SSL_REDIRECT is off: tokens may travel in the clear.",
             hint="Set SECURE_SSL_REDIRECT=true, or see that the proxy in front redirects to HTTPS.",
             id="objectvision.W002",
+        )
+    ]
+
+
+@register(Tags.security)
+def mails_are_sent(**_: Any) -> list[CheckMessage]:
+    if not settings.DEPLOYED or settings.BREVO_API_KEY:
+        return []
+    return [
+        Warning(
+            "BREVO_API_KEY is not set: mails, and the secret links in them, are printed by the worker.",
+            hint="Set BREVO_API_KEY and EMAIL_SENDER.",
+            id="objectvision.W003",
         )
     ]

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.validators import validate_email
 
 T = TypeVar("T")
 
@@ -90,6 +91,30 @@ def rate(name: str, default: str) -> tuple[int, int] | None:
         return int(count), UNITS[unit]
 
     return read(name, parse, parse(default), f"off, or like 30/min ({', '.join(UNITS)})")
+
+
+def line(name: str, default: str = "") -> str:
+    """A text that goes into the header of a mail."""
+
+    def parse(value: str) -> str:
+        if not value.isprintable():
+            raise ValueError
+        return value
+
+    return read(name, parse, default, "one line without control characters")
+
+
+def address(name: str) -> str:
+    """An e-mail address."""
+
+    def parse(value: str) -> str:
+        try:
+            validate_email(value)
+        except ValidationError as error:
+            raise ValueError from error
+        return value
+
+    return read(name, parse, "", "an e-mail address such as hello@example.com")
 
 
 def origins(name: str) -> list[str]:

@@ -3,6 +3,12 @@ from django.http import HttpRequest
 from rest_framework.request import Request
 
 
+def public(path: str) -> str:
+    """A link for mails, which no request has a say in."""
+    base: str = settings.PUBLIC_URL
+    return base.rstrip("/") + path
+
+
 def absolute(request: HttpRequest | Request, path: str) -> str:
     """A link for clients: below `API_BASE_URL` where that is set, else as this request came in."""
     return (

@@ -29,6 +29,10 @@ class ClientFaultSerializer(serializers.Serializer[Any]):
     examples=[
         answered(body("too_large", "The request is too large; at most 1 MB are allowed."), 413),
         answered(body("idempotency_key_reused", "This Idempotency-Key was used for another request."), 422),
+        answered(
+            body("email_not_verified", "Verify your e-mail address first, by the link in the mail to it."),
+            403,
+        ),
         answered(body("not_processed", "The image is waiting; there is a picture once it is done."), 409),
     ]
 )

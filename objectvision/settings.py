@@ -3,6 +3,7 @@
 import os
 import secrets
 from datetime import timedelta
+from email.utils import formataddr
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -80,6 +81,16 @@ JWT_PREVIOUS_SECRET_KEYS = previous_secrets("JWT_PREVIOUS_SECRET_KEYS")
 SECRET_KEY_FALLBACKS = previous_secrets("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
 API_BASE_URL = env.url("API_BASE_URL")
+
+
+def public_url() -> str:
+    """Where links in mails lead: no request says it, and its Host header is what a stranger wrote."""
+    named = (host for host in ALLOWED_HOSTS if not host.startswith(("*", ".")))
+    deployed = next((f"https://{host}" for host in named), "")
+    return API_BASE_URL or (deployed if DEPLOYED else "http://localhost:8000")
+
+
+PUBLIC_URL = public_url()
 # Whose X-Forwarded-For and X-Forwarded-Proto the servers believe: addresses or networks; by default nobody's.
 TRUSTED_PROXIES = env.listing("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
@@ -194,6 +205,8 @@ CELERY_BEAT_SCHEDULE = {
     "sweep": {"task": "detections.sweep", "schedule": timedelta(seconds=10)},
     "retention": {"task": "detections.delete_expired", "schedule": timedelta(hours=1)},
     "forget": {"task": "accounts.forget", "schedule": timedelta(hours=1)},
+    "sweep mails": {"task": "notifications.sweep", "schedule": timedelta(seconds=10)},
+    "forget mails": {"task": "notifications.forget", "schedule": timedelta(hours=1)},
 }
 
 # --- Application ---------------------------------------------------------------------------------
@@ -209,6 +222,7 @@ INSTALLED_APPS = [
     "drf_standardized_errors",
     "django_filters",
     "django_celery_beat",
+    "anymail",
     "corsheaders",
     "csp",
     "django.contrib.admin",
@@ -274,6 +288,10 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 
+PASSWORD_RESET_TIMEOUT = 60 * 60
+VERIFICATION_DAYS = 3
+REQUIRE_VERIFIED_EMAIL = env.flag("REQUIRE_VERIFIED_EMAIL", default=False)
+
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
 SECURE_REFERRER_POLICY = "same-origin"
@@ -293,7 +311,29 @@ CONTENT_SECURITY_POLICY = {
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = DEPLOYED
 SESSION_COOKIE_AGE = 60 * 60 * 12
 CSRF_COOKIE_HTTPONLY = True
-CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(API_BASE_URL))] if API_BASE_URL else []
+CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(PUBLIC_URL))] if PUBLIC_URL else []
+
+# --- Mail ----------------------------------------------------------------------------------------
+
+BREVO_API_KEY = env.text("BREVO_API_KEY")
+EMAIL_BACKEND = (
+    "anymail.backends.brevo.EmailBackend" if BREVO_API_KEY else "notifications.console.EmailBackend"
+)
+ANYMAIL = {
+    "BREVO_API_KEY": BREVO_API_KEY,
+    # The whole endpoint or, as anymail wants it, its base.
+    "BREVO_API_URL": env.url("BREVO_API_URL", "https://api.brevo.com/v3/smtp/email")
+    .rstrip("/")
+    .removesuffix("/smtp/email"),
+    "REQUESTS_TIMEOUT": (5, 10),  # seconds, to connect and to answer
+}
+COMPANY_NAME = env.line("COMPANY_NAME", "ObjectVision")
+EMAIL_SENDER = env.address("EMAIL_SENDER")
+EMAIL_SENDER_NAME = env.line("EMAIL_SENDER_NAME", COMPANY_NAME)
+DEFAULT_FROM_EMAIL = formataddr((EMAIL_SENDER_NAME, EMAIL_SENDER or "no-reply@localhost"))
+FRONTEND_BASE_URL = env.url("FRONTEND_BASE_URL")
+FRONTEND_SUCCESS_URL = env.url("FRONTEND_SUCCESS_URL")
+FRONTEND_ERROR_URL = env.url("FRONTEND_ERROR_URL")
 
 # --- Uploads and detection -----------------------------------------------------------------------
 
@@ -338,6 +378,8 @@ THROTTLES = {
     "anon": env.rate("THROTTLE_ANON", "120/min"),
     "login": env.rate("THROTTLE_LOGIN", "30/min"),
     "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),
+    "reset": env.rate("THROTTLE_RESET", "10/hour"),
+    "verify": env.rate("THROTTLE_VERIFY", "10/hour"),
 }
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "objectvision.errors.ExceptionHandler",
@@ -423,6 +465,8 @@ LOGGING = {
 
 # --- Refusal to start ----------------------------------------------------------------------------
 
+if BREVO_API_KEY and not EMAIL_SENDER:
+    raise ImproperlyConfigured("BREVO_API_KEY needs EMAIL_SENDER, an address that Brevo knows as a sender.")
 if DEPLOYED:
     needed = {
         "SECRET_KEY": SECRET_KEY,
@@ -430,6 +474,7 @@ if DEPLOYED:
         "ALLOWED_HOSTS": ALLOWED_HOSTS,
         "DB_HOST or DATABASE_URL": HAS_DATABASE,
         "REDIS_HOST or REDIS_URL": REDIS_URL,
+        "API_BASE_URL, as ALLOWED_HOSTS names no host": PUBLIC_URL or not ALLOWED_HOSTS,
     }
     if missing := [name for name, value in needed.items() if not value]:
         raise ImproperlyConfigured(f"{ENVIRONMENT} does not start without {', '.join(missing)}.")

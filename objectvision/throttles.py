@@ -83,6 +83,14 @@ class SignupThrottle(AddressThrottle):
     scope = "signup"
 
 
+class ResetThrottle(AddressThrottle):
+    scope = "reset"
+
+
+class VerifyThrottle(AddressThrottle):
+    scope = "verify"
+
+
 class AnonThrottle(Throttle):
     scope = "anon"
 

@@ -1,6 +1,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from accounts.reset_page import ResetPasswordPage
 from objectvision.health import PARTS, HealthView
 from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
 
@@ -24,6 +25,7 @@ urlpatterns = [
     path("api/v1/", include("detections.urls")),
     path("api/v1/", include(pages)),
     path("", include(pages)),
+    path("reset-password", ResetPasswordPage.as_view(), name="reset-password"),
     path("favicon.ico", FaviconView.as_view()),
     path("admin/", admin.site.urls),
 ]

@@ -68,7 +68,7 @@ def test_nobody_elses_are_touched(api, settled, stranger, submit, media):
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ({"password": "another-passphrase"}, "wrong_password"),
+        ({"password": "another-passphrase"}, "incorrect"),
         ({"password": ""}, "blank"),
         ({"password": None}, "null"),
         ({"password": "x" * 129}, "max_length"),

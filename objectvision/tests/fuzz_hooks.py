@@ -19,6 +19,7 @@ ANONYMOUS = os.environ["FUZZED_BY"] == "nobody"
 CHANGES_WHAT_OTHERS_REST_ON = {
     "POST /api/v1/auth/logout",
     "POST /api/v1/auth/logout-all",
+    "POST /api/v1/auth/password/change",
     "DELETE /api/v1/auth/sessions/{id}",
     "PATCH /api/v1/users/settings",
     "DELETE /api/v1/users/{id}",
@@ -49,6 +50,8 @@ def before_call(context, case, kwargs):
     path = case.operation.path
     if path == "/api/v1/auth/signup":
         case.body.update(email=f"{uuid4().hex}@example.com", password=PASSWORD)
+    elif path == "/api/v1/auth/password/change":
+        case.body.update(current_password=PASSWORD, new_password=f"{PASSWORD}-and-more")
     elif path in IDS:
         case.path_parameters["id"] = IDS[path]()
         if path.endswith("/file"):

@@ -7,6 +7,8 @@ from accounts.models import Session, User
 from accounts.tokens import open_session
 from detections import tasks
 from detections.models import Detection
+from notifications import mail
+from notifications.models import Mail
 from objectvision.tests.stack import photo
 
 PAGES = [
@@ -16,6 +18,7 @@ PAGES = [
     "detections/detection",
     "detections/detector",
     "detections/export",
+    "notifications/mail",
 ]
 
 
@@ -64,6 +67,7 @@ def test_lists_take_the_same_queries_however_long(
         submit(user, photo())
         open_session(user, "pytest")
         User.objects.create(email=f"{rows}-{User.objects.count()}@example.com")
+        mail.send(mail.Kind.WELCOME, user.email)
     with django_assert_max_num_queries(8):
         assert root.get(f"/admin/{page}/").status_code == 200
 
@@ -154,3 +158,29 @@ def test_who_may_only_change_users_closes_no_account(clerk, user):
     clerk.post("/admin/accounts/user/", {"action": "close_accounts", "_selected_action": [user.pk]})
     user.refresh_from_db()
     assert user.closed_at is None
+
+
+def test_staff_send_again_what_has_failed_and_change_nothing_else(root, django_capture_on_commit_callbacks):
+    rows = {
+        state: Mail.objects.create(kind="welcome", to="ada@example.com", state=state, attempts=7, error="500")
+        for state in Mail.State.values
+    }
+    chosen = {"action": "send_again", "_selected_action": [str(row.pk) for row in rows.values()]}
+    with django_capture_on_commit_callbacks() as callbacks:
+        page = root.post("/admin/notifications/mail/", chosen, follow=True)
+    assert b"1 mails wait to be sent again." in page.content
+    assert callbacks == [mail.ring]
+    assert list(Mail.objects.order_by("pk").values_list("state", flat=True)) == [
+        "waiting",
+        "sending",
+        "sent",
+        "waiting",
+        "dropped",
+    ]
+    rows["failed"].refresh_from_db()
+    assert (rows["failed"].attempts, rows["failed"].error) == (0, "")
+    url = f"/admin/notifications/mail/{rows['failed'].pk}"
+    assert root.get(f"{url}/change/").status_code == 200
+    assert root.post(f"{url}/change/", {"to": "eve@example.com"}).status_code == 403
+    assert root.post(f"{url}/delete/", {"post": "yes"}).status_code == 403
+    assert root.get("/admin/notifications/mail/add/").status_code == 403

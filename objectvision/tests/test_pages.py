@@ -1,11 +1,13 @@
 """The pages in a real browser: nothing in its console, nothing asked of another host."""
 
+import re
+
 import pytest
 from playwright.sync_api import sync_playwright
 
 from objectvision.tests import services
 from objectvision.tests import stack as stacks
-from objectvision.tests.stack import PASSWORD, photo
+from objectvision.tests.stack import PASSWORD, photo, until
 
 # Without a sandbox, as root in a container has none; and without what a browser does by itself.
 OPTIONS = [
@@ -81,3 +83,35 @@ def test_staff_go_through_the_admin(page):
         page.wait_for_selector(".submit-row, .readonly")
     page.goto("/admin/accounts/user/add/")
     page.wait_for_selector("#id_password1")
+
+
+def mailed_link(stack, path):
+    """The last one of this path that the embedded server has printed."""
+    found = until(
+        lambda: re.findall(rf"^http://localhost:\d+({path}\S+)$", stack.log("serve"), re.MULTILINE), 20
+    )
+    return found[-1]
+
+
+def test_a_password_is_reset_on_a_page_without_scripts(page, stack):
+    client = stack.client().sign_up()
+    email = client.get("users/get-profile").json()["email"]
+    client.post("auth/password/reset", json={"email": email}).raise_for_status()
+    link = mailed_link(stack, "/reset-password")
+    page.goto(link)
+    assert page.locator("script").count() == 0
+    page.get_by_label("New password", exact=True).fill("another-passphrase")
+    page.get_by_label("New password confirmation").fill("another-passphrase")
+    page.get_by_role("button", name="Change my password").click()
+    page.get_by_text("Your password is changed").wait_for()
+    assert page.url == f"{stack.url}/reset-password"  # the secret has left the address
+    assert client.get("users/get-profile").status_code == 401
+    account = {"email": email, "password": "another-passphrase"}
+    assert client.post("auth/login", json=account, headers={"Authorization": ""}).status_code == 200
+
+
+def test_an_address_is_verified_on_a_page(page, stack):
+    client = stack.client().sign_up()
+    page.goto(mailed_link(stack, "/api/v1/auth/verify-email"))
+    page.get_by_role("heading", name="Your address is verified").wait_for()
+    assert client.get("users/get-profile").json()["email_verified_at"] is not None

@@ -165,10 +165,72 @@ def test_a_web_process_holds_at_most_as_many_connections_as_configured(read_sett
     assert database["OPTIONS"]["pool"]["max_size"] == 4
 
 
+def test_mails_go_through_brevo_with_its_key_and_are_printed_without(read_settings):
+    assert read_settings()["EMAIL_BACKEND"] == "notifications.console.EmailBackend"
+    sending = read_settings(BREVO_API_KEY="k", EMAIL_SENDER="hello@acme.example", COMPANY_NAME="Acme, Inc.")
+    assert sending["EMAIL_BACKEND"] == "anymail.backends.brevo.EmailBackend"
+    assert sending["ANYMAIL"]["BREVO_API_KEY"] == "k"
+    assert sending["DEFAULT_FROM_EMAIL"] == '"Acme, Inc." <hello@acme.example>'
+
+
+@pytest.mark.parametrize(
+    "url", ["https://mail.example/v3", "https://mail.example/v3/", "https://mail.example/v3/smtp/email"]
+)
+def test_brevos_address_may_be_the_whole_endpoint_or_its_base(read_settings, url):
+    assert read_settings(BREVO_API_URL=url)["ANYMAIL"]["BREVO_API_URL"] == "https://mail.example/v3"
+    assert read_settings()["ANYMAIL"]["BREVO_API_URL"] == "https://api.brevo.com/v3"
+
+
+def test_a_key_without_a_sender_is_refused_by_name(read_settings):
+    with pytest.raises(ImproperlyConfigured, match=r"^BREVO_API_KEY needs EMAIL_SENDER"):
+        read_settings(BREVO_API_KEY="k")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("EMAIL_SENDER", "hello"),
+        ("EMAIL_SENDER", "a@example.com, b@example.com"),
+        ("EMAIL_SENDER_NAME", "Acme\r\nBcc: eve@example.com"),
+        ("COMPANY_NAME", "Acme\nInc."),
+        ("FRONTEND_BASE_URL", "app.example.com"),
+        ("FRONTEND_SUCCESS_URL", "javascript:alert(1)"),
+        ("BREVO_API_URL", "ftp://mail.example"),
+        ("REQUIRE_VERIFIED_EMAIL", "perhaps"),
+    ],
+)
+def test_what_would_break_a_mail_is_refused_by_name(read_settings, variable, value):
+    with pytest.raises(ImproperlyConfigured, match=f"^{variable} is "):
+        read_settings(**{variable: value})
+
+
+@pytest.mark.parametrize(
+    ("changes", "url"),
+    [
+        ({"API_BASE_URL": "https://vision.example"}, "https://vision.example"),
+        ({}, "https://api.example.com"),
+        ({"ALLOWED_HOSTS": "*,.example.com,www.example.com"}, "https://www.example.com"),
+        ({"ALLOWED_HOSTS": "*", "API_BASE_URL": "https://vision.example"}, "https://vision.example"),
+        ({"ENVIRONMENT": "development"}, "http://localhost:8000"),
+    ],
+)
+def test_links_in_mails_lead_where_the_configuration_says(read_settings, changes, url):
+    assert read_settings(**PRODUCTION | changes)["PUBLIC_URL"] == url
+
+
+def test_a_deployment_that_has_no_address_for_links_does_not_start(read_settings):
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        read_settings(**PRODUCTION | {"ALLOWED_HOSTS": "*,.example.com"})
+    assert str(refusal.value) == (
+        "production does not start without API_BASE_URL, as ALLOWED_HOSTS names no host."
+    )
+
+
 def deployed(settings):
     settings.DEPLOYED = True
     settings.API_BASE_URL = "https://api.example.com"
     settings.SECURE_SSL_REDIRECT = True
+    settings.BREVO_API_KEY = "key"
 
 
 def ours():
@@ -201,6 +263,10 @@ def test_the_checks_find_nothing_in_a_good_deployment(settings):
                 "objectvision.W002",
                 "Set SECURE_SSL_REDIRECT=true, or see that the proxy in front redirects to HTTPS.",
             ),
+        ),
+        (
+            {"BREVO_API_KEY": ""},
+            ("objectvision.W003", "Set BREVO_API_KEY and EMAIL_SENDER."),
         ),
     ],
 )

@@ -29,6 +29,11 @@ ENDPOINTS = {
     ("GET", "users/api-keys"): OWN,
     ("POST", "users/api-keys"): OWN,
     ("DELETE", "users/api-keys/<uuid:pk>"): KEY,
+    ("POST", "auth/password/change"): OWN,
+    ("POST", "auth/password/reset"): PUBLIC,
+    ("POST", "auth/password/reset/confirm"): PUBLIC,  # by a mailed proof: see test_passwords
+    ("POST", "auth/verify-email"): PUBLIC,
+    ("GET", "auth/verify-email"): PUBLIC,  # as above: see test_verification
     ("GET", "users/get-profile"): OWN,
     ("GET", "users/settings"): OWN,
     ("PATCH", "users/settings"): OWN,

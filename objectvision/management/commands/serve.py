@@ -59,6 +59,8 @@ class Command(BaseCommand):
         # before the worker has stopped.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
+        if not settings.API_BASE_URL and not settings.DEPLOYED:  # links in mails that this process sends
+            settings.PUBLIC_URL = f"http://localhost:{port}"
         worker = start_worker()
         beat: Any = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
         beat.start()

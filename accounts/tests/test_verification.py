@@ -1,0 +1,162 @@
+"""An address is its user's once they have shown that they read its mail."""
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from accounts.models import FailedLogin, Session, User
+from accounts.tokens import open_session
+from notifications import proofs
+from notifications.models import Mail
+
+VERIFY = "/api/v1/auth/verify-email"
+SIGNUP = "/api/v1/auth/signup"
+LOGIN = "/api/v1/auth/login"
+REFRESH = "/api/v1/auth/refresh"
+PASSWORD = "a-long-passphrase"
+SUCCESS, ERROR = "https://app.example/verified?x=1", "https://app.example/sorry"
+
+
+@pytest.fixture(autouse=True)
+def _no_rate(settings):
+    settings.THROTTLES = dict.fromkeys(settings.THROTTLES)
+
+
+@pytest.fixture
+def required(settings):
+    settings.REQUIRE_VERIFIED_EMAIL = True
+
+
+def follow(api, token, **extra):
+    return api().get(VERIFY, {"token": token}, **extra)
+
+
+def kinds():
+    return list(Mail.objects.order_by("pk").values_list("kind", "to", "name", "state"))
+
+
+def code(response):
+    return response.status_code, response.json()["errors"][0]["code"]
+
+
+def test_signing_up_mails_a_link_without_the_words_of_whoever_signs_up(api, db):
+    fields = {"email": "Ada@example.com", "password": PASSWORD, "name": "Buy now at evil.example"}
+    assert api().post(SIGNUP, fields).status_code == 201
+    assert kinds() == [("verify_email", "ada@example.com", "", "waiting")]
+
+
+def test_a_refused_sign_up_mails_nothing(api, user):
+    assert api().post(SIGNUP, {"email": user.email, "password": PASSWORD}).status_code == 400
+    assert api().post(SIGNUP, {"email": "new@example.com", "password": "short"}).status_code == 400
+    assert kinds() == []
+
+
+def test_a_mail_bomb_through_sign_ups_is_stopped_at_three(api, db):
+    """Somebody who signs up, deletes the account and signs up again."""
+    for _ in range(6):
+        assert api().post(SIGNUP, {"email": "ada@example.com", "password": PASSWORD}).status_code == 201
+        User.objects.all().delete()
+    assert [state for *_, state in kinds()] == ["waiting"] * 3 + ["dropped"] * 3
+
+
+def test_following_the_link_verifies_and_welcomes_once(api, user):
+    token = proofs.for_verification(user)
+    for _ in range(3):  # some mail systems open links before people do
+        page = follow(api, token)
+        assert page.status_code == 200
+        assert b"Your address is verified" in page.content
+    user.refresh_from_db()
+    assert timezone.now() - user.email_verified_at < timedelta(seconds=30)
+    assert kinds() == [("welcome", "ada@example.com", "Ada", "waiting")]
+
+
+@pytest.mark.postgresql
+def test_of_ten_who_follow_it_at_once_one_is_welcomed(at_once, api, user):
+    token = proofs.for_verification(user)
+    assert at_once(*[lambda: follow(api, token).status_code] * 10) == [200] * 10
+    assert [kind for kind, *_ in kinds()] == ["welcome"]
+
+
+@pytest.mark.parametrize("how", ["nonsense", "none", "old", "moved", "inactive", "a reset's"])
+def test_a_link_that_is_no_good_verifies_nothing(api, user, how):
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        token = proofs.for_verification(user)
+        match how:
+            case "nonsense":
+                token = "nonsense"
+            case "none":
+                token = ""
+            case "old":
+                clock.shift(timedelta(days=3, seconds=2))
+            case "moved":
+                User.objects.filter(pk=user.pk).update(email="countess@example.com")
+            case "inactive":
+                User.objects.filter(pk=user.pk).update(is_active=False)
+            case "a reset's":
+                token = proofs.for_reset(user)
+        page = follow(api, token)
+    assert page.status_code == 400
+    assert page["Content-Type"] == "text/html; charset=utf-8"
+    assert b"This link does not work" in page.content
+    user.refresh_from_db()
+    assert (user.email_verified_at, kinds()) == (None, [])
+
+
+def test_it_leads_on_to_the_front_end_where_there_is_one(api, user, settings):
+    settings.FRONTEND_SUCCESS_URL, settings.FRONTEND_ERROR_URL = SUCCESS, ERROR
+    answers = [follow(api, token) for token in (proofs.for_verification(user), "nonsense")]
+    assert [(answer.status_code, answer["Location"]) for answer in answers] == [(302, SUCCESS), (302, ERROR)]
+
+
+def test_nothing_keeps_the_secret_in_its_address(api, user):
+    page = follow(api, "nonsense")
+    assert (page["Referrer-Policy"], page["Cache-Control"]) == ("strict-origin", "no-store")
+    assert b"nonsense" not in page.content
+
+
+def test_a_browser_gets_the_page(api, user):
+    assert follow(api, "x", headers={"Accept": "text/html"}).status_code == 400
+
+
+def test_the_link_can_be_had_again(api, user):
+    assert api().post(VERIFY, {"email": "ADA@example.com"}).status_code == 204
+    assert kinds() == [("verify_email", "ada@example.com", "", "waiting")]
+
+
+def test_following_links_does_not_use_up_what_one_may_ask_for(api, user, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "verify": (1, 3600), "anon": (4, 3600)}
+    with time_machine.travel("2026-11-25 12:30:00", tick=False):
+        assert [follow(api, "x").status_code for _ in range(3)] == [400] * 3
+        asked = [api().post(VERIFY, {"email": "ada@example.com"}).status_code for _ in range(2)]
+        assert asked == [204, 429]
+        assert [follow(api, "x").status_code for _ in range(2)] == [400, 429]
+
+
+def test_by_default_nobody_has_to(api, user):
+    assert api().post(LOGIN, {"email": user.email, "password": PASSWORD}).status_code == 200
+
+
+def test_where_it_is_demanded_the_unverified_get_no_session(api, user, required):
+    credentials = {"email": user.email, "password": PASSWORD}
+    assert code(api().post(LOGIN, credentials)) == (403, "email_not_verified")
+    assert not Session.objects.exists()
+    follow(api, proofs.for_verification(user))
+    assert api().post(LOGIN, credentials).status_code == 200
+
+
+def test_strangers_do_not_learn_of_it(api, user, required):
+    wrong = api().post(LOGIN, {"email": user.email, "password": "wrong"})
+    unknown = api().post(LOGIN, {"email": "nobody@example.com", "password": "wrong"})
+    assert code(wrong) == (401, "authentication_failed")
+    assert (wrong.status_code, wrong.content) == (unknown.status_code, unknown.content)
+    assert FailedLogin.objects.count() == 2
+
+
+def test_sessions_from_before_it_was_demanded_are_not_refreshed(api, user, settings):
+    refresh_token = open_session(user, "pytest").refresh_token
+    settings.REQUIRE_VERIFIED_EMAIL = True
+    assert code(api().post(REFRESH, {"refresh_token": refresh_token})) == (403, "email_not_verified")
+    follow(api, proofs.for_verification(user))
+    assert api().post(REFRESH, {"refresh_token": refresh_token}).status_code == 200
