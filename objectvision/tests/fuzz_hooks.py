@@ -16,7 +16,8 @@ from objectvision.tests.stack import PASSWORD, Client, photo, until
 
 URL = os.environ["FUZZED_URL"]
 CHANGES_WHAT_OTHERS_REST_ON = (
-    "/api/v1/auth/logout", "/api/v1/auth/logout-all", "/api/v1/auth/password/change", "/api/v1/users/settings",
+    "/api/v1/auth/logout", "/api/v1/auth/logout-all", "/api/v1/auth/password/change",
+    "/api/v1/users/settings",
 )  # fmt: skip  # a list to read at a glance
 
 
