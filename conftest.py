@@ -28,7 +28,7 @@ CLEAN = {
 }
 os.environ.update(CLEAN)
 if POSTGRESQL:  # two runs at once do not take each other's database
-    settings.DATABASES["default"]["TEST"] = {"NAME": f"test_objectvision_{os.getpid()}"}
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_objectvision_{os.getpid()}"
 django.setup()  # pytest-django looks for settings before this file is read
 
 FOUND = {

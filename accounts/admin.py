@@ -7,8 +7,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts import tries
-from accounts.models import Session, User, UserSettings
+from accounts import closing, tries
+from accounts.models import ApiKey, Session, User, UserSettings
 from objectvision.throttles import LoginThrottle
 
 
@@ -75,7 +75,7 @@ class UserAdmin(DjangoUserAdmin):
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "name", "password1", "password2")}),)
     inlines = (UserSettingsInline,)
-    actions = ("end_sessions",)
+    actions = ("end_sessions", "close_accounts")
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         fields = super().get_readonly_fields(request, obj)
@@ -88,12 +88,26 @@ class UserAdmin(DjangoUserAdmin):
         return super().has_change_permission(request, obj) and not is_above
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:  # noqa: ARG002  # Django's
-        return False  # the files would stay: deactivate instead
+        return False  # the files would stay: close the account instead
+
+    def has_close_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("accounts.delete_user"))
 
     @admin.action(description="End all sessions of the selected users")
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         count = Session.objects.filter(user__in=queryset).revoke()
         self.message_user(request, f"{count} sessions ended.", messages.SUCCESS)
+
+    @admin.action(description="Close the accounts of the selected users", permissions=["close"])
+    def close_accounts(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        users = queryset.filter(is_superuser=False, closed_at=None)
+        for user in users:
+            closing.close(user)
+        self.message_user(
+            request,
+            f"{len(users)} accounts closed; rows and files go within minutes. Superusers stay.",
+            messages.SUCCESS,
+        )
 
 
 @admin.register(Session)
@@ -105,3 +119,26 @@ class SessionAdmin(ReadOnly, admin.ModelAdmin):
     ordering = ("-created_at",)
     show_full_result_count = False
     exclude = ("refresh_jti",)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = (
+        "user", "name", "prefix", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at",
+    )  # fmt: skip  # a list to read at a glance
+    list_select_related = ("user",)
+    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    search_fields = ("user__email", "prefix")
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    exclude = ("hash",)
+    actions = ("revoke",)
+
+    @admin.action(description="Revoke the selected API keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        count = ApiKey.objects.filter(pk__in=queryset).revoke()
+        self.message_user(request, f"{count} API keys revoked.", messages.SUCCESS)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Rows are read-only otherwise; ending one is the right of who may change them."""
+        return bool(request.user.has_perm("accounts.change_apikey"))

@@ -1,9 +1,18 @@
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
 
-from accounts.models import Session, User
+from accounts import keys
+from accounts.models import ApiKey, Session, User
 from accounts.tokens import claimed_id, refuse
+
+
+def bearer(request: Request) -> str | None:
+    scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+    # The scheme's name is case-insensitive (RFC 9110).
+    return raw.strip() if scheme.lower() == "bearer" else None
 
 
 class SessionTokenAuthentication(JWTAuthentication):
@@ -13,10 +22,10 @@ class SessionTokenAuthentication(JWTAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, Session] | None:  # type: ignore[override]  # Session
-        scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-        if scheme.lower() != "bearer":  # the scheme's name is case-insensitive (RFC 9110)
+        raw = bearer(request)
+        if raw is None or raw.startswith(keys.START):
             return None
-        session = self.session_of(raw.strip())
+        session = self.session_of(raw)
         return session.user, session
 
     def session_of(self, raw: str) -> Session:
@@ -29,3 +38,17 @@ class SessionTokenAuthentication(JWTAuthentication):
             return Session.objects.alive().select_related("user__settings").get(pk=sid, user_id=user_id)
         except Session.DoesNotExist:
             refuse()
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """A live API key, in `X-API-Key` or as the Bearer. The key's row is the request's `auth`."""
+
+    def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
+        raw = request.META.get("HTTP_X_API_KEY") or bearer(request)
+        if not raw:
+            return None
+        key = keys.find(raw)
+        if key is None:
+            raise AuthenticationFailed("The API key is invalid, has expired, or was revoked.")
+        key.note_use()
+        return key.user, key

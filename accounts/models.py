@@ -11,6 +11,7 @@ from django.utils import timezone
 from objectvision.ids import uuid7
 
 USER_AGENT_LENGTH = 200
+KEY_NAME_LENGTH = 100
 LONGEST_RETENTION_DAYS = 3650
 
 
@@ -35,6 +36,9 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     email_verified_at = models.DateTimeField(null=True, blank=True)
+    closed_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Since then its rows and files are being erased."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -48,6 +52,11 @@ class User(AbstractBaseUser, PermissionsMixin):
             # `save` lowers it; this holds for what goes around `save`.
             models.CheckConstraint(
                 condition=models.Q(email=Lower("email")), name="accounts_user_email_lower"
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                fields=["closed_at"], condition=~models.Q(closed_at=None), name="accounts_user_closed"
             ),
         ]
 
@@ -137,6 +146,62 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class Scope(models.TextChoices):
+    """What an API key may be used for."""
+
+    DETECT = "detect"
+    READ = "read"
+    ACCOUNT = "account"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def kept(self) -> Self:
+        return self.filter(revoked_at=None)
+
+    def alive(self) -> Self:
+        unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
+        return self.kept().filter(unexpired, user__is_active=True)
+
+    def revoke(self) -> int:
+        """End them at once. How many were not over yet."""
+        return self.kept().update(revoked_at=timezone.now())
+
+
+class ApiKey(models.Model):
+    """A secret by which a program acts for its user, without a session.
+
+    `prefix` is the public part, by which the row is found; `hash` the SHA-256 of the whole key. The secret
+    has 256 bits, so nobody guesses it and nothing is gained by a slow hash.
+    """
+
+    USE_NOTED_EVERY = timedelta(minutes=1)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=KEY_NAME_LENGTH)
+    prefix = models.CharField(max_length=20, unique=True)
+    hash = models.CharField(max_length=64)
+    scopes = models.JSONField(default=list)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "API key"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix})"
+
+    def note_use(self) -> None:
+        """Remember when it was used last, to the minute: a write for each request would be one too many."""
+        now = timezone.now()
+        if self.last_used_at is None or now - self.last_used_at > self.USE_NOTED_EVERY:
+            ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
 
 
 class FailedLoginQuerySet(models.QuerySet["FailedLogin"]):

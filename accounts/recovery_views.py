@@ -15,14 +15,14 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import passwords, tries, verification
+from accounts import passwords, verification
 from accounts.models import User
 from accounts.recovery_serializers import (
     AddressSerializer,
     PasswordChangeSerializer,
     PasswordResetSerializer,
 )
-from accounts.views import PASSWORD_CODES, StrangersView, me
+from accounts.views import PASSWORD_CODES, StrangersView, check_password, refuse_password
 from notifications import mail, proofs
 from objectvision.errors import invalid
 from objectvision.negotiation import OneAnswer
@@ -37,7 +37,7 @@ def check_strength(password: str, user: User) -> None:
 
 
 @extend_validation_errors(PASSWORD_CODES, "new_password")
-@extend_validation_errors(["incorrect"], "current_password")
+@extend_validation_errors(["wrong_password"], "current_password")
 class PasswordChangeView(GenericAPIView[Any]):
     serializer_class = PasswordChangeSerializer
 
@@ -45,8 +45,8 @@ class PasswordChangeView(GenericAPIView[Any]):
         operation_id="update_password",
         summary="Change my password",
         description=(
-            "Ends your other sessions; this one goes on. A wrong current password counts as a wrong try to "
-            "log in."
+            "Ends your other sessions; this one goes on, and API keys stay. A wrong current password counts "
+            "as a wrong try to log in."
         ),
         responses={204: None},
         tags=["auth"],
@@ -55,25 +55,11 @@ class PasswordChangeView(GenericAPIView[Any]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         password = serializer.validated_data["new_password"]
-        user = known(request, serializer.validated_data["current_password"])
+        user = check_password(request, "current_password", serializer.validated_data["current_password"])
         check_strength(password, user)
         if not passwords.change(user, password, keep=request.auth):
-            refuse_password()
+            refuse_password("current_password")
         return Response(status=NOTHING)
-
-
-def known(request: Request, password: str) -> User:
-    """The user, who knows this password. Bounded as log-ins are: whoever has stolen a token tries no more
-    passwords with it than without."""
-    try:
-        user = tries.log_in(request, me(request).email, password)
-    except tries.TooManyTriesError as error:
-        raise Throttled(error.wait, "Too many wrong tries for this account.") from error
-    return user or refuse_password()
-
-
-def refuse_password() -> NoReturn:
-    raise invalid("current_password", "The password is wrong.", "incorrect")
 
 
 class AskingView(StrangersView):
@@ -119,7 +105,7 @@ class PasswordResetConfirmView(StrangersView):
         summary="Reset a password",
         description=(
             "Sets the password of the account that the link was mailed to, by the token in it, and ends all "
-            "of its sessions. The address counts as verified from then on."
+            "of its sessions; API keys stay. The address counts as verified from then on."
         ),
         responses={204: None},
         tags=["auth"],

@@ -1,11 +1,22 @@
-from typing import Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, ClassVar
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
 
 from accounts import passwords
-from accounts.models import LONGEST_RETENTION_DAYS, User, UserSettings
+from accounts.models import (
+    KEY_NAME_LENGTH,
+    LONGEST_RETENTION_DAYS,
+    ApiKey,
+    Scope,
+    Session,
+    User,
+    UserSettings,
+)
 from notifications import mail
 from objectvision.errors import invalid
 from objectvision.examples import answered, sent
@@ -15,6 +26,7 @@ from objectvision.fields import IntegerField, NumberField, TextField, TextListFi
 PASSWORD_LENGTH = 128
 TOKEN_LENGTH = 4096
 NAME_LENGTH = 150
+AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 MOST_CLASSES = 1000
 CLASS_NAME_LENGTH = 100
 
@@ -34,6 +46,23 @@ EXAMPLE_USER = {
     "email_verified_at": None,
     "created_at": "2026-11-25T00:36:40.311Z",
     "updated_at": "2026-11-25T00:36:40.311Z",
+}
+EXAMPLE_SESSION = {
+    "id": "01a20ed0-8b1c-7e0f-9a55-0d5c3e3f7b10",
+    "user_agent": AGENT,
+    "is_current": True,
+    "created_at": "2026-11-25T00:36:40.311Z",
+    "last_used_at": "2026-11-25T01:06:12.904Z",
+    "expires_at": "2026-12-02T01:06:12.904Z",
+}
+EXAMPLE_KEY = {
+    "id": "01a20ed1-3e57-7d41-8c0b-6f2f1a9be2c4",
+    "name": "Camera at the gate",
+    "prefix": "ov_k3v9x0q7m2ta",
+    "scopes": ["detect", "read"],
+    "expires_at": None,
+    "last_used_at": None,
+    "created_at": "2026-11-25T00:36:40.311Z",
 }
 EXAMPLE_SETTINGS = {
     "theme": "system",
@@ -133,6 +162,11 @@ class LoginSerializer(serializers.Serializer[Any]):
     password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
 
 
+@extend_schema_serializer(examples=[sent({"password": EXAMPLE_CREDENTIALS["password"]})])
+class PasswordSerializer(serializers.Serializer[Any]):
+    password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
+
+
 class FormLoginSerializer(serializers.Serializer[Any]):
     """The fields that OAuth2's password form has."""
 
@@ -156,3 +190,67 @@ class TokenPairSerializer(serializers.Serializer[Any]):
     refresh_token = serializers.CharField()
     token_type = serializers.ChoiceField(["bearer"])
     expires_in = serializers.IntegerField(help_text="Seconds that the access token lives.")
+
+
+@extend_schema_serializer(examples=[answered(EXAMPLE_SESSION)])
+class SessionSerializer(serializers.ModelSerializer[Session]):
+    is_current = serializers.SerializerMethodField(help_text="Whether it is the one that asks.")
+    last_used_at = serializers.DateTimeField(read_only=True, help_text="When its tokens were renewed last.")
+
+    class Meta:
+        model = Session
+        fields = ("id", "user_agent", "is_current", "created_at", "last_used_at", "expires_at")
+        read_only_fields = fields
+
+    def get_is_current(self, session: Session) -> bool:
+        return bool(session == self.context["request"].auth)
+
+
+class FutureField(serializers.DateTimeField):
+    default_error_messages: ClassVar = {"past": "Must be in the future."}
+
+    def to_internal_value(self, value: Any) -> datetime:
+        moment = super().to_internal_value(value)
+        if moment <= timezone.now():
+            self.fail("past")
+        return moment
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string", "enum": Scope.values}, "minItems": 1})
+class ScopesField(serializers.MultipleChoiceField):
+    """A list without repetitions, in the order of the alphabet."""
+
+    def to_representation(self, value: Collection[str]) -> list[str]:  # type: ignore[override]  # not a set
+        return sorted(value)
+
+
+@extend_schema_serializer(
+    examples=[answered(EXAMPLE_KEY), sent({"name": "Camera at the gate", "scopes": ["detect", "read"]})]
+)
+class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+    name = TextField(max_length=KEY_NAME_LENGTH)
+    scopes = ScopesField(
+        choices=Scope.choices,
+        allow_empty=False,
+        default=lambda: {Scope.DETECT.value, Scope.READ.value},
+        help_text=(
+            "`detect`: upload and change detections; `read`: read and export them; `account`: profile, "
+            "settings, everything as a ZIP."
+        ),
+    )
+    expires_at = FutureField(allow_null=True, default=None, help_text="null: never.")
+
+    class Meta:
+        model = ApiKey
+        fields = ("id", "name", "prefix", "scopes", "expires_at", "last_used_at", "created_at")
+        read_only_fields = ("id", "prefix", "last_used_at", "created_at")
+
+
+@extend_schema_serializer(
+    examples=[answered({**EXAMPLE_KEY, "key": "ov_k3v9x0q7m2ta_<43 more characters>"}, 201)]
+)
+class NewApiKeySerializer(ApiKeySerializer):
+    key = serializers.CharField(read_only=True, help_text="Shown this once.")
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = (*ApiKeySerializer.Meta.fields, "key")  # type: ignore[assignment]  # one more

@@ -4,15 +4,16 @@ from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
-from accounts.models import FailedLogin, Session
+from accounts.models import ApiKey, FailedLogin, Session
 
-SESSIONS_KEPT = timedelta(days=30)
+KEPT = timedelta(days=30)
 
 
 @shared_task(name="accounts.forget")
 def forget() -> None:
-    """Drop what nobody asks for any longer: sessions long over, old wrong tries, the admin's old cookies."""
+    """Drop what nobody asks for any longer: sessions and keys long over, wrong tries, the admin's cookies."""
     now = timezone.now()
-    Session.objects.filter(expires_at__lt=now - SESSIONS_KEPT).delete()
+    Session.objects.filter(expires_at__lt=now - KEPT).delete()
+    ApiKey.objects.filter(revoked_at__lt=now - KEPT).delete()
     FailedLogin.objects.filter(at__lt=now - FailedLogin.WINDOW).delete()
     SessionStore.clear_expired()

@@ -1,19 +1,59 @@
 """A session's two tokens: signed, short-lived carriers of its row's id."""
 
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import cache
+from typing import Any, NoReturn
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
-from rest_framework_simplejwt.exceptions import TokenError
-from rest_framework_simplejwt.tokens import RefreshToken, Token
+from rest_framework_simplejwt import tokens as jwt
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
+from rest_framework_simplejwt.settings import api_settings
 
 from accounts import verification
 from accounts.models import USER_AGENT_LENGTH, Session, User
 
 REFUSED = "The token is invalid, has expired, or its session is over."
+
+
+class Keyring(TokenBackend):
+    """Signs with the present key, and believes what previous ones signed as well."""
+
+    def __init__(self, present: str, previous: list[str]) -> None:
+        about = {"audience": api_settings.AUDIENCE, "issuer": api_settings.ISSUER}
+        super().__init__(api_settings.ALGORITHM, present, **about)
+        self.previous = [TokenBackend(api_settings.ALGORITHM, key, **about) for key in previous]
+
+    def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:  # as the library calls it
+        try:
+            return super().decode(token, verify)
+        except TokenBackendError:
+            for backend in self.previous:
+                with suppress(TokenBackendError):
+                    return backend.decode(token, verify)
+            raise
+
+
+@cache
+def keyring() -> Keyring:
+    return Keyring(settings.JWT_SECRET_KEY, settings.JWT_PREVIOUS_SECRET_KEYS)
+
+
+class AccessToken(jwt.AccessToken):
+    def get_token_backend(self) -> Keyring:
+        return keyring()
+
+
+class RefreshToken(jwt.RefreshToken):
+    access_token_class = AccessToken
+
+    def get_token_backend(self) -> Keyring:
+        return keyring()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +116,13 @@ def read_refresh(raw: str) -> RefreshToken:
         refuse()
 
 
-def pair_of(refresh: RefreshToken, sid: UUID) -> TokenPair:
+def pair_of(refresh: jwt.RefreshToken, sid: UUID) -> TokenPair:
     refresh["sid"] = str(sid)
     access = refresh.access_token
     return TokenPair(str(access), str(refresh), int(access.lifetime.total_seconds()))
 
 
-def claimed_id(token: Token, claim: str) -> UUID:
+def claimed_id(token: jwt.Token, claim: str) -> UUID:
     """The id in a claim. Claims are whatever somebody signed: a list or a number is refused, not queried."""
     value = token.get(claim)
     try:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from accounts import recovery_views, views
+from accounts import key_views, recovery_views, session_views, views
 
 urlpatterns = [
     path("auth/signup", views.SignupView.as_view(), name="signup"),
@@ -16,7 +16,10 @@ urlpatterns = [
         name="password-reset-confirm",
     ),
     path("auth/verify-email", recovery_views.VerifyEmailView.as_view(), name="verify-email"),
+    path("auth/sessions", session_views.SessionsView.as_view(), name="sessions"),
+    path("auth/sessions/<uuid:pk>", session_views.SessionView.as_view(), name="session"),
+    path("users/api-keys", key_views.ApiKeysView.as_view(), name="api-keys"),
+    path("users/api-keys/<uuid:pk>", key_views.ApiKeyView.as_view(), name="api-key"),
     path("users/get-profile", views.ProfileView.as_view(), name="profile"),
     path("users/settings", views.SettingsView.as_view(), name="settings"),
-    path("users/<uuid:pk>", views.UserView.as_view(), name="user"),
 ]

@@ -1,4 +1,4 @@
-from typing import Any, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import tries
-from accounts.models import Session, SessionQuerySet, User, UserSettings
+from accounts.models import Scope, Session, SessionQuerySet, User, UserSettings
 from accounts.serializers import (
     FormLoginSerializer,
     LoginSerializer,
@@ -25,6 +25,7 @@ from accounts.serializers import (
     UserSettingsSerializer,
 )
 from accounts.tokens import claimed_id, open_session, read_refresh, rotate
+from objectvision.errors import invalid
 from objectvision.schema import REFUSED, ClientErrorSerializer
 from objectvision.throttles import LoginThrottle, SignupThrottle
 
@@ -89,10 +90,7 @@ class LoginView(StrangersView):
         is_form = (request.content_type or "").lower().startswith("application/x-www-form-urlencoded")
         serializer: Any = (FormLoginSerializer if is_form else LoginSerializer)(data=request.data)
         serializer.is_valid(raise_exception=True)
-        try:
-            user = tries.log_in(request, **serializer.validated_data)
-        except tries.TooManyTriesError as error:
-            raise Throttled(error.wait, "Too many wrong tries for this account.") from error
+        user = log_in(request, **serializer.validated_data)
         if user is None:
             raise AuthenticationFailed("The e-mail address or the password is wrong.")
         return user
@@ -169,6 +167,7 @@ def own_sessions(request: Request) -> SessionQuerySet:
     )
 )
 class ProfileView(RetrieveAPIView[User]):
+    key_scopes: ClassVar = {"GET": Scope.ACCOUNT}
     serializer_class = UserSerializer
 
     def get_object(self) -> User:
@@ -185,9 +184,10 @@ class ProfileView(RetrieveAPIView[User]):
 )
 @extend_schema(tags=["users"])
 class UserView(RetrieveUpdateAPIView[User]):
+    key_scopes: ClassVar = {"GET": Scope.ACCOUNT, "PATCH": Scope.ACCOUNT}
     serializer_class = UserSerializer
     queryset = User.objects.none()  # for the API's document, which nobody asks for
-    http_method_names = ("get", "patch", "head", "options")
+    http_method_names: tuple[str, ...] = ("get", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[User]:
         user = me(self.request)
@@ -210,11 +210,30 @@ class UserView(RetrieveUpdateAPIView[User]):
 )
 @extend_schema(tags=["users"])
 class SettingsView(RetrieveUpdateAPIView[UserSettings]):
+    key_scopes: ClassVar = {"GET": Scope.ACCOUNT, "PATCH": Scope.ACCOUNT}
     serializer_class = UserSettingsSerializer
     http_method_names = ("get", "patch", "head", "options")
 
     def get_object(self) -> UserSettings:
         return me(self.request).preferences
+
+
+def check_password(request: Request, field: str, password: str) -> User:
+    """Whoever asks, who knows the account's password; wrong ones count as wrong tries of a log-in, so that a
+    stolen token does not help to find it. Raises ValidationError for the field, Throttled."""
+    return log_in(request, me(request).email, password) or refuse_password(field)
+
+
+def refuse_password(field: str) -> NoReturn:
+    raise invalid(field, "The password is wrong.", "wrong_password")
+
+
+def log_in(request: Request, email: str, password: str) -> User | None:
+    """As `tries.log_in`; raises Throttled."""
+    try:
+        return tries.log_in(request, email, password)
+    except tries.TooManyTriesError as error:
+        raise Throttled(error.wait, "Too many wrong tries for this account.") from error
 
 
 def me(request: Request) -> User:

@@ -9,7 +9,7 @@ import struct
 import tempfile
 import zlib
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Protocol, Self
 
 from django.conf import settings
 
@@ -28,10 +28,15 @@ def temporary_file() -> IO[bytes]:
     return tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # the caller's to close
 
 
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+    def tell(self) -> int: ...
+
+
 class Archive:
     """Writes to an empty file from its beginning. A file in it may have up to 4 GB."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Sink) -> None:
         self.file = file
         self.directory = temporary_file()
         self.count = 0
@@ -49,8 +54,9 @@ class Archive:
             if error is None:
                 self.close()
 
-    def add(self, name: str, content: bytes) -> None:
-        compressor = zlib.compressobj(level=6, wbits=-zlib.MAX_WBITS)
+    def add(self, name: str, content: bytes, level: int = 6) -> None:
+        """`level` 0 packs nothing: for what is packed already."""
+        compressor = zlib.compressobj(level=level, wbits=-zlib.MAX_WBITS)
         packed = compressor.compress(content) + compressor.flush()
         raw_name = name.encode()
         offset = self.file.tell()

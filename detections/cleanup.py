@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection
 from datetime import timedelta
+from time import monotonic
 from uuid import UUID
 
 from django.core.files.storage import default_storage
@@ -10,7 +11,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts.models import UserSettings
+from accounts.models import User, UserSettings
 from detections import room
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
 from notifications import news
@@ -19,6 +20,8 @@ log = logging.getLogger(__name__)
 
 # Detections locked at once: a bound on what one transaction holds.
 BATCH = 200
+ERASED_AT_ONCE = 20
+ERASING_SECONDS = 5
 
 
 def sweep() -> bool:
@@ -114,6 +117,43 @@ def delete_expired() -> int:
             delete(ids)
             count += len(ids)
     return count
+
+
+def erase_closed() -> None:
+    """Go on erasing the accounts that their owners have closed, for a while."""
+    deadline = monotonic() + ERASING_SECONDS
+    for user in User.objects.exclude(closed_at=None).order_by("closed_at"):
+        if not erase(user, deadline):
+            break
+
+
+def erase(user: User, deadline: float) -> bool:
+    """Rows and files of a closed account are gone, the account itself last. False if time ran out before.
+
+    `deadline` is one of `time.monotonic`.
+    """
+    while ids := list(user.detections.values_list("pk", flat=True)[:ERASED_AT_ONCE]):
+        delete(ids)
+        if monotonic() > deadline:
+            return False
+    folder = f"users/{user.pk}"
+    with transaction.atomic():
+        # Whoever adds something of theirs at this moment is waited for; whoever comes later finds nobody.
+        User.objects.select_for_update().filter(pk=user.pk).first()
+        user.delete()
+    delete_folder(folder)
+    return True
+
+
+def delete_folder(path: str) -> None:
+    """With all that is in it; also what no row knows of."""
+    try:
+        folders, files = default_storage.listdir(path)
+    except FileNotFoundError:  # an object store has no folders
+        return
+    for folder in folders:
+        delete_folder(f"{path}/{folder}")
+    delete_files([*(f"{path}/{file}" for file in files), path])
 
 
 def delete_files(paths: Collection[str]) -> None:

@@ -66,6 +66,16 @@ def length_of(pieces: Pieces) -> int:
     return sum(piece.length if isinstance(piece, Span) else len(piece) for piece in pieces)
 
 
+def content_of(file: IO[bytes], pieces: Pieces) -> bytes:
+    """All of it at once; of the file that the pieces were made of."""
+    return b"".join(piece if isinstance(piece, bytes) else read(file, piece) for piece in pieces)
+
+
+def read(file: IO[bytes], span: Span) -> bytes:
+    file.seek(span.offset)
+    return file.read(span.length)
+
+
 def exif_of(orientation: int) -> bytes:
     """A TIFF structure that says the orientation and nothing else."""
     entry = struct.pack("<HHIHH", containers.ORIENTATION, 3, 1, orientation, 0)

@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, cast
 from uuid import UUID
 
 from django.core.files.storage import default_storage
@@ -23,7 +23,7 @@ from rest_framework.generics import GenericAPIView, ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import User
+from accounts.models import Scope, User
 from detections import examples, exports, reports, tasks
 from detections.filters import ResultFilter
 from detections.formats import FORMATS
@@ -73,6 +73,7 @@ def me(request: Request) -> User:
     )
 )
 class ResultsView(ListAPIView[DetectionResult]):
+    key_scopes: ClassVar = {"GET": Scope.READ}
     serializer_class = FoundResultSerializer
     pagination_class = Pagination
     filter_backends = (DjangoFilterBackend,)
@@ -86,6 +87,7 @@ class ResultsView(ListAPIView[DetectionResult]):
 
 
 class StatisticsView(QueriedView):
+    key_scopes: ClassVar = {"GET": Scope.READ}
     query_serializer_class = PeriodSerializer
 
     @extend_schema(
@@ -110,6 +112,7 @@ class TooManyExports(APIException):
 
 @extend_validation_errors(["invalid"], idempotency.HEADER)
 class ExportsView(GenericAPIView[Export]):
+    key_scopes: ClassVar = {"POST": Scope.READ}  # it makes a file of what may be read
     serializer_class = ExportRequestSerializer
 
     @extend_schema(
@@ -155,6 +158,7 @@ class ExportsView(GenericAPIView[Export]):
     )
 )
 class ExportView(RetrieveAPIView[Export]):
+    key_scopes: ClassVar = {"GET": Scope.READ}
     serializer_class = ExportSerializer
     queryset = Export.objects.none()  # for the API's document, which nobody asks for
 

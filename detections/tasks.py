@@ -34,6 +34,7 @@ def sweep() -> None:
         ring()
     if exports.sweep():
         ring_for_exports()
+    cleanup.erase_closed()
 
 
 @shared_task(name="detections.delete_expired")

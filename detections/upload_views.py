@@ -1,7 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as DjangoValidationError
@@ -14,7 +14,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import User
+from accounts.models import Scope, User
 from detections import intake, room, validators, zips
 from detections.models import Detection
 from detections.serializers import AcceptedSerializer, DetectionSerializer
@@ -81,6 +81,7 @@ def refusals(field: str) -> Iterator[None]:
 class UploadView(GenericAPIView[Detection]):
     """Base of the two below."""
 
+    key_scopes: ClassVar = {"POST": Scope.DETECT}
     throttle_classes = (UploadThrottle,)
     parser_classes = (MultiPartParser,)
 

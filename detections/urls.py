@@ -1,6 +1,6 @@
 from django.urls import path
 
-from detections import report_views, upload_views, views
+from detections import account_views, report_views, upload_views, views
 
 urlpatterns = [
     path("detect/image", upload_views.DetectImageView.as_view(), name="detect-image"),
@@ -10,6 +10,8 @@ urlpatterns = [
     path("detect/exports", report_views.ExportsView.as_view(), name="exports"),
     path("detect/exports/<uuid:pk>", report_views.ExportView.as_view(), name="export"),
     path("detect/exports/<uuid:pk>/file", report_views.ExportFileView.as_view(), name="export-file"),
+    path("users/<uuid:pk>", account_views.AccountView.as_view(), name="user"),
+    path("users/export", account_views.TakeoutView.as_view(), name="takeout"),
     path("users/statistics", report_views.StatisticsView.as_view(), name="statistics"),
     path("detectors", views.DetectorsView.as_view(), name="detectors"),
     path("detect/jobs/<uuid:pk>", views.JobView.as_view(), name="job"),

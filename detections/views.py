@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from threading import BoundedSemaphore
 from time import monotonic
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 from uuid import UUID
 
 from django.core.files.storage import default_storage
@@ -28,6 +28,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.models import Scope
 from detections import cleanup, intake, originals, pictures, room, validators
 from detections.filters import DetectionFilter
 from detections.models import Detection, DetectionImage, DetectionQuerySet, Detector
@@ -68,6 +69,10 @@ class QueriedView(APIView):
 
 
 class OwnDetectionView(GenericAPIView[Detection]):
+    key_scopes: ClassVar = {
+        "GET": Scope.READ,
+        **dict.fromkeys(("POST", "PATCH", "DELETE"), Scope.DETECT),
+    }
     queryset = Detection.objects.none()  # for the API's document, which nobody asks for
 
     def get_queryset(self) -> DetectionQuerySet:
@@ -188,6 +193,7 @@ class HistoryView(OwnDetectionView, ListAPIView[Detection]):
     )
 )
 class DetectorsView(ListAPIView[Detector]):
+    key_scopes: ClassVar = {"GET": Scope.READ}
     serializer_class = DetectorSerializer
     pagination_class = Pagination
     queryset = Detector.objects.active().order_by("name", "version", "backend")

@@ -5,6 +5,7 @@ DRF's own take `0` for false, `5` for "5" and "5" for 5, in JSON too, where type
 
 from typing import Any
 
+from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.utils import html
@@ -36,6 +37,12 @@ class Strict(serializers.Field):  # type: ignore[type-arg]  # a mixin
 
 class TextField(Strict, serializers.CharField):
     json_types = (str,)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        if self.trim_whitespace and not self.allow_blank:
+            # For the document, which knows no `blank`: spaces alone are refused before this is asked.
+            self.validators.append(RegexValidator(r"\S"))
 
 
 class NumberField(Strict, serializers.FloatField):

@@ -65,8 +65,20 @@ def secret(name: str) -> str:
     return value or ("" if DEPLOYED else generated_secret(name))
 
 
+def previous_secrets(name: str) -> list[str]:
+    found = env.listing(name)
+    if any(len(value) < SECRET_LENGTH for value in found):
+        raise ImproperlyConfigured(
+            f"{name} must be keys of at least {SECRET_LENGTH} characters, separated by commas."
+        )
+    return found
+
+
 SECRET_KEY = secret("SECRET_KEY")
 JWT_SECRET_KEY = secret("JWT_SECRET_KEY")
+# What these signed is believed until it expires: keys can be changed without logging anybody out.
+JWT_PREVIOUS_SECRET_KEYS = previous_secrets("JWT_PREVIOUS_SECRET_KEYS")
+SECRET_KEY_FALLBACKS = previous_secrets("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
 API_BASE_URL = env.url("API_BASE_URL")
 
@@ -342,8 +354,11 @@ CLAIM_LEASE_SECONDS = env.integer("CLAIM_LEASE_SECONDS", 60, low=1)
 # --- API -----------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.SessionTokenAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.SessionTokenAuthentication",  # the first: its challenge is the 401's
+        "accounts.authentication.ApiKeyAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "objectvision.schema.AutoSchema",
@@ -359,6 +374,7 @@ REST_FRAMEWORK = {
 THROTTLES = {
     "upload": env.rate("THROTTLE_UPLOAD", "1200/min"),
     "read": env.rate("THROTTLE_READ", "3000/min"),
+    "takeout": env.rate("THROTTLE_TAKEOUT", "10/hour"),
     "anon": env.rate("THROTTLE_ANON", "120/min"),
     "login": env.rate("THROTTLE_LOGIN", "30/min"),
     "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),
@@ -412,6 +428,7 @@ SIMPLE_JWT = {
     "REFRESH_TOKEN_LIFETIME": timedelta(days=REFRESH_TOKEN_DAYS),
     "ALGORITHM": env.choice("JWT_ALGORITHM", "HS256", ("HS256", "HS384", "HS512")),
     "SIGNING_KEY": JWT_SECRET_KEY,
+    "AUTH_TOKEN_CLASSES": ("accounts.tokens.AccessToken",),
     "ISSUER": "objectvision",
     "AUDIENCE": "objectvision",
     "USER_ID_CLAIM": "user_id",

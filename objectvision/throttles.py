@@ -99,11 +99,19 @@ class AnonThrottle(Throttle):
 
 
 class ReadThrottle(Throttle):
+    """Counts a user's sessions together, and each of their API keys for itself."""
+
     scope = "read"
 
     def who(self, request: Request) -> str | None:
-        return str(request.user.pk) if request.user.is_authenticated else None
+        if not request.user.is_authenticated:
+            return None
+        return getattr(request.auth, "prefix", None) or str(request.user.pk)
 
 
 class UploadThrottle(ReadThrottle):
     scope = "upload"
+
+
+class TakeoutThrottle(ReadThrottle):
+    scope = "takeout"

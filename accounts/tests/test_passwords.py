@@ -76,7 +76,7 @@ def test_only_a_verified_address_is_greeted_by_name(api, user):
 
 def test_a_wrong_current_password_changes_nothing(api, user):
     client, other = api(user), api(user)
-    assert faults(change(client, current="wrong")) == {("current_password", "incorrect")}
+    assert faults(change(client, current="wrong")) == {("current_password", "wrong_password")}
     assert other.get(PROFILE).status_code == 200
     assert logs_in(api, OLD)
     assert mails() == []

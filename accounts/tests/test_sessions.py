@@ -4,12 +4,14 @@ from datetime import timedelta
 
 import jwt
 import pytest
+import time_machine
 from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import Session
-from accounts.tokens import open_session
+from accounts.tokens import AccessToken, keyring, open_session
 
+SESSIONS = "/api/v1/auth/sessions"
 PROFILE, REFRESH, LOGOUT, LOGOUT_ALL = (
     f"/api/v1/{path}" for path in ("users/get-profile", "auth/refresh", "auth/logout", "auth/logout-all")
 )
@@ -154,3 +156,81 @@ def test_log_out_everywhere_ends_every_session_of_the_user_and_of_nobody_else(ap
 @pytest.mark.parametrize("path", [LOGOUT, LOGOUT_ALL])
 def test_nobody_logs_out_without_a_session(api, db, path):
     assert api().post(path).status_code == 401
+
+
+# The list
+
+
+def test_the_list_has_ones_live_sessions_and_says_which_asks(api, user, stranger, pair):
+    open_session(stranger, "Somebody else's")
+    Session.objects.filter(pk=session_of(open_session(user, "Over"))).revoke()
+    current = open_session(user, "Firefox")
+    answer = bearer(api, current.access_token).get(SESSIONS).json()
+    assert answer["total"] == 2
+    assert [(item["user_agent"], item["is_current"]) for item in answer["items"]] == [
+        ("Firefox", True),
+        ("pytest", False),
+    ]
+    assert set(answer["items"][0]) == {
+        "id", "user_agent", "is_current", "created_at", "last_used_at", "expires_at",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_the_list_takes_the_same_queries_however_long(api, user, rows, django_assert_num_queries):
+    pairs = [open_session(user, "pytest") for _ in range(rows)]
+    client = bearer(api, pairs[0].access_token)
+    with django_assert_num_queries(3):  # the session, the total, the page
+        assert len(client.get(SESSIONS).json()["items"]) == rows
+
+
+def test_a_session_that_is_ended_from_another_is_over_at_once(api, user, pair):
+    current = open_session(user, "Firefox")
+    client = bearer(api, current.access_token)
+    assert client.delete(f"{SESSIONS}/{session_of(pair)}").status_code == 204
+    assert not works(api, pair.access_token)
+    assert refresh(api, pair.refresh_token).status_code == 401
+    assert client.delete(f"{SESSIONS}/{session_of(pair)}").status_code == 404
+    assert works(api, current.access_token)
+
+
+def test_a_session_may_end_itself(api, pair):
+    assert bearer(api, pair.access_token).delete(f"{SESSIONS}/{session_of(pair)}").status_code == 204
+    assert not works(api, pair.access_token)
+
+
+def session_of(pair):
+    return AccessToken(pair.access_token)["sid"]
+
+
+# Changing the keys
+
+
+@pytest.fixture
+def keys_are(settings):
+    def change(present, *previous):
+        settings.JWT_SECRET_KEY, settings.JWT_PREVIOUS_SECRET_KEYS = present, list(previous)
+        keyring.cache_clear()
+
+    yield change
+    keyring.cache_clear()
+
+
+def test_keys_can_be_changed_without_logging_anybody_out(api, keys_are, user):
+    keys_are("o" * 32)
+    old = open_session(user, "pytest")
+    keys_are("n" * 32, "x" * 32, "o" * 32)
+    assert works(api, old.access_token)
+    fresh = refresh(api, old.refresh_token).json()
+    keys_are("n" * 32)  # the overlap is over
+    assert works(api, fresh["access_token"])
+    assert not works(api, old.access_token)
+    assert refresh(api, old.refresh_token).status_code == 401
+
+
+def test_a_previous_key_does_not_lengthen_a_tokens_life(api, keys_are, user):
+    keys_are("o" * 32)
+    old = open_session(user, "pytest")
+    keys_are("n" * 32, "o" * 32)
+    with time_machine.travel(timezone.now() + timedelta(minutes=31), tick=False):
+        assert not works(api, old.access_token)

@@ -6,7 +6,6 @@ from io import BytesIO
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
@@ -17,6 +16,7 @@ from rest_framework.test import APIRequestFactory
 from accounts.models import UserSettings
 from detections import processing, upload_views
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections.tests.answers import content_of
 from detections.tests.images import HOSTILE
 from notifications import news
 from objectvision.tests.stack import photo, until
@@ -493,11 +493,6 @@ def test_what_the_api_does_not_do_is_405(api, user, done, page):
 
 def picture(client, detection, **headers):
     return client.get(url(detection, "/image"), headers=headers)
-
-
-@async_to_sync
-async def content_of(response):
-    return b"".join([piece async for piece in response.streaming_content])
 
 
 def test_the_annotated_picture_is_a_jpeg_of_the_first_image_with_boxes_on_it(api, user, submit):

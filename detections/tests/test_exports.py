@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import pytest
 import supervision
-from asgiref.sync import async_to_sync
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.utils import timezone
 from PIL import Image
@@ -20,20 +19,12 @@ from pycocotools.coco import COCO
 
 from detections import archives, cleanup, exports, formats, processing, tasks
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult, Detector, Export
+from detections.tests.answers import content_of
 from objectvision.tests.stack import photo
 
 EXPORTS = "/api/v1/detect/exports"
 FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]
 WIDTH, HEIGHT = 640, 480
-
-
-def content(response):
-    assert response.status_code == 200, response.content
-
-    async def joined():
-        return b"".join([piece async for piece in response])
-
-    return async_to_sync(joined)()
 
 
 def made(detections, name):
@@ -285,7 +276,7 @@ def test_a_file_that_lies_beyond_4_gigabytes_in_an_archive_is_read(tmp_path):
 def test_a_detection_is_exported_at_once(api, user, fill, tmp_path, name):
     detection, _ = fill(user, 2, 3)
     response = api(user).get(f"/api/v1/detect/{detection.pk}/export?format={name}")
-    data = content(response)
+    data = content_of(response)
     _, found = READERS[name](data, tmp_path)
     assert found == boxes([detection])
     assert found.total() == 3
@@ -310,7 +301,7 @@ def test_an_export_takes_the_same_queries_however_many_images(
     client = api(user)
     # The session with its user, the detection, its images' ids, the images, their results, the detector.
     with django_assert_num_queries(6):
-        content(client.get(f"/api/v1/detect/{detection.pk}/export?format=csv"))
+        content_of(client.get(f"/api/v1/detect/{detection.pk}/export?format=csv"))
 
 
 def test_a_head_request_leaves_no_file_open(api, user, fill):
@@ -348,7 +339,7 @@ def test_an_export_is_asked_for_made_and_downloaded_by_its_link_alone(api, user,
     lasts = Export.objects.get().expires_at - timezone.now()
     assert timedelta(hours=23, minutes=59) < lasts <= timedelta(hours=24)
     response = api().get(url_of(api(user).get(place)))
-    _, found = READERS[name](content(response), tmp_path)
+    _, found = READERS[name](content_of(response), tmp_path)
     assert found == boxes(Detection.objects.all())
 
 
@@ -390,7 +381,7 @@ def test_an_export_holds_what_the_history_shows_under_the_same_conditions(
     shown = {item["id"] for item in api(user).get("/api/v1/detect/history", conditions).json()["items"]}
     response = ask(format="jsonl", **conditions)
     exports.run()
-    data = content(api().get(url_of(api(user).get(f"{EXPORTS}/{response.json()['id']}"))))
+    data = content_of(api().get(url_of(api(user).get(f"{EXPORTS}/{response.json()['id']}"))))
     assert {json.loads(line)["detection_id"] for line in data.splitlines()} == shown
 
 
@@ -474,7 +465,7 @@ def test_making_an_export_takes_the_same_queries_however_many_images(
 def test_a_download_takes_one_query(api, link, django_assert_num_queries):
     client = api()
     with django_assert_num_queries(1):
-        content(client.get(link))
+        content_of(client.get(link))
 
 
 # Links
@@ -507,7 +498,7 @@ def test_a_link_opens_nothing_before_there_is_a_file_and_after_it_expired(api, u
     waiting = Export.objects.get(pk=ask(format="csv").json()["id"])
     early = f"{EXPORTS}/{waiting.pk}/file?signature={exports.signature(waiting)}"
     assert api().get(early).status_code == 404
-    assert content(api().get(link))
+    assert content_of(api().get(link))
     Export.objects.update(expires_at=timezone.now())
     assert api().get(link).status_code == 404
 
@@ -519,7 +510,7 @@ def test_a_link_to_a_file_that_is_gone_is_not_found(api, link, media):
 
 
 def test_a_link_works_with_a_token_that_does_not(api, link):
-    assert content(api().get(link, headers={"Authorization": "Bearer none"}))
+    assert content_of(api().get(link, headers={"Authorization": "Bearer none"}))
 
 
 # Whatever happens to a worker

@@ -5,7 +5,6 @@ import zlib
 from io import BytesIO
 
 import pytest
-from asgiref.sync import async_to_sync
 from django.core.files.storage import default_storage
 from django.db import connection
 from PIL import Image, ImageCms, PngImagePlugin
@@ -13,6 +12,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from detections import originals, views
 from detections.models import DetectionImage
 from detections.tests import images
+from detections.tests.answers import content_of
 from detections.validators import read_image
 
 GOOD = images.good()
@@ -219,13 +219,6 @@ def sent(submit, user):
     return send
 
 
-def body(response):
-    async def read():
-        return b"".join([block async for block in response])
-
-    return async_to_sync(read)()
-
-
 @pytest.mark.parametrize(
     ("form", "media_type"),
     [
@@ -242,7 +235,7 @@ def test_it_comes_in_its_format_before_it_is_processed_too(api, user, sent, form
     path, _ = sent(data)
     response = api(user).get(path)
     assert response.status_code == 200
-    content = body(response)
+    content = content_of(response)
     assert response["Content-Type"] == media_type
     assert response["Content-Length"] == str(len(content))
     assert response["X-Content-Type-Options"] == "nosniff"

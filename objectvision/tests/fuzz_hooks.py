@@ -15,10 +15,15 @@ from schemathesis.transport.serialization import Binary
 from objectvision.tests.stack import PASSWORD, Client, photo, until
 
 URL = os.environ["FUZZED_URL"]
-CHANGES_WHAT_OTHERS_REST_ON = (
-    "/api/v1/auth/logout", "/api/v1/auth/logout-all", "/api/v1/auth/password/change",
-    "/api/v1/users/settings",
-)  # fmt: skip  # a list to read at a glance
+ANONYMOUS = os.environ["FUZZED_BY"] == "nobody"
+CHANGES_WHAT_OTHERS_REST_ON = {
+    "POST /api/v1/auth/logout",
+    "POST /api/v1/auth/logout-all",
+    "DELETE /api/v1/auth/sessions/{id}",
+    "POST /api/v1/auth/password/change",
+    "PATCH /api/v1/users/settings",
+    "DELETE /api/v1/users/{id}",
+}
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -27,8 +32,10 @@ class LoggedIn:
         return ours.http.headers["Authorization"]
 
     def set(self, case, data, context):  # noqa: ARG002  # as above
-        # Whoever logs out, or sets defaults for all uploads, is somebody else each time.
-        apart = case.operation.path in CHANGES_WHAT_OTHERS_REST_ON
+        if ANONYMOUS:
+            return
+        # Whoever logs out, leaves, or sets defaults for all uploads, is somebody else each time.
+        apart = case.operation.label in CHANGES_WHAT_OTHERS_REST_ON
         other = Client(URL).sign_up() if apart else None
         case.headers["Authorization"] = other.http.headers["Authorization"] if other else data
 
@@ -40,22 +47,17 @@ schemathesis.openapi.format("binary", just(Binary(photo())))
 def before_call(context, case, kwargs):
     if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
         return
-    path, method = case.operation.path, case.operation.method.upper()
-    match path, method:
-        case "/api/v1/auth/signup", _:
-            case.body.update(email=f"{uuid4().hex}@example.com", password=PASSWORD)
-        case "/api/v1/auth/password/change", _:
-            case.body.update(current_password=PASSWORD, new_password=f"{PASSWORD}-and-more")
-        case "/api/v1/users/{id}", _:
-            case.path_parameters["id"] = profile["id"]
-        case "/api/v1/detect/exports/{id}", _:
-            case.path_parameters["id"] = export["id"]
-        case "/api/v1/detect/exports/{id}/file", _:
-            case.path_parameters["id"] = export["id"]
+    path = case.operation.path
+    if path == "/api/v1/auth/signup":
+        case.body.update(email=f"{uuid4().hex}@example.com", password=PASSWORD)
+    elif path == "/api/v1/auth/password/change":
+        case.body.update(current_password=PASSWORD, new_password=f"{PASSWORD}-and-more")
+    elif path in IDS:
+        case.path_parameters["id"] = IDS[path]()
+        if path.endswith("/file"):
             case.query["signature"] = export["download_url"].partition("=")[2]
-        case _:
-            if "id" in (case.path_parameters or {}):
-                point_to_a_detection(case, fresh=method == "DELETE")
+    elif "id" in (case.path_parameters or {}):
+        point_to_a_detection(case, fresh=case.operation.method.upper() == "DELETE")
 
 
 def point_to_a_detection(case, *, fresh):
@@ -65,6 +67,11 @@ def point_to_a_detection(case, *, fresh):
         case.path_parameters["image_id"] = found["images"][0]["id"]
     if "image_id" in (case.query or {}):
         case.query["image_id"] = found["images"][0]["id"]
+
+
+def a_key():
+    kept = ours.get("users/api-keys").json()["items"]
+    return kept[0] if kept else ours.post("users/api-keys", json={"name": "Camera"}).json()
 
 
 def uploaded():
@@ -87,3 +94,10 @@ ours = Client(URL).sign_up()
 profile = ours.get("users/get-profile").json()
 detection = uploaded()
 export = exported()
+IDS = {
+    "/api/v1/users/{id}": lambda: profile["id"],
+    "/api/v1/users/api-keys/{id}": lambda: a_key()["id"],
+    "/api/v1/auth/sessions/{id}": lambda: str(uuid4()),
+    "/api/v1/detect/exports/{id}": lambda: export["id"],
+    "/api/v1/detect/exports/{id}/file": lambda: export["id"],
+}

@@ -5,6 +5,7 @@ from django.contrib.auth.models import Permission
 
 from accounts.models import Session, User
 from accounts.tokens import open_session
+from detections import tasks
 from detections.models import Detection
 from notifications import mail
 from notifications.models import Mail
@@ -13,6 +14,7 @@ from objectvision.tests.stack import photo
 PAGES = [
     "accounts/user",
     "accounts/session",
+    "accounts/apikey",
     "detections/detection",
     "detections/detector",
     "detections/export",
@@ -165,3 +167,20 @@ def test_staff_send_again_what_has_failed_and_change_nothing_else(root, django_c
     assert root.post(f"{url}/change/", {"to": "eve@example.com"}).status_code == 403
     assert root.post(f"{url}/delete/", {"post": "yes"}).status_code == 403
     assert root.get("/admin/notifications/mail/add/").status_code == 403
+
+
+def test_staff_close_accounts_but_no_superusers(root, user, submit):
+    submit(user, photo())
+    superuser = User.objects.get(is_superuser=True)
+    selected = {"action": "close_accounts", "_selected_action": [user.pk, superuser.pk]}
+    answer = root.post("/admin/accounts/user/", selected, follow=True)
+    assert "1 accounts closed" in answer.content.decode()
+    tasks.sweep()
+    assert list(User.objects.all()) == [superuser]
+    assert not Detection.objects.exists()
+
+
+def test_who_may_only_change_users_closes_no_account(clerk, user):
+    clerk.post("/admin/accounts/user/", {"action": "close_accounts", "_selected_action": [user.pk]})
+    user.refresh_from_db()
+    assert user.closed_at is None

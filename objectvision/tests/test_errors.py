@@ -141,7 +141,8 @@ def test_what_has_one_form_comes_whatever_the_client_accepts(api, path, accept):
 
 def test_long_texts_are_compressed_and_short_ones_are_not(api):
     compressed = api().get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    plain = api().get("/openapi.json")
     assert compressed["Content-Encoding"] == "gzip"
-    assert len(compressed.content) < 30_000
+    assert len(compressed.content) < len(plain.content) / 5
     assert "Content-Encoding" not in api().get("/health", headers={"Accept-Encoding": "gzip"})
-    assert "Content-Encoding" not in api().get("/openapi.json")
+    assert "Content-Encoding" not in plain

@@ -299,3 +299,11 @@ def test_the_dotenv_file_may_say_what_the_environment_is_and_that_ones_file_wins
     assert settings["ALLOWED_HOSTS"] == ["staging.example"]
     assert settings["LOGGING"]["root"]["level"] == "ERROR"
     assert settings["SIMPLE_JWT"]["ALGORITHM"] == "HS512"
+
+
+@pytest.mark.parametrize("name", ["JWT_PREVIOUS_SECRET_KEYS", "SECRET_KEY_FALLBACKS"])
+def test_keys_that_were_in_use_before_are_as_long_as_present_ones(read_settings, name):
+    old = ["a" * 32, "b" * 40]
+    assert read_settings(**{name: ", ".join(old)})[name] == old
+    with pytest.raises(ImproperlyConfigured, match=f"{name} must be keys of at least 32 characters"):
+        read_settings(**{name: f"{old[0]},{'c' * 31}"})

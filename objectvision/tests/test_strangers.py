@@ -1,18 +1,23 @@
 """Nobody gets at what is somebody else's: every endpoint and method that the router serves, one by one."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import get_resolver
+from django.utils import timezone
+from rest_framework.test import APIClient
 
-from accounts.models import Session, User, UserSettings
+from accounts import keys
+from accounts.models import ApiKey, Scope, Session, User, UserSettings
 from detections import exports, processing
 from detections.models import Detection, DetectionImage, DetectionResult, Export
 from objectvision.tests.stack import photo
 
 # What an endpoint shows to whom: anyone; whoever is logged in, and of their own alone; or one object's owner.
 PUBLIC, OWN, DETECTION, USER, EXPORT = "public", "own", "detection", "user", "export"
+SESSION, KEY = "session", "key"
 ENDPOINTS = {
     ("POST", "auth/signup"): PUBLIC,
     ("POST", "auth/login"): PUBLIC,
@@ -24,11 +29,18 @@ ENDPOINTS = {
     ("POST", "auth/password/reset/confirm"): PUBLIC,  # by a mailed proof: see test_passwords
     ("POST", "auth/verify-email"): PUBLIC,
     ("GET", "auth/verify-email"): PUBLIC,  # as above: see test_verification
+    ("GET", "auth/sessions"): OWN,
+    ("DELETE", "auth/sessions/<uuid:pk>"): SESSION,
+    ("GET", "users/api-keys"): OWN,
+    ("POST", "users/api-keys"): OWN,
+    ("DELETE", "users/api-keys/<uuid:pk>"): KEY,
     ("GET", "users/get-profile"): OWN,
     ("GET", "users/settings"): OWN,
     ("PATCH", "users/settings"): OWN,
     ("GET", "users/<uuid:pk>"): USER,
     ("PATCH", "users/<uuid:pk>"): USER,
+    ("DELETE", "users/<uuid:pk>"): USER,
+    ("GET", "users/export"): OWN,
     ("POST", "detect/image"): OWN,
     ("POST", "detect/batch"): OWN,
     ("POST", "detect/jobs/<uuid:pk>/cancel"): DETECTION,
@@ -54,10 +66,26 @@ ENDPOINTS = {
     ("GET", "redoc"): PUBLIC,
 }
 PRIVATE = [endpoint for endpoint, kind in ENDPOINTS.items() if kind != PUBLIC]
-OBJECTS = [endpoint for endpoint, kind in ENDPOINTS.items() if kind in {DETECTION, USER, EXPORT}]
+OBJECTS = [endpoint for endpoint, kind in ENDPOINTS.items() if kind not in {PUBLIC, OWN}]
+# What opens to an API key, with the scope that it needs; the rest asks for a session.
+SCOPES = {
+    **{
+        endpoint: Scope.DETECT if endpoint[0] != "GET" else Scope.READ
+        for endpoint in PRIVATE
+        if endpoint[1].startswith("detect")
+    },
+    ("POST", "detect/exports"): Scope.READ,
+    ("GET", "users/statistics"): Scope.READ,
+    ("GET", "users/get-profile"): Scope.ACCOUNT,
+    ("GET", "users/export"): Scope.ACCOUNT,
+    ("GET", "users/settings"): Scope.ACCOUNT,
+    ("PATCH", "users/settings"): Scope.ACCOUNT,
+    ("GET", "users/<uuid:pk>"): Scope.ACCOUNT,
+    ("PATCH", "users/<uuid:pk>"): Scope.ACCOUNT,
+}
 # Behaves as GET does, or says what a path takes.
 ALIKE = {"HEAD", "OPTIONS"}
-CHANGES = {"PATCH": {"name": "Mine now", "is_public": True}}
+CHANGES = {"PATCH": {"name": "Mine now", "is_public": True}, "DELETE": {"password": "a-long-passphrase"}}
 QUESTIONS = {"detect/<uuid:pk>/export": {"format": "csv"}}
 
 
@@ -83,6 +111,8 @@ def owned(user, submit):
         DETECTION: detection.pk,
         USER: user.pk,
         EXPORT: export.pk,
+        SESSION: Session.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1)).pk,
+        KEY: keys.issue(user, "Camera", ["read"], None)[0].pk,
         "image": detection.images.get().pk,
     }
 
@@ -94,7 +124,7 @@ def state(user):
     def rows():
         return [
             list(model.objects.order_by("pk").values())
-            for model in (User, UserSettings, Detection, DetectionImage, DetectionResult, Export)
+            for model in (User, UserSettings, ApiKey, Detection, DetectionImage, DetectionResult, Export)
         ]
 
     return rows
@@ -148,6 +178,59 @@ def test_the_owner_gets_at_it(api, owned, user, method, path):
     response = call(api(user), method, path, owned)
     assert response.status_code in {200, 204}
     response.close()
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_an_api_key_opens_what_its_scopes_cover_and_nothing_else(owned, state, user, method, path):
+    needed = SCOPES.get((method, path))
+    _, lacking = keys.issue(user, "Too little", set(Scope.values) - {needed}, None)
+    before = state()
+    response = call(APIClient(HTTP_X_API_KEY=lacking), method, path, owned)
+    assert response.status_code == 403
+    assert response.json()["errors"][0]["code"] == "permission_denied"
+    assert without_use(state()) == without_use(before)
+    if needed:
+        _, fitting = keys.issue(user, "Enough", [needed], None)
+        response = call(APIClient(HTTP_X_API_KEY=fitting), method, path, owned)
+        assert response.status_code not in {401, 403}
+        response.close()
+
+
+def without_use(rows):
+    """That a key was used is noted also where it did not suffice."""
+    return [[{**row, "last_used_at": None} for row in table] for table in rows]
+
+
+@pytest.mark.parametrize(("method", "path"), OBJECTS)
+def test_a_strangers_key_with_every_scope_does_not_learn_whether_there_is_such_an_object(
+    owned, state, stranger, method, path
+):
+    _, raw = keys.issue(stranger, "Everything", Scope.values, None)
+    before = state()
+    response = call(APIClient(HTTP_X_API_KEY=raw), method, path, owned)
+    assert response.status_code == (404 if (method, path) in SCOPES else 403)
+    assert without_use(state()) == without_use(before)
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_the_inactive_are_out_whatever_they_hold(api, owned, state, user, method, path):
+    clients = [api(user), APIClient(HTTP_X_API_KEY=keys.issue(user, "Camera", Scope.values, None)[1])]
+    User.objects.filter(pk=user.pk).update(is_active=False)
+    before = state()
+    for client in clients:
+        assert call(client, method, path, owned).status_code == 401
+    assert state() == before
+
+
+@pytest.mark.parametrize(("method", "path"), PRIVATE)
+def test_what_was_revoked_opens_nothing(api, owned, state, user, method, path):
+    clients = [api(user), APIClient(HTTP_X_API_KEY=keys.issue(user, "Camera", Scope.values, None)[1])]
+    Session.objects.filter(user=user).revoke()
+    ApiKey.objects.filter(user=user).revoke()
+    before = state()
+    for client in clients:
+        assert call(client, method, path, owned).status_code == 401
+    assert state() == before
 
 
 @pytest.mark.parametrize(("method", "path"), OBJECTS)
