@@ -4,6 +4,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.verification import greeting
 from notifications import mail
 
 
@@ -14,7 +15,7 @@ def close(user: User) -> None:
     """
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=user.pk)
-        mail.send(mail.Kind.ACCOUNT_DELETED, user.email, user.name if user.email_verified_at else "")
+        mail.send(mail.Kind.ACCOUNT_DELETED, user.email, greeting(user))
         user.sessions.all().delete()
         user.api_keys.all().delete()
         user.closed_at = timezone.now()

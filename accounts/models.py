@@ -68,8 +68,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.email = self.email.lower()
 
     def save(self, *args: Any, **kwargs: Any) -> None:
+        """A password that was set (in the admin, by `changepassword`) ends the sessions of the old one."""
         self.email = self.email.lower()
+        is_set = self._password is not None  # type: ignore[attr-defined]  # what `set_password` has set
+        has_new_password = is_set and not self._state.adding
         super().save(*args, **kwargs)
+        if has_new_password:
+            Session.objects.filter(user=self).revoke()
 
     @property
     def preferences(self) -> "UserSettings":

@@ -10,7 +10,7 @@ from django.utils import timezone
 from rest_framework.exceptions import ErrorDetail
 
 from accounts.models import FailedLogin, Session, SessionQuerySet, User
-from accounts.verification import mark_verified
+from accounts.verification import greeting, mark_verified
 from notifications import mail, proofs
 
 
@@ -54,5 +54,5 @@ def replace(user: User, hashed: str, ending: SessionQuerySet) -> bool:
     if not unchanged.update(password=hashed, updated_at=timezone.now()):
         return False
     ending.filter(user=user).revoke()
-    mail.send(mail.Kind.PASSWORD_CHANGED, user.email, user.name if user.email_verified_at else "")
+    mail.send(mail.Kind.PASSWORD_CHANGED, user.email, greeting(user))
     return True

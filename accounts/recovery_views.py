@@ -22,13 +22,12 @@ from accounts.recovery_serializers import (
     PasswordChangeSerializer,
     PasswordResetSerializer,
 )
-from accounts.views import INCORRECT, PASSWORD_CODES, StrangersView, known, refuse_password
+from accounts.views import PASSWORD_CODES, StrangersView, check_password, refuse_password
 from notifications import mail, proofs
 from objectvision.errors import invalid
 from objectvision.negotiation import OneAnswer
 from objectvision.throttles import ResetThrottle, VerifyThrottle
 
-CURRENT = "current_password"
 NOTHING = status.HTTP_204_NO_CONTENT
 
 
@@ -38,7 +37,7 @@ def check_strength(password: str, user: User) -> None:
 
 
 @extend_validation_errors(PASSWORD_CODES, "new_password")
-@extend_validation_errors([INCORRECT], CURRENT)
+@extend_validation_errors(["wrong_password"], "current_password")
 class PasswordChangeView(GenericAPIView[Any]):
     serializer_class = PasswordChangeSerializer
 
@@ -46,8 +45,8 @@ class PasswordChangeView(GenericAPIView[Any]):
         operation_id="update_password",
         summary="Change my password",
         description=(
-            "Ends your other sessions; this one goes on. A wrong current password counts as a wrong try to "
-            "log in."
+            "Ends your other sessions; this one goes on, and API keys stay. A wrong current password counts "
+            "as a wrong try to log in."
         ),
         responses={204: None},
         tags=["auth"],
@@ -56,10 +55,10 @@ class PasswordChangeView(GenericAPIView[Any]):
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         password = serializer.validated_data["new_password"]
-        user = known(request, CURRENT, serializer.validated_data[CURRENT])
+        user = check_password(request, "current_password", serializer.validated_data["current_password"])
         check_strength(password, user)
         if not passwords.change(user, password, keep=request.auth):
-            refuse_password(CURRENT)
+            refuse_password("current_password")
         return Response(status=NOTHING)
 
 
@@ -106,7 +105,7 @@ class PasswordResetConfirmView(StrangersView):
         summary="Reset a password",
         description=(
             "Sets the password of the account that the link was mailed to, by the token in it, and ends all "
-            "of its sessions. The address counts as verified from then on."
+            "of its sessions; API keys stay. The address counts as verified from then on."
         ),
         responses={204: None},
         tags=["auth"],

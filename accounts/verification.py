@@ -23,6 +23,11 @@ def check(user: User) -> None:
         raise EmailNotVerified
 
 
+def greeting(user: User) -> str:
+    """What mails call them. Who signs up with another's address does not get their own words sent there."""
+    return user.name if user.email_verified_at else ""
+
+
 def verify(proof: str) -> bool:
     """Whether this proves an address. It may be shown twice: some mail systems open links before people."""
     user = proofs.read_verification(proof)
@@ -38,4 +43,4 @@ def mark_verified(user: User) -> None:
     now = timezone.now()
     unverified = User.objects.filter(pk=user.pk, email=user.email, email_verified_at=None)
     if unverified.update(email_verified_at=now, updated_at=now):
-        mail.send(mail.Kind.WELCOME, user.email, user.name)
+        mail.send(mail.Kind.WELCOME, user.email, user.name)  # verified by now

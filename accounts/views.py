@@ -29,7 +29,6 @@ from objectvision.errors import invalid
 from objectvision.schema import REFUSED, ClientErrorSerializer
 from objectvision.throttles import LoginThrottle, SignupThrottle
 
-INCORRECT = "incorrect"
 PASSWORD_CODES = [
     "password_entirely_numeric", "password_too_common", "password_too_short", "password_too_similar",
 ]  # fmt: skip  # a list to read at a glance
@@ -219,14 +218,14 @@ class SettingsView(RetrieveUpdateAPIView[UserSettings]):
         return me(self.request).preferences
 
 
-def known(request: Request, field: str, password: str) -> User:
-    """The user, who knows this password. Bounded as log-ins are: whoever has stolen a token tries no more
-    passwords with it than without. Raises ValidationError for the field, Throttled."""
+def check_password(request: Request, field: str, password: str) -> User:
+    """Whoever asks, who knows the account's password; wrong ones count as wrong tries of a log-in, so that a
+    stolen token does not help to find it. Raises ValidationError for the field, Throttled."""
     return log_in(request, me(request).email, password) or refuse_password(field)
 
 
 def refuse_password(field: str) -> NoReturn:
-    raise invalid(field, "The password is wrong.", INCORRECT)
+    raise invalid(field, "The password is wrong.", "wrong_password")
 
 
 def log_in(request: Request, email: str, password: str) -> User | None:

@@ -25,13 +25,13 @@ from accounts.serializers import (
     UserSerializer,
     UserSettingsSerializer,
 )
-from accounts.views import INCORRECT, UserView, known, me
+from accounts.views import UserView, check_password, me
 from detections import cleanup, takeout
 from objectvision.negotiation import OneForm
 from objectvision.throttles import TakeoutThrottle
 
 
-@extend_validation_errors([INCORRECT], "password")
+@extend_validation_errors(["wrong_password"], "password")
 class AccountView(UserView):
     http_method_names = (*UserView.http_method_names, "delete")
     delete_takes_body = True
@@ -47,10 +47,10 @@ class AccountView(UserView):
         responses={204: None},
     )
     def delete(self, request: Request, pk: UUID) -> Response:  # noqa: ARG002  # DRF's signature
-        self.get_object()
+        user = self.get_object()
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        user = known(request, "password", serializer.validated_data["password"])
+        check_password(request, "password", serializer.validated_data["password"])
         closing.close(user)
         cleanup.erase(user, monotonic() + cleanup.ERASING_SECONDS)
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -41,8 +41,13 @@ def run() -> bool:
     except OSError as error:
         unanswered(mail, error)
     else:
-        mail.sent()
+        sent(mail)
     return True
+
+
+def sent(mail: Mail) -> None:
+    mail.sent()
+    log.info("Mail %s (%s) sent", mail.pk, mail.kind)
 
 
 def refused(mail: Mail, error: AnymailRequestsAPIError) -> None:
@@ -52,7 +57,7 @@ def refused(mail: Mail, error: AnymailRequestsAPIError) -> None:
         return
     code, message = reason(response)
     if code == SENT_BEFORE:
-        mail.sent()
+        sent(mail)
         return
     told = f"{response.status_code} {code}: {message}"
     if response.status_code in PERMANENT:

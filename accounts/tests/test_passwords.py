@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.core import mail as outgoing
+from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -75,7 +76,7 @@ def test_only_a_verified_address_is_greeted_by_name(api, user):
 
 def test_a_wrong_current_password_changes_nothing(api, user):
     client, other = api(user), api(user)
-    assert faults(change(client, current="wrong")) == {("current_password", "incorrect")}
+    assert faults(change(client, current="wrong")) == {("current_password", "wrong_password")}
     assert other.get(PROFILE).status_code == 200
     assert logs_in(api, OLD)
     assert mails() == []
@@ -119,6 +120,19 @@ def test_what_is_missing_is_named(api, user):
     }  # fmt: skip  # a pair
     assert faults(api().post(CONFIRM, {})) == {("token", "required"), ("new_password", "required")}
     assert faults(api().post(RESET, {})) == {("email", "required")}
+
+
+def test_a_password_set_by_staff_or_a_command_ends_all_sessions(api, client, user, monkeypatch):
+    phone = api(user)
+    client.force_login(User.objects.create_superuser("root@example.com", OLD))
+    form = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert client.post(f"/admin/accounts/user/{user.pk}/password/", form).status_code == 302
+    assert phone.get(PROFILE).status_code == 401
+    tablet = api(User.objects.get(pk=user.pk))
+    monkeypatch.setattr("getpass.getpass", lambda **_: "a-third-passphrase")
+    call_command("changepassword", user.email)
+    assert tablet.get(PROFILE).status_code == 401
+    assert logs_in(api, "a-third-passphrase")
 
 
 def test_a_log_in_by_the_old_password_that_is_under_way_begins_no_session(api, user):

@@ -7,6 +7,7 @@ from time import monotonic
 
 import pytest
 from django.core.files.storage import default_storage
+from django.utils import timezone
 from PIL import Image
 from rest_framework.test import APIClient
 
@@ -16,6 +17,7 @@ from accounts.tokens import open_session
 from detections import cleanup, exports, processing, tasks
 from detections.models import Detection, DetectionImage, DetectionResult, Export
 from detections.tests.answers import content_of
+from notifications.models import Mail
 from objectvision.tests.stack import photo
 
 PASSWORD = {"password": "a-long-passphrase"}
@@ -68,7 +70,7 @@ def test_nobody_elses_are_touched(api, settled, stranger, submit, media):
 @pytest.mark.parametrize(
     ("body", "code"),
     [
-        ({"password": "another-passphrase"}, "incorrect"),
+        ({"password": "another-passphrase"}, "wrong_password"),
         ({"password": ""}, "blank"),
         ({"password": None}, "null"),
         ({"password": "x" * 129}, "max_length"),
@@ -105,6 +107,14 @@ def test_whatever_they_held_opens_nothing_and_the_address_is_free_again(api, use
     credentials = {"email": "ada@example.com", **PASSWORD}
     assert api().post("/api/v1/auth/login", credentials).status_code == 401
     assert api().post("/api/v1/auth/signup", credentials).status_code == 201
+
+
+@pytest.mark.parametrize(("verified_at", "name"), [(None, ""), (timezone.now(), "Ada")])
+def test_the_end_is_mailed_and_greets_by_name_only_whose_address_it_is(api, user, verified_at, name):
+    User.objects.filter(pk=user.pk).update(email_verified_at=verified_at)
+    assert api(user).delete(place(user), PASSWORD).status_code == 204
+    told = Mail.objects.values_list("kind", "to", "name", "state")
+    assert list(told) == [("account_deleted", "ada@example.com", name, "waiting")]
 
 
 def test_what_a_request_has_no_time_for_the_sweep_erases(user, submit, media):

@@ -143,23 +143,6 @@ def test_no_user_is_deleted_here_where_the_files_would_stay(root, user):
     assert User.objects.filter(pk=user.pk).exists()
 
 
-def test_staff_close_accounts_but_no_superusers(root, user, submit):
-    submit(user, photo())
-    superuser = User.objects.get(is_superuser=True)
-    selected = {"action": "close_accounts", "_selected_action": [user.pk, superuser.pk]}
-    answer = root.post("/admin/accounts/user/", selected, follow=True)
-    assert "1 accounts closed" in answer.content.decode()
-    tasks.sweep()
-    assert list(User.objects.all()) == [superuser]
-    assert not Detection.objects.exists()
-
-
-def test_who_may_only_change_users_closes_no_account(clerk, user):
-    clerk.post("/admin/accounts/user/", {"action": "close_accounts", "_selected_action": [user.pk]})
-    user.refresh_from_db()
-    assert user.closed_at is None
-
-
 def test_staff_send_again_what_has_failed_and_change_nothing_else(root, django_capture_on_commit_callbacks):
     rows = {
         state: Mail.objects.create(kind="welcome", to="ada@example.com", state=state, attempts=7, error="500")
@@ -184,3 +167,20 @@ def test_staff_send_again_what_has_failed_and_change_nothing_else(root, django_c
     assert root.post(f"{url}/change/", {"to": "eve@example.com"}).status_code == 403
     assert root.post(f"{url}/delete/", {"post": "yes"}).status_code == 403
     assert root.get("/admin/notifications/mail/add/").status_code == 403
+
+
+def test_staff_close_accounts_but_no_superusers(root, user, submit):
+    submit(user, photo())
+    superuser = User.objects.get(is_superuser=True)
+    selected = {"action": "close_accounts", "_selected_action": [user.pk, superuser.pk]}
+    answer = root.post("/admin/accounts/user/", selected, follow=True)
+    assert "1 accounts closed" in answer.content.decode()
+    tasks.sweep()
+    assert list(User.objects.all()) == [superuser]
+    assert not Detection.objects.exists()
+
+
+def test_who_may_only_change_users_closes_no_account(clerk, user):
+    clerk.post("/admin/accounts/user/", {"action": "close_accounts", "_selected_action": [user.pk]})
+    user.refresh_from_db()
+    assert user.closed_at is None

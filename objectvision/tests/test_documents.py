@@ -162,8 +162,9 @@ def test_limits_and_offsets_are_documented_with_their_ranges(document):
 
 
 VERBS = {
-    "cancel", "check", "confirm", "create", "delete", "end", "get", "list", "login", "logout", "refresh",
-    "retry", "revoke", "signup", "update", "upload", "verify",
+    "cancel", "check", "confirm", "create", "delete", "end", "get",
+    "list", "login", "logout", "refresh", "retry", "revoke",
+    "signup", "update", "upload", "verify",
 }  # fmt: skip  # a list to read at a glance
 
 
