@@ -26,11 +26,12 @@ control_socket_disable = True
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature
-    """Give the access log the form of the application's own, with the request's id."""
-    from objectvision.logs import RequestIdFilter
+    """Give the access log the form of the application's own, with the request's id, without query strings."""
+    from objectvision.logs import RequestIdFilter, WithoutQueryFilter
 
     for handler in worker.log.access_log.handlers:
         handler.addFilter(RequestIdFilter())
+        handler.addFilter(WithoutQueryFilter())
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
         )

@@ -5,7 +5,7 @@ import secrets
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -69,7 +69,7 @@ JWT_SECRET_KEY = secret("JWT_SECRET_KEY")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
 API_BASE_URL = env.url("API_BASE_URL")
 # Whose X-Forwarded-For and X-Forwarded-Proto the servers believe: addresses or networks; by default nobody's.
-TRUSTED_PROXIES = env.listing("TRUSTED_PROXIES")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_HEADERS = [
     "authorization", "content-type", "idempotency-key", "if-none-match", "prefer", "x-api-key",
@@ -93,7 +93,10 @@ def postgresql() -> dict[str, Any]:
         "PASSWORD": env.text("DB_PASSWORD"),
     }
     url = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
-    return {**parts, **environ.Env.db_url_config(url)} if url else parts
+    if not url:
+        return parts
+    parsed = environ.Env.db_url_config(url)
+    return {**parts, **parsed, "HOST": unquote(parsed["HOST"])}  # a socket's folder has slashes
 
 
 def sqlite() -> dict[str, Any]:
@@ -169,7 +172,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"detections.process_images": {"queue": "inference"}}
-CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]  # nothing pickled: that would be code
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -207,8 +211,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
+    "objectvision.middleware.PrivacyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "objectvision.middleware.GZipMiddleware",
     "objectvision.middleware.StaticFilesMiddleware",
@@ -217,7 +223,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "objectvision.urls"
 ASGI_APPLICATION = "objectvision.asgi.application"
@@ -238,6 +243,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # the packages' own files: nothing to collect
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -264,6 +270,14 @@ AUTH_PASSWORD_VALIDATORS = [
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
+# Browsers that have once come by HTTPS ask for nothing else for a year.
+SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000 if SECURE_SSL_REDIRECT else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # what the domain's other hosts speak is the operator's to know
+    "security.W008",  # objectvision.W002 says it, and that a proxy may redirect
+    "security.W021",  # to be preloaded binds the whole domain for months; nobody else decides that
+]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # For all answers; the pages of the documentation say what they need besides (`pages`).
@@ -277,8 +291,11 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-# The admin's cookies: the API has none.
+# The admin's cookies: the API has none. No other host of the domain can set one of such a name.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = DEPLOYED
+if DEPLOYED:
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 60 * 60 * 12
 CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(API_BASE_URL))] if API_BASE_URL else []
@@ -322,6 +339,7 @@ THROTTLES = {
     "anon": env.rate("THROTTLE_ANON", "120/min"),
     "login": env.rate("THROTTLE_LOGIN", "30/min"),
     "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),
+    "refresh": env.rate("THROTTLE_REFRESH", "60/min"),
 }
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "objectvision.errors.ExceptionHandler",
@@ -381,7 +399,10 @@ SIMPLE_JWT = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "objectvision.logs.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "objectvision.logs.RequestIdFilter"},
+        "once_a_minute": {"()": "objectvision.logs.OnceAMinuteFilter"},
+    },
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
     },
@@ -397,6 +418,8 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         # A stranger's Host header is no fault of ours.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # A cache that is away would be a traceback for every request.
+        "django_redis.cache": {"filters": ["once_a_minute"]},
         # A line a message, and messages carry no work.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
