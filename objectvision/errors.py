@@ -69,11 +69,11 @@ class ExceptionHandler(StandardExceptionHandler):
             super().report_exception(exc, response)
 
 
-def counted(exc: exceptions.APIException, request: Request) -> exceptions.APIException:
+def counted(exc: exceptions.APIException, request: Request | None) -> exceptions.APIException:
     """Who was not let in counts among the strangers of that address. DRF's throttles never see such a request:
     it ends before them."""
     throttle = AnonThrottle()
-    return exc if throttle.admits(request) else exceptions.Throttled(throttle.wait())
+    return exc if request is None or throttle.admits(request) else exceptions.Throttled(throttle.wait())
 
 
 def body(code: str, detail: str, *, kind: str = "client_error") -> dict[str, Any]:

@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0002_user_settings_and_failed_logins'),
+        ("accounts", "0002_user_settings_and_failed_logins"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='failedlogin',
-            name='checked',
-            field=models.BooleanField(default=False, help_text='It was wrong; before, nobody knows.'),
+            model_name="failedlogin",
+            name="checked",
+            field=models.BooleanField(default=False, help_text="It was wrong; before, nobody knows."),
         ),
     ]

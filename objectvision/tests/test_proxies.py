@@ -36,21 +36,20 @@ def test_forwarded_addresses_and_schemes_are_believed_from_named_proxies_alone(
         stack.stop(server)
 
 
-# What a proxy on this machine hands on: itself it has appended the last address that it has not named before.
-CLIENT = "203.0.113.7"
+# What a proxy on this machine hands on, where {c} is the client and {n} what it makes up anew each time.
 CHAINS = {
-    "one proxy": [CLIENT],
-    "a client that claims an address": ["198.51.100.{n}, " + CLIENT],
-    "a client that claims to be one of the proxies": ["10.0.0.{n}, " + CLIENT],
-    "two proxies": [f"{CLIENT}, 10.0.0.5"],
-    "two proxies behind a claim": ["198.51.100.{n}, " + f"{CLIENT}, 10.0.0.5"],
-    "a line of each proxy's": ["198.51.100.{n}", CLIENT, "10.0.0.5"],
-    "a port that changes": [CLIENT + ":5{n}"],
-    "nonsense in front": ["unknown, ;{n}, <script>, " + CLIENT],
-    "many lines": [*["198.51.100.{n}"] * 50, CLIENT],
-    "IPv6, each time another address of its network": ["2001:db8:1:2::{n}, 10.0.0.5"],
-    "IPv6 behind a claim": ["2001:db8:{n}::1, 2001:db8:1:2::{n}"],
-    "IPv6 with a port": ["[2001:db8:1:2::{n}]:4{n}"],
+    "one proxy": ["203.0.113.{c}"],
+    "a client that claims an address": ["198.51.100.{n}, 203.0.113.{c}"],
+    "a client that claims to be one of the proxies": ["10.0.0.{n}, 203.0.113.{c}"],
+    "two proxies": ["203.0.113.{c}, 10.0.0.5"],
+    "two proxies behind a claim": ["198.51.100.{n}, 203.0.113.{c}, 10.0.0.5"],
+    "a line of each proxy's": ["198.51.100.{n}", "203.0.113.{c}", "10.0.0.5"],
+    "a port that changes": ["203.0.113.{c}:5{n}"],
+    "nonsense in front": ["unknown, ;{n}, <script>, 203.0.113.{c}"],
+    "many lines": [*["198.51.100.{n}"] * 50, "203.0.113.{c}"],
+    "IPv6, each time another address of its network": ["2001:db8:1:{c}::{n}, 10.0.0.5"],
+    "IPv6 behind a claim": ["2001:db8:{n}::1, 2001:db8:1:{c}::{n}"],
+    "IPv6 with a port": ["[2001:db8:1:{c}::{n}]:4{n}"],
 }
 
 
@@ -61,22 +60,23 @@ def test_behind_proxies_what_a_client_claims_buys_nothing(stack, server):
         **{f"THROTTLE_{name}": "2/day" for name in ("LOGIN", "SIGNUP", "REFRESH")},
     }
     paths = ["auth/login", "auth/signup", "auth/refresh"]
-    for chain in CHAINS:
-        getattr(stack, server)()  # counts anew
-        try:
-            tries = {path: [ask(stack, path, chain, number) for number in (1, 2, 3)] for path in paths}
-            assert tries == dict.fromkeys(paths, [400, 400, 429]), chain
-        finally:
-            stack.stop(server)
+    getattr(stack, server)()
+    try:
+        for client, lines in enumerate(CHAINS.values(), 1):
+            chains = [[line.format(c=client, n=n) for line in lines] for n in (1, 2, 3)]
+            tries = {path: [ask(stack, path, chain) for chain in chains] for path in paths}
+            assert list(tries.values()) == [[400, 400, 429]] * 3, lines
+    finally:
+        stack.stop(server)
 
 
-def ask(stack, path, chain, number):
+def ask(stack, path, lines):
     """The status of the answer to a request with these lines, which client libraries would join."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=20)
     with contextlib.closing(connection):
         connection.putrequest("POST", f"/api/v1/{path}")
-        for line in CHAINS[chain]:
-            connection.putheader("X-Forwarded-For", line.replace("{n}", str(number)))
+        for line in lines:
+            connection.putheader("X-Forwarded-For", line)
         connection.putheader("Content-Type", "application/json")
         connection.putheader("Content-Length", "2")
         connection.endheaders(b"{}")

@@ -191,9 +191,13 @@ def test_trusted_proxies_are_addresses_and_networks(read_settings):
     assert read_settings(TRUSTED_PROXIES=proxies)["TRUSTED_PROXIES"] == expected
 
 
-@pytest.mark.parametrize("other", ["*", "proxy.internal", "10.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1", "1"])
+@pytest.mark.parametrize(
+    "other", ["*", "proxy.internal", "10.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1", "1"]
+)
 def test_anything_else_is_refused_as_a_trusted_proxy(read_settings, other):
-    with pytest.raises(ImproperlyConfigured, match=r"^TRUSTED_PROXIES is .*; it must be addresses or networks"):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^TRUSTED_PROXIES is .*; it must be addresses or networks"
+    ):
         read_settings(TRUSTED_PROXIES=f"127.0.0.1,{other}")
 
 
@@ -206,7 +210,9 @@ def test_anything_else_is_refused_as_a_trusted_proxy(read_settings, other):
         ({"SECURE_HSTS_SECONDS": "60"}, 60),
     ],
 )
-def test_browsers_keep_to_https_for_a_year_where_plain_http_is_redirected(read_settings, environment, seconds):
+def test_browsers_keep_to_https_for_a_year_where_plain_http_is_redirected(
+    read_settings, environment, seconds
+):
     settings = read_settings(**environment)
     assert settings["SECURE_HSTS_SECONDS"] == seconds
     assert settings["SECURE_HSTS_INCLUDE_SUBDOMAINS"] is False

@@ -119,7 +119,9 @@ def test_who_is_not_let_in_is_counted_by_where_they_come_from(api, user, rate):
 @pytest.mark.parametrize("path", ["auth/login", "auth/signup", "auth/refresh"])
 def test_a_forged_forwarding_header_buys_nothing(api, db, rate, name, path):
     rate(login=(1, 60), signup=(1, 60), refresh=(1, 60))
-    forged = [api().post(f"/api/v1/{path}", {}, headers={name: f"198.51.100.{number}"}) for number in range(2)]
+    forged = [
+        api().post(f"/api/v1/{path}", {}, headers={name: f"198.51.100.{number}"}) for number in range(2)
+    ]
     assert [response.status_code for response in forged] == [400, 429]
 
 
@@ -183,7 +185,9 @@ def test_while_the_cache_is_away_the_log_says_so_once_a_minute_and_wrong_passwor
         client = stack.client()
         account = {"email": "ada@example.com", "password": PASSWORD}
         assert client.post("auth/signup", json=account).status_code == 201
-        wrong = [client.post("auth/login", json={**account, "password": "wrong"}).status_code for _ in range(11)]
+        wrong = [
+            client.post("auth/login", json={**account, "password": "wrong"}).status_code for _ in range(11)
+        ]
         assert wrong == [401] * 10 + [429]
         assert [client.get("users/get-profile").status_code for _ in range(20)] == [401] * 20
         assert stack.log("web").count("Exception ignored") == 1
