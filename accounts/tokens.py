@@ -11,6 +11,8 @@ from rest_framework_simplejwt.tokens import RefreshToken, Token
 
 from accounts.models import USER_AGENT_LENGTH, Session, User
 
+# What simplejwt lets through beside its own: text that is no ASCII, a time beyond all calendars.
+NO_TOKEN = (UnicodeEncodeError, OverflowError)
 REFUSED = "The token is invalid, has expired, or its session is over."
 
 
@@ -59,7 +61,7 @@ def rotate(raw: str) -> TokenPair:
 def read_refresh(raw: str) -> RefreshToken:
     try:
         return RefreshToken(raw.encode())  # type: ignore[arg-type]  # bytes, as its own views pass
-    except (TokenError, UnicodeEncodeError):
+    except (TokenError, *NO_TOKEN):
         refuse()
 
 

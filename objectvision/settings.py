@@ -424,6 +424,8 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        # What is wrong with an upload its owner is told. Its debugging writes down what pictures tell.
+        "PIL": {"level": "CRITICAL"},
     },
 }
 
