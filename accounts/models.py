@@ -142,7 +142,7 @@ class FailedLoginQuerySet(models.QuerySet["FailedLogin"]):
         return self.filter(at__gt=timezone.now() - FailedLogin.WINDOW)
 
     def wrong(self) -> Self:
-        """The recent ones but for those that are still being checked. Long at it is nobody: who was is dead."""
+        """The recent ones but for those that are being checked. No check takes long: whose did is dead."""
         lost = models.Q(at__lt=timezone.now() - FailedLogin.LONGEST_CHECK)
         return self.recent().filter(models.Q(checked=True) | lost)
 

@@ -43,7 +43,7 @@ def invalid(field: str, message: str, code: str) -> exceptions.ValidationError:
 
 
 class ExceptionHandler(StandardExceptionHandler):
-    def convert_known_exceptions(self, exc: Exception) -> Exception:  # noqa: C901, PLR0911  # a table
+    def convert_known_exceptions(self, exc: Exception) -> Exception:  # noqa: PLR0911  # a table
         match exc:
             case RequestDataTooBig():
                 return RequestTooLarge()
@@ -70,8 +70,8 @@ class ExceptionHandler(StandardExceptionHandler):
 
 
 def counted(exc: exceptions.APIException, request: Request | None) -> exceptions.APIException:
-    """Who was not let in counts among the strangers of that address. DRF's throttles never see such a request:
-    it ends before them."""
+    """Who was not let in counts among the strangers of that address: DRF's throttles never see such a
+    request, which ends before them."""
     throttle = AnonThrottle()
     return exc if request is None or throttle.admits(request) else exceptions.Throttled(throttle.wait())
 

@@ -259,7 +259,11 @@ def test_a_token_elsewhere_than_in_its_header_opens_nothing(api, pair):
     token = pair.access_token
     client = api()
     client.cookies["access_token"] = client.cookies["Authorization"] = token
-    headers = {"X-Authorization": f"Bearer {token}", "Proxy-Authorization": f"Bearer {token}", "X-Auth-Token": token}
+    headers = {
+        "X-Authorization": f"Bearer {token}",
+        "Proxy-Authorization": f"Bearer {token}",
+        "X-Auth-Token": token,
+    }
     response = client.get(f"{URL}?access_token={token}&token={token}", headers=headers)
     assert response.status_code == 401
 

@@ -1,6 +1,6 @@
-"""A .pt file is a pickle, and a pickle may call any function that it names. What one names is read here without
-running it. ultralytics then loads it with torch's restricted unpickler (`runtimes`), which knows layers alone.
-"""
+"""A .pt file is a pickle, and a pickle may call any function that it names. What one names is read here, and
+nothing of it run. ultralytics then loads it with torch's restricted unpickler (`runtimes`), which knows
+layers alone."""
 
 from __future__ import annotations
 

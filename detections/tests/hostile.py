@@ -1,5 +1,5 @@
-"""Uploads that attack whoever reads them, made in memory: what they are called, what they attack, what becomes
-of them. Those of `images.HOSTILE`, which are refused for what they are, belong to them."""
+"""Uploads that attack whoever reads them, made in memory: what they are called, what they attack and what
+becomes of them. Those of `images.HOSTILE`, which are refused for what they are, belong to them."""
 
 import io
 import struct
@@ -7,9 +7,8 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 
-from PIL import Image, ImageCms
+from PIL import Image
 
 from detections.tests import images
 from detections.tests.images import (
@@ -149,7 +148,12 @@ def pixels_of_noise():
 
 
 JPEGS = [
-    Hostile("zip-behind.jpg", "readers of ZIPs: a picture and an archive", lambda: jpeg() + archive({"a": MARK}), DONE),
+    Hostile(
+        "zip-behind.jpg",
+        "readers of ZIPs: a picture and an archive",
+        lambda: jpeg() + archive({"a": MARK}),
+        DONE,
+    ),
     Hostile("pdf-behind.jpg", "readers of PDFs", lambda: jpeg() + images.PDF + MARK, DONE),
     Hostile("page-behind.jpg", "browsers that guess", lambda: jpeg() + SCRIPT, DONE),
     Hostile("comment.php.jpg", "servers that run PHP", lambda: jpeg(comment=PHP), DONE),
@@ -157,7 +161,9 @@ JPEGS = [
     Hostile("place.jpg", "privacy: place, text, thumbnail", place_and_thumbnail, DONE),
     Hostile("packets.jpg", "XMP in many lying parts", xmp_packets, DONE),
     Hostile("profile.jpg", "readers of colour profiles", profile_in_pieces, ENDED),
-    Hostile("application.jpg", "every application segment, hidden text", one_of_each_application_segment, ENDED),
+    Hostile(
+        "application.jpg", "every application segment, hidden text", one_of_each_application_segment, ENDED
+    ),
     Hostile(
         "exif-loop.jpg",
         "EXIF readers: directories that follow themselves and each other",
@@ -187,11 +193,15 @@ JPEGS = [
     Hostile(
         "exif-turned-often.jpg",
         "EXIF readers: orientations that contradict each other",
-        lambda: with_segments(exif_segment(exif_with([(0x0112, 3, 1, 6), (0x0112, 3, 1, 99), (0x0112, 7, 9, 2)]))),
+        lambda: with_segments(
+            exif_segment(exif_with([(0x0112, 3, 1, 6), (0x0112, 3, 1, 99), (0x0112, 7, 9, 2)]))
+        ),
         DONE,
     ),
     Hostile("taller.jpg", "decoders: more rows than there are", lambda: images.jpeg_claiming(48, 4000), DONE),
-    Hostile("wider.jpg", "decoders: more columns than there are", lambda: images.jpeg_claiming(6000, 32), DONE),
+    Hostile(
+        "wider.jpg", "decoders: more columns than there are", lambda: images.jpeg_claiming(6000, 32), DONE
+    ),
     Hostile("smaller.jpg", "decoders: fewer pixels than there are", lambda: images.jpeg_claiming(1, 1), DONE),
     Hostile("noise.jpg", "entropy decoders", pixels_of_noise, DONE),
     Hostile("twelve-bits.jpg", "decoders: 12 bits", lambda: frame(jpeg(), precision=12), FAILED),
@@ -201,14 +211,32 @@ JPEGS = [
     Hostile("no-tables.jpg", "decoders: no quantisation", lambda: without_segment(jpeg(), 0xDB), ENDED),
     Hostile("no-codes.jpg", "decoders: no Huffman table", lambda: without_segment(jpeg(), 0xC4), ENDED),
     Hostile(
-        "codes.jpg", "decoders: a Huffman table of 4,000 codes", lambda: replaced(jpeg(), 0xC4, lambda c: c[:1] + b"\xff" * 16 + c[17:]), FAILED
+        "codes.jpg",
+        "decoders: a Huffman table of 4,000 codes",
+        lambda: replaced(jpeg(), 0xC4, lambda c: c[:1] + b"\xff" * 16 + c[17:]),
+        FAILED,
     ),
     Hostile("lossless.jpg", "decoders: lossless process", lambda: other_process(0xC3), FAILED),
     Hostile("arithmetic.jpg", "decoders: arithmetic coding", lambda: other_process(0xC9), ENDED),
     Hostile("hierarchical.jpg", "decoders: hierarchical process", lambda: other_process(0xC5), FAILED),
-    Hostile("inks.jpg", "decoders: four inks, transform unknown", lambda: with_segments(segment(0xEE, b"Adobe\0\x64\0\0\0\0\x07"), of=jpeg(mode="CMYK")), ENDED),
-    Hostile("restarts.jpg", "decoders: a restart after every block, missing", lambda: with_segments(segment(0xDD, b"\0\1")), ENDED),
-    Hostile("phone-pairs.jpg", "decoders: a second picture and hidden text behind", lambda: images.mpo() + MARK, DONE),
+    Hostile(
+        "inks.jpg",
+        "decoders: four inks, transform unknown",
+        lambda: with_segments(segment(0xEE, b"Adobe\0\x64\0\0\0\0\x07"), of=jpeg(mode="CMYK")),
+        ENDED,
+    ),
+    Hostile(
+        "restarts.jpg",
+        "decoders: a restart after every block, missing",
+        lambda: with_segments(segment(0xDD, b"\0\1")),
+        ENDED,
+    ),
+    Hostile(
+        "phone-pairs.jpg",
+        "decoders: a second picture and hidden text behind",
+        lambda: images.mpo() + MARK,
+        DONE,
+    ),
 ]
 
 
@@ -258,30 +286,89 @@ def animation_of_lies():
 
 TEXT = b"Comment\0" + PHP
 PNGS = [
-    Hostile("deflated-bomb.png", "inflaters: 80 MB in the pixels of a tiny picture", lambda: png_of(48, 32, 8, 2, zeros(80 << 20)), ENDED),
-    Hostile("profile-bomb.png", "inflaters: 70 MB of colour profile", lambda: with_chunks((b"iCCP", b"x\0\0" + zeros(70 << 20))), ENDED),
-    Hostile("text-bomb.png", "inflaters: 70 MB of text", lambda: with_chunks((b"zTXt", b"x\0\0" + zeros(70 << 20))), ENDED),
-    Hostile("international-bomb.png", "inflaters: 70 MB of text", lambda: with_chunks((b"iTXt", b"x\0\1\0\0\0" + zeros(70 << 20))), ENDED),
-    Hostile("largest.png", "memory: 49 million pixels in 6 KB", lambda: png_of(7000, 7000, 1, 0, zeros(7000 * 876)), DONE),
+    Hostile(
+        "deflated-bomb.png",
+        "inflaters: 80 MB in the pixels of a tiny picture",
+        lambda: png_of(48, 32, 8, 2, zeros(80 << 20)),
+        ENDED,
+    ),
+    Hostile(
+        "profile-bomb.png",
+        "inflaters: 70 MB of colour profile",
+        lambda: with_chunks((b"iCCP", b"x\0\0" + zeros(70 << 20))),
+        ENDED,
+    ),
+    Hostile(
+        "text-bomb.png",
+        "inflaters: 70 MB of text",
+        lambda: with_chunks((b"zTXt", b"x\0\0" + zeros(70 << 20))),
+        ENDED,
+    ),
+    Hostile(
+        "international-bomb.png",
+        "inflaters: 70 MB of text",
+        lambda: with_chunks((b"iTXt", b"x\0\1\0\0\0" + zeros(70 << 20))),
+        ENDED,
+    ),
+    Hostile(
+        "largest.png",
+        "memory: 49 million pixels in 6 KB",
+        lambda: png_of(7000, 7000, 1, 0, zeros(7000 * 876)),
+        DONE,
+    ),
     Hostile("text.php.png", "servers that run PHP", lambda: with_chunks((b"tEXt", TEXT)), DONE),
     Hostile("page.png", "browsers that guess", lambda: with_chunks((b"tEXt", b"Title\0" + SCRIPT)), DONE),
     Hostile("page-behind.png", "browsers that guess", lambda: png() + SCRIPT, DONE),
     Hostile("zip-behind.png", "readers of ZIPs", lambda: png() + archive({"a": MARK}), DONE),
-    Hostile("exif.png", "privacy", lambda: with_chunks((b"eXIf", exif_with([(0x8769, 4, 1, 8)], 8, MARK))), DONE),
-    Hostile("own-chunks.png", "chunks of somebody's own", lambda: with_chunks((b"prVt", MARK), (b"tIME", MARK), (b"gAMA", MARK)), ENDED),
+    Hostile(
+        "exif.png", "privacy", lambda: with_chunks((b"eXIf", exif_with([(0x8769, 4, 1, 8)], 8, MARK))), DONE
+    ),
+    Hostile(
+        "own-chunks.png",
+        "chunks of somebody's own",
+        lambda: with_chunks((b"prVt", MARK), (b"tIME", MARK), (b"gAMA", MARK)),
+        ENDED,
+    ),
     Hostile("sums.png", "readers: every checksum wrong", chunk_sums, ENDED),
     Hostile("pixel-sum.png", "readers: the pixels changed", wrong_sum, ENDED),
     Hostile("bits.png", "decoders: three bits a channel", lambda: png_of(8, 8, 3, 2, zeros(200)), FAILED),
-    Hostile("colours.png", "decoders: a kind of colour that there is not", lambda: png_of(8, 8, 8, 5, zeros(200)), FAILED),
-    Hostile("no-palette.png", "decoders: a palette that is missing", lambda: png_of(8, 8, 8, 3, zeros(72)), ENDED),
-    Hostile("palette.png", "decoders: colours behind the palette's end", lambda: png_of(8, 8, 8, 3, zlib.compress((b"\0" + b"\xff" * 8) * 8), (b"PLTE", b"\1\2\3")), DONE),
-    Hostile("interlaced.png", "decoders: an interlacing that there is not", lambda: png_of(8, 8, 8, 2, zeros(200), interlace=9), ENDED),
-    Hostile("sixteen.png", "decoders: 16 bits a channel, with transparency", lambda: png_of(16, 16, 16, 6, zeros(16 * 129)), DONE),
-    Hostile("too-few.png", "decoders: pixels that end too early", lambda: png_of(500, 500, 8, 2, zeros(100)), ENDED),
+    Hostile(
+        "colours.png",
+        "decoders: a kind of colour that there is not",
+        lambda: png_of(8, 8, 8, 5, zeros(200)),
+        FAILED,
+    ),
+    Hostile(
+        "no-palette.png", "decoders: a palette that is missing", lambda: png_of(8, 8, 8, 3, zeros(72)), ENDED
+    ),
+    Hostile(
+        "palette.png",
+        "decoders: colours behind the palette's end",
+        lambda: png_of(8, 8, 8, 3, zlib.compress((b"\0" + b"\xff" * 8) * 8), (b"PLTE", b"\1\2\3")),
+        DONE,
+    ),
+    Hostile(
+        "interlaced.png",
+        "decoders: an interlacing that there is not",
+        lambda: png_of(8, 8, 8, 2, zeros(200), interlace=9),
+        ENDED,
+    ),
+    Hostile(
+        "sixteen.png",
+        "decoders: 16 bits a channel, with transparency",
+        lambda: png_of(16, 16, 16, 6, zeros(16 * 129)),
+        DONE,
+    ),
+    Hostile(
+        "too-few.png",
+        "decoders: pixels that end too early",
+        lambda: png_of(500, 500, 8, 2, zeros(100)),
+        ENDED,
+    ),
     Hostile("no-deflate.png", "inflaters: noise", lambda: png_of(48, 32, 8, 2, noise(5000)), FAILED),
     Hostile("animation.png", "decoders: frames outside of the picture", animation_of_lies, ENDED),
     Hostile("frames.png", "decoders: 300 frames", lambda: animated("PNG", 300), DONE),
-]  # fmt: skip  # a line each
+]
 
 
 # WebP
@@ -312,20 +399,67 @@ def frame_outside():
 
 
 WEBPS = [
-    Hostile("canvas.webp", "decoders: a canvas larger than its picture", lambda: extended(0, 5000, 5000, pixels_of_webp()), ENDED),
-    Hostile("canvas-smaller.webp", "decoders: a canvas smaller than its picture", lambda: extended(0, 4, 4, pixels_of_webp()), ENDED),
+    Hostile(
+        "canvas.webp",
+        "decoders: a canvas larger than its picture",
+        lambda: extended(0, 5000, 5000, pixels_of_webp()),
+        ENDED,
+    ),
+    Hostile(
+        "canvas-smaller.webp",
+        "decoders: a canvas smaller than its picture",
+        lambda: extended(0, 4, 4, pixels_of_webp()),
+        ENDED,
+    ),
     Hostile("frame-outside.webp", "decoders: a frame outside of the canvas", frame_outside, ENDED),
     Hostile("frames.webp", "decoders: 300 frames", lambda: animated("WEBP", 300), DONE),
-    Hostile("metadata.webp", "privacy", lambda: extended(0x0C, 48, 32, pixels_of_webp(), (b"EXIF", exif_with([], 8, MARK)), (b"XMP ", MARK)), DONE),
-    Hostile("own-chunks.webp", "chunks of somebody's own", lambda: extended(0, 48, 32, pixels_of_webp(), (b"PRVT", PHP)), DONE),
+    Hostile(
+        "metadata.webp",
+        "privacy",
+        lambda: extended(0x0C, 48, 32, pixels_of_webp(), (b"EXIF", exif_with([], 8, MARK)), (b"XMP ", MARK)),
+        DONE,
+    ),
+    Hostile(
+        "own-chunks.webp",
+        "chunks of somebody's own",
+        lambda: extended(0, 48, 32, pixels_of_webp(), (b"PRVT", PHP)),
+        DONE,
+    ),
     Hostile("behind.webp", "what stands behind the end", lambda: webp() + SCRIPT, DONE),
-    Hostile("longer.webp", "readers: longer than the file", lambda: riff(pixels_of_webp(), length=2**31), CORRUPT),
-    Hostile("shorter.webp", "readers: shorter than its picture", lambda: riff(pixels_of_webp(), length=40), CORRUPT),
-    Hostile("noise.webp", "decoders: noise", lambda: riff((b"VP8 ", pixels_of_webp()[1][:10] + noise(3000))), ENDED),
-    Hostile("noise-lossless.webp", "Huffman tables of the lossless decoder", lambda: riff((b"VP8L", pixels_of_webp(lossless=True)[1][:5] + noise(3000))), FAILED),
-    Hostile("profile.webp", "readers of colour profiles", lambda: extended(0x20, 48, 32, (b"ICCP", noise(5000)), pixels_of_webp()), DONE),
-    Hostile("alpha-alone.webp", "decoders: transparency of no picture", lambda: extended(0x10, 48, 32, (b"ALPH", noise(50))), CORRUPT),
-]  # fmt: skip  # a line each
+    Hostile(
+        "longer.webp", "readers: longer than the file", lambda: riff(pixels_of_webp(), length=2**31), CORRUPT
+    ),
+    Hostile(
+        "shorter.webp",
+        "readers: shorter than its picture",
+        lambda: riff(pixels_of_webp(), length=40),
+        CORRUPT,
+    ),
+    Hostile(
+        "noise.webp",
+        "decoders: noise",
+        lambda: riff((b"VP8 ", pixels_of_webp()[1][:10] + noise(3000))),
+        ENDED,
+    ),
+    Hostile(
+        "noise-lossless.webp",
+        "Huffman tables of the lossless decoder",
+        lambda: riff((b"VP8L", pixels_of_webp(lossless=True)[1][:5] + noise(3000))),
+        FAILED,
+    ),
+    Hostile(
+        "profile.webp",
+        "readers of colour profiles",
+        lambda: extended(0x20, 48, 32, (b"ICCP", noise(5000)), pixels_of_webp()),
+        DONE,
+    ),
+    Hostile(
+        "alpha-alone.webp",
+        "decoders: transparency of no picture",
+        lambda: extended(0x10, 48, 32, (b"ALPH", noise(50))),
+        CORRUPT,
+    ),
+]
 
 
 # GIF
@@ -355,17 +489,40 @@ def codes_of(size, content):
 
 
 GIFS = [
-    Hostile("script.gif", "browsers that run what they are told: a picture and a script", script_that_is_a_gif, DONE),
+    Hostile(
+        "script.gif",
+        "browsers that run what they are told: a picture and a script",
+        script_that_is_a_gif,
+        DONE,
+    ),
     Hostile("comment.php.gif", "servers that run PHP", lambda: gif_with(b"!\xfe" + blocks(PHP)), DONE),
-    Hostile("packet.gif", "privacy: XMP", lambda: gif_with(b"!\xff\x0bXMP DataXMP" + MARK + b"\1" + bytes(range(255, -1, -1)) + b"\0"), ENDED),
+    Hostile(
+        "packet.gif",
+        "privacy: XMP",
+        lambda: gif_with(b"!\xff\x0bXMP DataXMP" + MARK + b"\1" + bytes(range(255, -1, -1)) + b"\0"),
+        ENDED,
+    ),
     Hostile("plain-text.gif", "text extensions", lambda: gif_with(b"!\x01" + blocks(bytes(12) + MARK)), DONE),
     Hostile("behind.gif", "what stands behind the end", lambda: gif() + SCRIPT, DONE),
     Hostile("frames.gif", "decoders: 500 frames", lambda: animated("GIF", 500), DONE),
     Hostile("code-size.gif", "LZW: a code size of 255", lambda: codes_of(255, noise(200)), FAILED),
     Hostile("codes.gif", "LZW: codes before their turn", lambda: codes_of(8, b"\xff" * 2000), ENDED),
     Hostile("no-codes.gif", "LZW: no code at all", lambda: codes_of(8, b""), ENDED),
-    Hostile("no-colours.gif", "decoders: no colour table", lambda: b"GIF87a" + struct.pack("<HHBBB", 8, 8, 0, 0, 0) + b"," + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\2" + blocks(b"\x84\x51") + b";", ENDED),
-]  # fmt: skip  # a line each
+    Hostile(
+        "no-colours.gif",
+        "decoders: no colour table",
+        lambda: (
+            b"GIF87a"
+            + struct.pack("<HHBBB", 8, 8, 0, 0, 0)
+            + b","
+            + struct.pack("<HHHHB", 0, 0, 8, 8, 0)
+            + b"\2"
+            + blocks(b"\x84\x51")
+            + b";"
+        ),
+        ENDED,
+    ),
+]
 
 
 # BMP
@@ -373,20 +530,51 @@ GIFS = [
 
 def bitmap(width, height, bits, compression, content, used=0):
     head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, compression, len(content), 0, 0, used, 0)
-    return b"BM" + struct.pack("<IHHI", 54 + 1024 + len(content), 0, 0, 54 + 1024) + head + bytes(1024) + content
+    return (
+        b"BM" + struct.pack("<IHHI", 54 + 1024 + len(content), 0, 0, 54 + 1024) + head + bytes(1024) + content
+    )
 
 
 BMPS = [
-    Hostile("run-length.bmp", "run-length decoders: runs over the edge", lambda: bitmap(48, 32, 8, 1, b"\xff\1" * 5000), ENDED),
-    Hostile("run-length-jumps.bmp", "run-length decoders: jumps out of the picture", lambda: bitmap(48, 32, 8, 1, b"\0\2\xff\xff" * 2000), ENDED),
-    Hostile("run-length-4.bmp", "run-length decoders: runs that end too early", lambda: bitmap(48, 32, 4, 2, b"\0\xff\1"), ENDED),
+    Hostile(
+        "run-length.bmp",
+        "run-length decoders: runs over the edge",
+        lambda: bitmap(48, 32, 8, 1, b"\xff\1" * 5000),
+        ENDED,
+    ),
+    Hostile(
+        "run-length-jumps.bmp",
+        "run-length decoders: jumps out of the picture",
+        lambda: bitmap(48, 32, 8, 1, b"\0\2\xff\xff" * 2000),
+        ENDED,
+    ),
+    Hostile(
+        "run-length-4.bmp",
+        "run-length decoders: runs that end too early",
+        lambda: bitmap(48, 32, 4, 2, b"\0\xff\1"),
+        ENDED,
+    ),
     Hostile("bits.bmp", "decoders: no bits a pixel", lambda: bitmap(48, 32, 0, 3, bytes(9000)), CORRUPT),
-    Hostile("three-bits.bmp", "decoders: three bits a pixel", lambda: bitmap(48, 32, 3, 0, bytes(9000)), FAILED),
-    Hostile("within.bmp", "decoders: a JPEG within", lambda: bitmap(48, 32, 0, 4, jpeg(comment=MARK)), FAILED),
-    Hostile("colours.bmp", "decoders: four billion colours", lambda: bitmap(48, 32, 8, 0, bytes(9000), used=2**32 - 1), ENDED),
+    Hostile(
+        "three-bits.bmp", "decoders: three bits a pixel", lambda: bitmap(48, 32, 3, 0, bytes(9000)), FAILED
+    ),
+    Hostile(
+        "within.bmp", "decoders: a JPEG within", lambda: bitmap(48, 32, 0, 4, jpeg(comment=MARK)), FAILED
+    ),
+    Hostile(
+        "colours.bmp",
+        "decoders: four billion colours",
+        lambda: bitmap(48, 32, 8, 0, bytes(9000), used=2**32 - 1),
+        ENDED,
+    ),
     Hostile("behind.bmp", "what stands behind the end", lambda: bmp() + SCRIPT, DONE),
-    Hostile("lowest.bmp", "decoders: the lowest of all heights", lambda: images.bmp_claiming(1, -(2**31)), TOO_MANY),
-]  # fmt: skip  # a line each
+    Hostile(
+        "lowest.bmp",
+        "decoders: the lowest of all heights",
+        lambda: images.bmp_claiming(1, -(2**31)),
+        TOO_MANY,
+    ),
+]
 
 
 # TIFF
@@ -405,7 +593,9 @@ def following_itself():
 
 def tiny_tiles():
     """More tiles than there are pixels."""
-    return tiff_of({**{tag: TIFF_TAGS[tag] for tag in (256, 257, 258, 259, 262, 277)}, 322: 1, 323: 1, 324: 1000, 325: 3})
+    return tiff_of(
+        {**{tag: TIFF_TAGS[tag] for tag in (256, 257, 258, 259, 262, 277)}, 322: 1, 323: 1, 324: 1000, 325: 3}
+    )
 
 
 def deflated_strip():
@@ -419,28 +609,70 @@ def coded(scheme):
 
 TIFFS = [
     Hostile("loop.tif", "readers: a directory that follows itself", following_itself, DONE),
-    Hostile("sub-loop.tif", "readers: directories that hold themselves", lambda: tiff_with(t330=8, t34665=8, t34853=8), ENDED),
+    Hostile(
+        "sub-loop.tif",
+        "readers: directories that hold themselves",
+        lambda: tiff_with(t330=8, t34665=8, t34853=8),
+        ENDED,
+    ),
     Hostile("tiles.tif", "readers: tiles of one pixel", tiny_tiles, ENDED),
     Hostile("deflated.tif", "inflaters: 80 MB in one strip", deflated_strip, ENDED),
-    Hostile("text.tif", "privacy", lambda: tiff(tiffinfo={270: MARK.decode(), 700: MARK, 33723: MARK, 37510: MARK}), DONE),
+    Hostile(
+        "text.tif",
+        "privacy",
+        lambda: tiff(tiffinfo={270: MARK.decode(), 700: MARK, 33723: MARK, 37510: MARK}),
+        DONE,
+    ),
     Hostile("behind.tif", "what stands behind the end", lambda: tiff() + SCRIPT, DONE),
     Hostile("samples.tif", "decoders: 60,000 samples a pixel", lambda: tiff_with(t277=60_000), FAILED),
-    Hostile("sample-bits.tif", "decoders: four billion bits a sample", lambda: tiff_with(t258=2**32 - 1), FAILED),
+    Hostile(
+        "sample-bits.tif", "decoders: four billion bits a sample", lambda: tiff_with(t258=2**32 - 1), FAILED
+    ),
     Hostile("rows.tif", "decoders: no rows a strip", lambda: tiff_with(t278=0), ENDED),
     Hostile("rows-many.tif", "decoders: four billion rows a strip", lambda: tiff_with(t278=2**32 - 1), ENDED),
-    Hostile("turned.tif", "readers: an orientation that there is not", lambda: tiff_with(t274=4_000_000_000), ENDED),
-    Hostile("inks.tif", "decoders: a kind of colour that there is not", lambda: tiff_with(t262=32_844), FAILED),
-    Hostile("not-numbers.tif", "arithmetic: pixels that are no numbers", lambda: encoded(Image.new("F", (48, 32), float("nan")), "TIFF"), FAILED),
-    Hostile("infinite.tif", "arithmetic: pixels without bound", lambda: encoded(Image.new("F", (48, 32), float("inf")), "TIFF"), FAILED),
+    Hostile(
+        "turned.tif",
+        "readers: an orientation that there is not",
+        lambda: tiff_with(t274=4_000_000_000),
+        ENDED,
+    ),
+    Hostile(
+        "inks.tif", "decoders: a kind of colour that there is not", lambda: tiff_with(t262=32_844), FAILED
+    ),
+    Hostile(
+        "not-numbers.tif",
+        "arithmetic: pixels that are no numbers",
+        lambda: encoded(Image.new("F", (48, 32), float("nan")), "TIFF"),
+        FAILED,
+    ),
+    Hostile(
+        "infinite.tif",
+        "arithmetic: pixels without bound",
+        lambda: encoded(Image.new("F", (48, 32), float("inf")), "TIFF"),
+        FAILED,
+    ),
     *(
         Hostile(f"scheme-{scheme}.tif", f"a decoder within TIFF: {what}", coded(scheme), ENDED)
         for scheme, what in {
-            2: "CCITT runs", 3: "fax 3", 4: "fax 4", 5: "LZW", 6: "JPEG of old", 7: "JPEG", 9: "JBIG",
-            32773: "PackBits", 32809: "ThunderScan", 34676: "SGI LogLuv", 34712: "JPEG 2000", 34925: "LZMA",
-            50000: "Zstandard", 50001: "WebP", 34887: "LERC", 65000: "none that there is",
+            2: "CCITT runs",
+            3: "fax 3",
+            4: "fax 4",
+            5: "LZW",
+            6: "JPEG of old",
+            7: "JPEG",
+            9: "JBIG",
+            32773: "PackBits",
+            32809: "ThunderScan",
+            34676: "SGI LogLuv",
+            34712: "JPEG 2000",
+            34925: "LZMA",
+            50000: "Zstandard",
+            50001: "WebP",
+            34887: "LERC",
+            65000: "none that there is",
         }.items()
     ),
-]  # fmt: skip  # a line each
+]
 
 
 # No picture of the six formats, under names of theirs
@@ -451,7 +683,10 @@ def other(form, **options):
 
 
 FOREIGN = {
-    "vector-commands.png": (b"push graphic-context\nviewbox 0 0 640 480\nimage over 0,0 0,0 'ephemeral:/etc/passwd'", "ImageMagick's MVG"),
+    "vector-commands.png": (
+        b"push graphic-context\nviewbox 0 0 640 480\nimage over 0,0 0,0 'ephemeral:/etc/passwd'",
+        "ImageMagick's MVG",
+    ),
     "script.jpg": (b"#!/bin/sh\ncat /etc/passwd\n", "shells"),
     "msl.jpg": (b"<?xml version='1.0'?><image><read filename='/etc/passwd'/></image>", "ImageMagick's MSL"),
     "entities.svg": (b"<!DOCTYPE a [<!ENTITY b SYSTEM 'file:///etc/passwd'>]><svg>&b;</svg>", "XML readers"),
@@ -463,7 +698,10 @@ FOREIGN = {
     "film.jpg": (b"\0\0\0\x18ftypmp42\0\0\0\0isommp42" + bytes(300), "video decoders"),
     "modern.jxl": (b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(100), "JPEG XL decoders"),
     "light.exr": (b"\x76\x2f\x31\x01\2\0\0\0" + bytes(300), "OpenEXR's decoder, which OpenCV has"),
-    "radiance.hdr": (b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 32 +X 48\n" + bytes(300), "Radiance's decoder, which OpenCV has"),
+    "radiance.hdr": (
+        b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 32 +X 48\n" + bytes(300),
+        "Radiance's decoder, which OpenCV has",
+    ),
     "sun.ras": (b"\x59\xa6\x6a\x95" + bytes(300), "Sun's decoder, which OpenCV has"),
     "stars.fits": (b"SIMPLE  =                    T" + b" " * 3000, "FITS readers"),
     "windows.wmf": (b"\xd7\xcd\xc6\x9a" + bytes(300), "drivers that draw"),
@@ -475,7 +713,7 @@ FOREIGN = {
     "signature.png": (SIGNATURE[:7], "readers: seven bytes of eight"),
     "text.jpg": (b"A picture is worth a thousand words.", "readers"),
     "nulls.jpg": (bytes(100_000), "readers"),
-}  # fmt: skip  # a line each
+}
 PILLOWS = {  # what Pillow could open besides, if it were let
     "icon.ico": ("ICO", {}), "icons.icns": ("ICNS", {}), "targa.tga": ("TGA", {}), "paint.pcx": ("PCX", {}),
     "map.ppm": ("PPM", {}), "surface.dds": ("DDS", {}), "work.sgi": ("SGI", {}), "script.eps": ("EPS", {}),
@@ -490,7 +728,10 @@ def foreign(form):
 
 
 FOREIGNERS = [
-    *(Hostile(name, attacks, lambda data=data: data, UNSUPPORTED) for name, (data, attacks) in FOREIGN.items()),
+    *(
+        Hostile(name, attacks, lambda data=data: data, UNSUPPORTED)
+        for name, (data, attacks) in FOREIGN.items()
+    ),
     *(
         Hostile(f"{name}.jpg", f"Pillow's reader of {form}", lambda form=form: foreign(form), UNSUPPORTED)
         for name, (form, _) in PILLOWS.items()
@@ -509,12 +750,19 @@ def cut_short(make, tenths):
 
 
 WHOLE = {
-    "jpg": lambda: jpeg(200, 150), "progressive.jpg": lambda: jpeg(200, 150, progressive=True),
-    "png": lambda: png(200, 150), "webp": lambda: webp(200, 150), "lossless.webp": lambda: webp(200, 150, lossless=True),
-    "bmp": lambda: bmp(200, 150), "gif": lambda: gif(200, 150), "tif": lambda: tiff_of(TIFF_TAGS),
-}  # fmt: skip  # a list to read at a glance
+    "jpg": lambda: jpeg(200, 150),
+    "progressive.jpg": lambda: jpeg(200, 150, progressive=True),
+    "png": lambda: png(200, 150),
+    "webp": lambda: webp(200, 150),
+    "lossless.webp": lambda: webp(200, 150, lossless=True),
+    "bmp": lambda: bmp(200, 150),
+    "gif": lambda: gif(200, 150),
+    "tif": lambda: tiff_of(TIFF_TAGS),
+}
 CUT = [
-    Hostile(f"cut-at-{tenths}.{ending}", "readers: a file that ends too early", cut_short(make, tenths), CORRUPT)
+    Hostile(
+        f"cut-at-{tenths}.{ending}", "readers: a file that ends too early", cut_short(make, tenths), CORRUPT
+    )
     for ending, make in WHOLE.items()
     for tenths in (2, 5, 9)
 ]
@@ -564,15 +812,13 @@ def overlapping():
     return head + directories
 
 
-def countless(claimed, real=20_000):
-    """Entries without any content, as many as fit a small file, and a claim of more."""
-    name = b"a"
-    local = LOCAL + struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
-    central = CENTRAL + struct.pack("<HHHHHHIIIHHHHHII", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + name
-    return (
-        local * real + central * real
-        + END + struct.pack("<HHHHIIH", 0, 0, claimed & 0xFFFF, claimed & 0xFFFF, len(central) * real, len(local) * real, 0)
-    )  # fmt: skip  # one record after the other
+def countless(real, claimed, directory=None):
+    """Entries without any content, and an end that claims so many, in a directory of so many bytes."""
+    local = LOCAL + struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 0, 0, 0, 0, 1, 0) + b"a"
+    central = CENTRAL + struct.pack("<6H3I5HII", 20, 20, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0) + b"a"
+    length = len(central) * real if directory is None else directory
+    end = struct.pack("<HHHHIIH", 0, 0, claimed, claimed, length, len(local) * real, 0)
+    return local * real + central * real + END + end
 
 
 def bomb(method=zipfile.ZIP_DEFLATED, megabytes=60):
@@ -597,31 +843,96 @@ ARCHIVES = [
     Hostile("nested.zip", "unpackers that go deeper", lambda: nested(5), UNSUPPORTED),
     Hostile("nested-beside.zip", "unpackers that go deeper", lambda: nested(1), DONE),
     Hostile("overlapping.zip", "unpackers: entries upon each other", overlapping, BAD),
-    Hostile("million.zip", "readers: a million entries claimed", lambda: countless(1_000_000), BAD),
-    Hostile("countless.zip", "readers: more entries than it says", lambda: countless(1), BAD),
-    Hostile("up.zip", "file systems: a path upwards", lambda: archive({"../../../../tmp/evil.jpg": jpeg()}), BAD),
-    Hostile("up-windows.zip", "file systems: a path upwards", lambda: archive({"..\\..\\evil.jpg": jpeg()}), BAD),
-    Hostile("root.zip", "file systems: a path from the root", lambda: archive({"/etc/cron.d/evil.jpg": jpeg()}), BAD),
+    Hostile(
+        "million.zip", "readers: a million entries claimed", lambda: countless(1, 65_535, 47_000_000), BAD
+    ),
+    Hostile("countless.zip", "readers: more entries than it says", lambda: countless(20_000, 1), BAD),
+    Hostile(
+        "up.zip", "file systems: a path upwards", lambda: archive({"../../../../tmp/evil.jpg": jpeg()}), BAD
+    ),
+    Hostile(
+        "up-windows.zip", "file systems: a path upwards", lambda: archive({"..\\..\\evil.jpg": jpeg()}), BAD
+    ),
+    Hostile(
+        "root.zip",
+        "file systems: a path from the root",
+        lambda: archive({"/etc/cron.d/evil.jpg": jpeg()}),
+        BAD,
+    ),
     Hostile("drive.zip", "file systems: a drive", lambda: archive({"C:\\evil.jpg": jpeg()}), BAD),
-    Hostile("newline.zip", "logs: a line of their own in a name", lambda: archive({"a\nERROR fake.jpg": jpeg()}), BAD),
-    Hostile("long-name.zip", "readers: a name of 60,000 letters", lambda: archive({"a" * 60_000 + ".jpg": jpeg()}), DONE),
-    Hostile("right-to-left.zip", "people: a name that reads otherwise", lambda: archive({"a\u202egpj.exe": jpeg()}), DONE),
+    Hostile(
+        "newline.zip",
+        "logs: a line of their own in a name",
+        lambda: archive({"a\nERROR fake.jpg": jpeg()}),
+        BAD,
+    ),
+    Hostile(
+        "long-name.zip",
+        "readers: a name of 60,000 letters",
+        lambda: archive({"a" * 60_000 + ".jpg": jpeg()}),
+        DONE,
+    ),
+    Hostile(
+        "right-to-left.zip",
+        "people: a name that reads otherwise",
+        lambda: archive({"a\u202egpj.exe": jpeg()}),
+        DONE,
+    ),
     Hostile("link.zip", "file systems: a link", link, UNSUPPORTED),
-    Hostile("encrypted.zip", "unpackers: a password", lambda: changed(archive(GOOD), CENTRAL, 8, b"\1\0"), BAD),
-    Hostile("larger.zip", "unpackers: an entry that is larger than it says", lambda: changed(archive(GOOD), CENTRAL, 24, struct.pack("<I", 10)), CORRUPT),
-    Hostile("sum.zip", "unpackers: a wrong checksum", lambda: changed(archive(GOOD), CENTRAL, 16, b"\0\0\0\0"), CORRUPT),
-    Hostile("elsewhere.zip", "unpackers: an entry behind the end", lambda: changed(archive(GOOD), CENTRAL, 42, struct.pack("<I", 2**31)), CORRUPT),
-    Hostile("other-name.zip", "unpackers: two names for an entry", lambda: changed(archive(GOOD), LOCAL, 30, b"../.."), CORRUPT),
-    Hostile("no-deflate.zip", "inflaters: noise", lambda: changed(archive({"a.jpg": noise(5000)}), LOCAL, 35, noise(300)), CORRUPT),
-    Hostile("directory.zip", "readers: a directory behind the end", lambda: changed(archive(GOOD), END, 12, struct.pack("<II", 2**31 - 1, 2**31 - 1)), BAD),
-    Hostile("comment.zip", "readers: an end within the comment", lambda: archive(GOOD, comment=END + bytes(18)), BAD),
+    Hostile(
+        "encrypted.zip", "unpackers: a password", lambda: changed(archive(GOOD), CENTRAL, 8, b"\1\0"), BAD
+    ),
+    Hostile(
+        "larger.zip",
+        "unpackers: an entry that is larger than it says",
+        lambda: changed(archive(GOOD), CENTRAL, 24, struct.pack("<I", 10)),
+        CORRUPT,
+    ),
+    Hostile(
+        "sum.zip",
+        "unpackers: a wrong checksum",
+        lambda: changed(archive(GOOD), CENTRAL, 16, b"\0\0\0\0"),
+        CORRUPT,
+    ),
+    Hostile(
+        "elsewhere.zip",
+        "unpackers: an entry behind the end",
+        lambda: changed(archive(GOOD), CENTRAL, 42, struct.pack("<I", 2**31)),
+        CORRUPT,
+    ),
+    Hostile(
+        "other-name.zip",
+        "unpackers: two names for an entry",
+        lambda: changed(archive(GOOD), LOCAL, 30, b"../.."),
+        CORRUPT,
+    ),
+    Hostile(
+        "no-deflate.zip",
+        "inflaters: noise",
+        lambda: changed(archive({"a.jpg": noise(5000)}), LOCAL, 35, noise(300)),
+        CORRUPT,
+    ),
+    Hostile(
+        "directory.zip",
+        "readers: a directory behind the end",
+        lambda: changed(archive(GOOD), END, 12, struct.pack("<II", 2**31 - 1, 2**31 - 1)),
+        BAD,
+    ),
+    Hostile(
+        "comment.zip",
+        "readers: an end within the comment",
+        lambda: archive(GOOD, comment=END + bytes(18)),
+        BAD,
+    ),
     Hostile("cut.zip", "readers: a file that ends too early", lambda: archive(GOOD)[:-10], BAD),
     Hostile("empty.zip", "readers: no entry", lambda: archive({}), BAD),
     Hostile("folders.zip", "readers: folders alone", lambda: archive({"a/": b"", "a/b/": b""}), BAD),
     Hostile("no-archive.zip", "readers: a picture", jpeg, BAD),
-    Hostile("behind-a-picture.zip", "readers: a picture and an archive", lambda: jpeg() + archive(GOOD), DONE),
+    Hostile(
+        "behind-a-picture.zip", "readers: a picture and an archive", lambda: jpeg() + archive(GOOD), DONE
+    ),
     Hostile("nothing.zip", "readers: no byte", lambda: b"", BAD),
-]  # fmt: skip  # a line each
+]
 
 
 # How files are named and announced: raw headers of a part, and the names that are shown afterwards

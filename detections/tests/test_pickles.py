@@ -75,7 +75,7 @@ def torchscript():
             return x + x
 
     out = io.BytesIO()
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
         torch.jit.save(torch.jit.script(Twice()), out)
     return out.getvalue()
 
@@ -187,9 +187,7 @@ FORMS = {
         pickle.dumps(Calls(os.system, command), 2), pickle.dumps({}, 2)
     ),
     "cut off": lambda command: checkpoint(pickle.dumps(Calls(os.system, command), 2)[:-1]),
-    "by getattr": lambda command: checkpoint(
-        pickle.dumps(Calls(getattr, collections.OrderedDict, "__init__"), 2)
-    ),
+    "by getattr": lambda _: checkpoint(pickle.dumps(Calls(getattr, collections.OrderedDict, "__init__"), 2)),
     "TorchScript": lambda _: torchscript(),
     "empty": lambda _: b"",
     "an archive of something else": lambda _: checkpoint(b""),

@@ -1,4 +1,4 @@
-"""What no code that serves requests or works on uploads does, whatever it is sent: read from the code itself."""
+"""What no code that serves requests or works on uploads does, whatever it is sent: read from the code."""
 
 import ast
 from pathlib import Path
@@ -18,15 +18,54 @@ CODE = sorted(
 )
 
 PROCESSES = {
-    "subprocess", "pty", "multiprocessing.Process", "multiprocessing.Pool", "pexpect", "os.system", "os.popen", "os.fork",
-    "os.execv", "os.execve", "os.spawnv", "os.posix_spawn", "concurrent.futures.ProcessPoolExecutor", "asyncio.create_subprocess_exec", "asyncio.create_subprocess_shell",
-}  # fmt: skip  # a list to read at a glance
+    "subprocess",
+    "pty",
+    "multiprocessing.Process",
+    "multiprocessing.Pool",
+    "pexpect",
+    "os.system",
+    "os.popen",
+    "os.fork",
+    "os.execv",
+    "os.execve",
+    "os.spawnv",
+    "os.posix_spawn",
+    "concurrent.futures.ProcessPoolExecutor",
+    "asyncio.create_subprocess_exec",
+    "asyncio.create_subprocess_shell",
+}
 CODE_FROM_DATA = {
-    "pickle.load", "pickle.loads", "pickle.Unpickler", "marshal", "shelve", "dill", "joblib", "cloudpickle", "eval",
-    "exec", "compile", "yaml.load", "yaml.unsafe_load", "numpy.load", "np.load", "torch.load", "xml.sax",
-    "xml.dom.minidom", "ET.fromstring", "ET.parse", "ET.XML", "lxml",
-}  # fmt: skip  # as above
-DECODERS = {"Image.open", "cv2.imread", "cv2.imdecode", "cv2.imreadmulti", "cv2.imdecodemulti", "cv2.VideoCapture"}
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "marshal",
+    "shelve",
+    "dill",
+    "joblib",
+    "cloudpickle",
+    "eval",
+    "exec",
+    "compile",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "numpy.load",
+    "np.load",
+    "torch.load",
+    "xml.sax",
+    "xml.dom.minidom",
+    "ET.fromstring",
+    "ET.parse",
+    "ET.XML",
+    "lxml",
+}
+DECODERS = {
+    "Image.open",
+    "cv2.imread",
+    "cv2.imdecode",
+    "cv2.imreadmulti",
+    "cv2.imdecodemulti",
+    "cv2.VideoCapture",
+}
 
 
 def dotted(node):
@@ -49,7 +88,9 @@ def used(path):
 
 
 def found(path, names):
-    return sorted({name for name, _ in used(path) if any(name == one or name.startswith(f"{one}.") for one in names)})
+    return sorted(
+        {name for name, _ in used(path) if any(name == one or name.startswith(f"{one}.") for one in names)}
+    )
 
 
 def test_there_is_code_to_look_at():

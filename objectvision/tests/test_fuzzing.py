@@ -8,7 +8,9 @@ import pytest
 from objectvision.tests import stack as stacks
 
 FOLDER = stacks.ROOT / "objectvision" / "tests"
-OFF = dict.fromkeys([f"THROTTLE_{name}" for name in ("UPLOAD", "READ", "ANON", "LOGIN", "SIGNUP")], "off")
+OFF = dict.fromkeys(
+    [f"THROTTLE_{name}" for name in ("UPLOAD", "READ", "ANON", "LOGIN", "SIGNUP", "REFRESH")], "off"
+)
 
 
 def fuzz(stack, folder, cases):

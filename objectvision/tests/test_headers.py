@@ -5,9 +5,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from detections import processing
+from objectvision.tests import test_strangers
 from objectvision.tests.stack import PASSWORD, photo
 from objectvision.tests.test_guards import MULTIPART, send
-from objectvision.tests.test_strangers import ENDPOINTS, call, owned, state  # noqa: F401  # fixtures
+from objectvision.tests.test_strangers import ENDPOINTS, call
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -37,6 +38,9 @@ PAGES = {
 CACHED = {"/redoc?script=", "/openapi.json", "/static/objectvision/favicon.svg", "/static/admin/js/core.js"}
 
 
+owned = test_strangers.owned  # the fixture
+
+
 def assert_guarded(response):
     assert {name: response.headers.get(name) for name in ALWAYS} == ALWAYS
     policy = dict(part.split(" ", 1) for part in response.headers["Content-Security-Policy"].split("; "))
@@ -63,7 +67,7 @@ def test_every_endpoint_is_guarded_and_kept_by_no_shared_cache(
     stranger,
     who,
     method,
-    path,  # noqa: F811  # the fixture
+    path,
 ):
     client = api({"owner": user, "stranger": stranger}.get(who))
     response = call(client, method, path, owned)
