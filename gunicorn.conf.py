@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from django.conf import settings
+from uvicorn_worker import UvicornWorker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 
@@ -19,6 +20,9 @@ graceful_timeout = 20
 
 # gunicorn by itself believes the X-Forwarded-For of whoever connects from the same machine.
 forwarded_allow_ips = ",".join(settings.TRUSTED_PROXIES)
+
+# Nobody needs to know what serves.
+UvicornWorker.CONFIG_KWARGS["server_header"] = False
 
 accesslog = "-"
 # It would put a socket into the home directory.

@@ -212,9 +212,9 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "objectvision.middleware.PrivacyMiddleware",
-    "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "objectvision.middleware.GZipMiddleware",
     "objectvision.middleware.StaticFilesMiddleware",

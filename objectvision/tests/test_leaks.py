@@ -154,6 +154,7 @@ def mistake(known, account, bearer):
     known.ask(
         "GET", "/api/v1/users/get-profile", headers={"Cookie": f"sessionid={known.secret('cookie', word())}"}
     )
+    known.ask("GET", "/openapi.json")
     token = known.secret("token in a query", word())
     for path in (
         "/api/v1/users/get-profile",
@@ -256,6 +257,10 @@ def test_errors_that_nobody_has_foreseen_say_no_more_than_that(lived):
     assert failed
     error = {"code": "error", "detail": "Server Error (500)", "attr": None}
     assert all(answer == {"type": "server_error", "errors": [error]} for answer in failed)
+
+
+def test_no_answer_names_the_server_software(lived):
+    assert not any("Server" in answer.headers for _, answer in lived.known.answers)
 
 
 def test_the_access_log_has_paths_without_what_was_asked(lived):
