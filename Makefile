@@ -6,6 +6,7 @@ PORT ?= 8000
 # or to PyTorch's index of another build.
 TORCH_INDEX ?= $(shell nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
 TRAINING_VENV ?= .venv-training
+AUDIT_VENV ?= .venv-audit
 SCENES ?= var/training
 SEED ?= 1000000
 COUNT ?= 6000
@@ -17,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 MANAGE := $(BIN)/python manage.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak demo evaluate train lint format lock
+.PHONY: help run test soak demo evaluate train lint audit format lock
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -64,13 +65,23 @@ test: lint ## Check and test everything
 soak: $(VENV)/.installed ## The tests that take long
 	@$(BIN)/python -m pytest -m soak
 
-lint: $(VENV)/.installed ## Check style, types, import order, migrations and the API's document
+lint: $(VENV)/.installed ## Check style, types, import order, security, migrations and the API's document
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit -q -c pyproject.toml -r accounts detections notifications objectvision training manage.py gunicorn.conf.py
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) spectacular --validate --fail-on-warn --file /dev/null
+
+# Asks pypi.org, which is why it is no part of the tests.
+ADVISORIES := https://pypi.org/pypi/django/5.2/json
+audit: ## Look for known weaknesses in the pinned dependencies (needs pypi.org)
+	@test -d $(AUDIT_VENV) || $(PYTHON) -m venv $(AUDIT_VENV)
+	@$(AUDIT_VENV)/bin/python -m pip --disable-pip-version-check -qq install pip-audit
+	@$(AUDIT_VENV)/bin/python -c 'import requests; requests.get("$(ADVISORIES)", timeout=10).json()["vulnerabilities"]' \
+		2>/dev/null || { echo "The advisories at pypi.org cannot be read from here: nothing was audited."; exit 1; }
+	@$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --no-deps -r requirements.lock
 
 format: $(VENV)/.installed ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .

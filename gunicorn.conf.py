@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from django.conf import settings
+from uvicorn_worker import UvicornWorker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 
@@ -20,18 +21,21 @@ graceful_timeout = 20
 # gunicorn by itself believes the X-Forwarded-For of whoever connects from the same machine.
 forwarded_allow_ips = ",".join(settings.TRUSTED_PROXIES)
 
+# Nobody needs to know what serves.
+UvicornWorker.CONFIG_KWARGS["server_header"] = False
+
 accesslog = "-"
 # It would put a socket into the home directory.
 control_socket_disable = True
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature
-    """Give the access log the form of the application's own, with the request's id and without queries."""
-    from objectvision.logs import QueryFilter, RequestIdFilter
+    """Give the access log the form of the application's own, with the request's id, without query strings."""
+    from objectvision.logs import RequestIdFilter, WithoutQueryFilter
 
     for handler in worker.log.access_log.handlers:
         handler.addFilter(RequestIdFilter())
-        handler.addFilter(QueryFilter())
+        handler.addFilter(WithoutQueryFilter())
         handler.setFormatter(
             logging.Formatter("%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s")
         )

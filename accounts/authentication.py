@@ -6,7 +6,7 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts import keys
 from accounts.models import ApiKey, Session, User
-from accounts.tokens import claimed_id, refuse
+from accounts.tokens import NO_TOKEN, claimed_id, refuse
 
 
 def bearer(request: Request) -> str | None:
@@ -31,7 +31,7 @@ class SessionTokenAuthentication(JWTAuthentication):
     def session_of(self, raw: str) -> Session:
         try:
             token = self.get_validated_token(raw.encode())
-        except (InvalidToken, UnicodeEncodeError):
+        except (InvalidToken, *NO_TOKEN):
             refuse()
         sid, user_id = claimed_id(token, "sid"), claimed_id(token, "user_id")
         try:

@@ -211,9 +211,15 @@ class FailedLoginQuerySet(models.QuerySet["FailedLogin"]):
     def recent(self) -> Self:
         return self.filter(at__gt=timezone.now() - FailedLogin.WINDOW)
 
+    def wrong(self) -> Self:
+        """The recent ones but for those that are being checked. No check takes long: whose did is dead."""
+        lost = models.Q(at__lt=timezone.now() - FailedLogin.LONGEST_CHECK)
+        return self.recent().filter(models.Q(checked=True) | lost)
+
 
 class FailedLogin(models.Model):
-    """A wrong try at an account's password, whether there is such an account or not.
+    """A try at an account's password, whether there is such an account or not: a wrong one, or one that is
+    being checked.
 
     `account` is the SHA-256 of the address in lower case: what strangers type is not kept.
     """
@@ -221,9 +227,11 @@ class FailedLogin(models.Model):
     WINDOW = timedelta(minutes=5)
     MOST = 10
     """Wrong tries that an account has within the window."""
+    LONGEST_CHECK = timedelta(seconds=10)
 
     account = models.CharField(max_length=64)
     at = models.DateTimeField(default=timezone.now)
+    checked = models.BooleanField(default=False, help_text="It was wrong; before, nobody knows.")
 
     objects = FailedLoginQuerySet.as_manager()
 

@@ -18,6 +18,8 @@ from rest_framework_simplejwt.settings import api_settings
 from accounts import verification
 from accounts.models import USER_AGENT_LENGTH, Session, User
 
+# What simplejwt lets through beside its own: text that is no ASCII, a time beyond all calendars.
+NO_TOKEN = (UnicodeEncodeError, OverflowError)
 REFUSED = "The token is invalid, has expired, or its session is over."
 
 
@@ -112,7 +114,7 @@ def rotate(raw: str) -> TokenPair:
 def read_refresh(raw: str) -> RefreshToken:
     try:
         return RefreshToken(raw.encode())  # type: ignore[arg-type]  # bytes, as its own views pass
-    except (TokenError, UnicodeEncodeError):
+    except (TokenError, *NO_TOKEN):
         refuse()
 
 

@@ -27,7 +27,7 @@ from accounts.serializers import (
 from accounts.tokens import claimed_id, open_session, read_refresh, rotate
 from objectvision.errors import invalid
 from objectvision.schema import REFUSED, ClientErrorSerializer
-from objectvision.throttles import LoginThrottle, SignupThrottle
+from objectvision.throttles import LoginThrottle, RefreshThrottle, SignupThrottle
 
 PASSWORD_CODES = [
     "password_entirely_numeric", "password_too_common", "password_too_short", "password_too_similar",
@@ -97,6 +97,7 @@ class LoginView(StrangersView):
 
 
 class RefreshView(StrangersView):
+    throttle_classes = (RefreshThrottle,)
     serializer_class = RefreshSerializer
 
     @extend_schema(

@@ -26,7 +26,7 @@ LONGEST_NAME = 24
 BLACK = (0, 0, 0)
 WHITE = (255, 255, 255)
 
-# What Pillow lets through from hostile files: its parsers index, unpack, divide and inflate unchecked.
+# What Pillow lets through from hostile files: its parsers index, divide, assert and inflate unchecked.
 PILLOW_FAILURES = (
     OSError,
     SyntaxError,
@@ -35,6 +35,7 @@ PILLOW_FAILURES = (
     AttributeError,
     LookupError,
     ArithmeticError,
+    AssertionError,
     EOFError,
     MemoryError,
     RuntimeError,

@@ -77,9 +77,9 @@ def prepare(source: str, backend: str, detectors: Path) -> tuple[Path, Manifest]
     """A folder below `detectors` that `inference.load` has loaded, and its manifest. Raises PreparationError.
 
     `source` is a .pt, .onnx or .xml file, a folder with one of them, the name of weights that ultralytics
-    publishes, such as yolo26n.pt, or `bundled` for those that come with the project. A .pt file is a pickle
-    and may run any code: only operators may name one. Preparing the same again answers with the folder that
-    is there.
+    publishes, such as yolo26n.pt, or `bundled` for those that come with the project. A .pt file is a pickle:
+    one that names anything but a model's layers is refused before any of it runs. Preparing the same again
+    answers with the folder that is there.
     """
     if backend not in BACKENDS:
         raise PreparationError(f"There is no backend {backend!r}: choose one of {', '.join(BACKENDS)}.")
@@ -173,6 +173,8 @@ def collect(files: list[Path], backend: str, folder: Path) -> None:
 def export(file: Path) -> None:
     try:
         apart(_export, str(file))
+    except inference.UnsafeWeightsError as error:
+        raise PreparationError(f"{file.name} is refused: {error}.") from error
     except Exception as error:  # ultralytics and torch promise no types, and the process itself may have died
         raise PreparationError(f"{file.name} could not be exported to OpenVINO: {error}") from error
 
@@ -249,7 +251,7 @@ def _download(file: Path, ready: Event) -> None:
 
 def _export(file: str) -> None:
     warnings.simplefilter("ignore")  # ultralytics still exports by what torch deprecates
-    runtimes.import_ultralytics().YOLO(file).export(format="openvino")
+    inference.open_model(file).export(format="openvino")
 
 
 def _has_cuda() -> bool:

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable
+from ipaddress import ip_network
 from typing import TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.validators import validate_email
@@ -130,12 +131,27 @@ def origins(name: str) -> list[str]:
     return read(name, parse, [], "origins such as https://app.example.com, separated by commas")
 
 
+def networks(name: str) -> list[str]:
+    """Addresses and networks, separated by commas."""
+
+    def parse(value: str) -> list[str]:
+        found = [item.strip() for item in value.split(",") if item.strip()]
+        for item in found:
+            ip_network(item)  # with bits set behind its mask it is none: a server would ignore it
+        return found
+
+    return read(name, parse, [], "addresses or networks such as 10.0.0.0/8, separated by commas")
+
+
 def url(name: str, default: str = "", *, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    """With a host. A Unix socket's folder may stand in its place, or behind `?host=`."""
+
     def parse(value: str) -> str:
         parts = urlsplit(value)
-        if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix") or parts.port == 0:
+        is_somewhere = parts.hostname or parts.scheme == "unix" or parse_qs(parts.query).get("host")
+        if parts.scheme not in schemes or not is_somewhere or parts.port == 0:
             raise ValueError
         return value
 
-    expected = f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+    expected = f"a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)} and has a host"
     return read(name, parse, default, expected, secret=True)  # it may hold a password

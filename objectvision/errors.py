@@ -14,9 +14,11 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler as StandardExceptionHandler
 from rest_framework import exceptions, status
+from rest_framework.request import Request
 from rest_framework.response import Response
 
 from objectvision import connections
+from objectvision.throttles import AnonThrottle
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class ExceptionHandler(StandardExceptionHandler):
                 return exceptions.ParseError("The request is malformed.")
             case ValidationError():
                 return exceptions.ValidationError(exc.messages, exc.code)
+            case exceptions.AuthenticationFailed() | exceptions.NotAuthenticated():
+                return counted(exc, self.context["request"])
             case OperationalError() | InterfaceError():
                 connections.drop_broken()
                 return Unavailable()
@@ -63,6 +67,13 @@ class ExceptionHandler(StandardExceptionHandler):
             log.warning("%s", exc.detail)
         else:
             super().report_exception(exc, response)
+
+
+def counted(exc: exceptions.APIException, request: Request | None) -> exceptions.APIException:
+    """Who was not let in counts among the strangers of that address: DRF's throttles never see such a
+    request, which ends before them."""
+    throttle = AnonThrottle()
+    return exc if request is None or throttle.admits(request) else exceptions.Throttled(throttle.wait())
 
 
 def body(code: str, detail: str, *, kind: str = "client_error") -> dict[str, Any]:

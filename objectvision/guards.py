@@ -24,6 +24,15 @@ log = logging.getLogger(__name__)
 
 MEGABYTE = 1 << 20
 BLOCK = 1 << 16
+# What Django's middleware gives every other answer.
+PRIVATE = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"same-origin"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+]
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -75,6 +84,7 @@ async def answer(send: Send, status: int, content: dict[str, Any]) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(raw)).encode()),
         (b"connection", b"close"),  # the rest of the body is not read
+        *PRIVATE,
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": raw})

@@ -4,11 +4,22 @@ from io import BytesIO
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware as DjangoGZipMiddleware
+from django.utils.deprecation import MiddlewareMixin
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
 
 COMPRESSED_OVER_BYTES = 1000
 TEXT = re.compile(r"text/|image/svg|application/(json|javascript|vnd\.oai)")
+
+
+class PrivacyMiddleware(MiddlewareMixin):
+    """Answers are for whoever asked: kept by nobody unless they say so, and no part of other sites' pages,
+    which may read them by CORS alone."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:  # noqa: ARG002  # Django's signature
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+        return response
 
 
 class GZipMiddleware(DjangoGZipMiddleware):

@@ -74,7 +74,8 @@ class RedocView(Page, SpectacularRedocView):
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if "script" in request.query_params:
-            return HttpResponse(redoc_script(), content_type="text/javascript")
+            headers = {"Cache-Control": "max-age=3600"}
+            return HttpResponse(redoc_script(), content_type="text/javascript", headers=headers)
         page: HttpResponseBase = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]  # the library's
         return page
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from email.utils import formataddr
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -92,7 +92,7 @@ def public_url() -> str:
 
 PUBLIC_URL = public_url()
 # Whose X-Forwarded-For and X-Forwarded-Proto the servers believe: addresses or networks; by default nobody's.
-TRUSTED_PROXIES = env.listing("TRUSTED_PROXIES")
+TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_HEADERS = [
     "authorization", "content-type", "idempotency-key", "if-none-match", "prefer", "x-api-key",
@@ -116,7 +116,10 @@ def postgresql() -> dict[str, Any]:
         "PASSWORD": env.text("DB_PASSWORD"),
     }
     url = env.url("DATABASE_URL", schemes=("postgres", "postgresql"))
-    return {**parts, **environ.Env.db_url_config(url)} if url else parts
+    if not url:
+        return parts
+    parsed = environ.Env.db_url_config(url)
+    return {**parts, **parsed, "HOST": unquote(parsed["HOST"])}  # a socket's folder has slashes
 
 
 def sqlite() -> dict[str, Any]:
@@ -192,7 +195,8 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"detections.process_images": {"queue": "inference"}}
-CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]  # nothing pickled: that would be code
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -233,8 +237,10 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
-    "django.middleware.security.SecurityMiddleware",
+    "objectvision.middleware.PrivacyMiddleware",
     "csp.middleware.CSPMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django.middleware.security.SecurityMiddleware",
     "corsheaders.middleware.CorsMiddleware",
     "objectvision.middleware.GZipMiddleware",
     "objectvision.middleware.StaticFilesMiddleware",
@@ -243,7 +249,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "objectvision.urls"
 ASGI_APPLICATION = "objectvision.asgi.application"
@@ -264,6 +269,7 @@ TEMPLATES = [
 ]
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # the packages' own files: nothing to collect
+WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -294,6 +300,14 @@ REQUIRE_VERIFIED_EMAIL = env.flag("REQUIRE_VERIFIED_EMAIL", default=False)
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
+# Browsers that have once come by HTTPS ask for nothing else for a year.
+SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000 if SECURE_SSL_REDIRECT else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # what the domain's other hosts speak is the operator's to know
+    "security.W008",  # objectvision.W002 says it, and that a proxy may redirect
+    "security.W021",  # to be preloaded binds the whole domain for months; nobody else decides that
+]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 # For all answers; the pages of the documentation say what they need besides (`pages`).
@@ -307,8 +321,11 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-# The admin's cookies: the API has none.
+# The admin's cookies: the API has none. No other host of the domain can set one of such a name.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = DEPLOYED
+if DEPLOYED:
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 60 * 60 * 12
 CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(PUBLIC_URL))] if PUBLIC_URL else []
@@ -380,6 +397,7 @@ THROTTLES = {
     "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),
     "reset": env.rate("THROTTLE_RESET", "10/hour"),
     "verify": env.rate("THROTTLE_VERIFY", "10/hour"),
+    "refresh": env.rate("THROTTLE_REFRESH", "60/min"),
 }
 DRF_STANDARDIZED_ERRORS = {
     "EXCEPTION_HANDLER_CLASS": "objectvision.errors.ExceptionHandler",
@@ -440,7 +458,10 @@ SIMPLE_JWT = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "objectvision.logs.RequestIdFilter"}},
+    "filters": {
+        "request_id": {"()": "objectvision.logs.RequestIdFilter"},
+        "once_a_minute": {"()": "objectvision.logs.OnceAMinuteFilter"},
+    },
     "formatters": {
         "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
     },
@@ -456,10 +477,14 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         # A stranger's Host header is no fault of ours.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # A cache that is away would be a traceback for every request.
+        "django_redis.cache": {"filters": ["once_a_minute"]},
         # A line a message, and messages carry no work.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        # What is wrong with an upload its owner is told. Its debugging writes down what pictures tell.
+        "PIL": {"level": "CRITICAL"},
     },
 }
 

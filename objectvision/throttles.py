@@ -29,7 +29,10 @@ def address(request: Request) -> str:
         ip = ipaddress.ip_address(raw)
     except ValueError:  # a Unix socket has none
         return raw
-    return str(ip if ip.version == 4 else ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))  # noqa: PLR2004  # IP v4
+    if isinstance(ip, ipaddress.IPv6Address):
+        # a socket of both kinds writes IPv4's in the form of IPv6, all of them in one network
+        return str(ip.ipv4_mapped or ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))
+    return str(ip)
 
 
 class Throttle(BaseThrottle):
@@ -89,6 +92,10 @@ class ResetThrottle(AddressThrottle):
 
 class VerifyThrottle(AddressThrottle):
     scope = "verify"
+
+
+class RefreshThrottle(AddressThrottle):
+    scope = "refresh"
 
 
 class AnonThrottle(Throttle):

@@ -1,3 +1,4 @@
+import time
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -6,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from accounts.models import Session
+from accounts.models import Session, User
 
 URL = "/api/v1/auth/login"
 PASSWORD = "a-long-passphrase"
@@ -81,6 +82,20 @@ def test_a_wrong_password_and_an_unknown_address_answer_alike(api, user):
     ]
     assert wrong["WWW-Authenticate"] == "Bearer"
     assert not Session.objects.exists()
+
+
+def test_an_unknown_address_costs_as_much_time_as_a_wrong_password(api, user):
+    def seconds(email):
+        started = time.perf_counter()
+        assert log_in(api, email, "another").status_code == 401
+        return time.perf_counter() - started
+
+    inactive = User.objects.create(email="bob@example.com", password=user.password, is_active=False)
+    without = User.objects.create_user("cyd@example.com")  # nobody logs in there by a password
+    emails = [user.email, "nobody@example.com", inactive.email, without.email]
+    taken = [[seconds(email) for email in emails] for _ in range(6)]
+    quickest = [min(column) for column in zip(*taken, strict=True)]  # what else ran meanwhile is left out
+    assert max(quickest) < 1.5 * min(quickest)
 
 
 def test_somebody_inactive_is_told_no_more_than_a_stranger(api, user):

@@ -1,6 +1,8 @@
 """An access token is worth what its session's row says, and nothing else opens the door."""
 
 import base64
+import hashlib
+import hmac
 import json
 import time
 from datetime import timedelta
@@ -8,6 +10,7 @@ from uuid import uuid4
 
 import jwt
 import pytest
+import redis
 from django.conf import settings
 from django.utils import timezone
 
@@ -75,12 +78,46 @@ def test_the_schemes_name_is_compared_without_regard_to_case(api, user, pair, sc
     assert ask(api, pair.access_token, scheme).status_code == 200
 
 
-def unsigned(claims):
-    parts = ({"alg": "none", "typ": "JWT"}, claims)
-    return (
-        ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
-        + "."
-    )
+def part(value):
+    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+
+def unsigned(claims, name="none", signature=""):
+    return f"{part({'alg': name, 'typ': 'JWT'})}.{part(claims)}.{signature}"
+
+
+def with_header(claims, **header):
+    """Signed with our own key: what the header asks for besides is what is tried."""
+    return jwt.encode(claims, settings.JWT_SECRET_KEY, "HS256", headers=header)
+
+
+def changed(claims, **changes):
+    """Other claims under the signature of the right ones."""
+    head, _, signature = signed(claims).split(".")
+    return f"{head}.{part({**claims, **changes})}.{signature}"
+
+
+def cut(claims, *, by):
+    return signed(claims)[:-by]
+
+
+def own_key():
+    return settings.JWT_SECRET_KEY.encode()
+
+
+# What a server that checks RSA might take for a shared secret.
+PUBLIC_KEY = b"-----BEGIN PUBLIC KEY-----\nMFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAK==\n-----END PUBLIC KEY-----\n"
+
+
+def signed_with(claims, key, name="HS256"):
+    head = f"{part({'alg': name, 'typ': 'JWT'})}.{part(claims)}"
+    mac = hmac.new(key, head.encode(), hashlib.sha256).digest()
+    return f"{head}.{base64.urlsafe_b64encode(mac).decode().rstrip('=')}"
+
+
+def of_bytes(payload):
+    """Whatever bytes, rightly signed."""
+    return jwt.api_jws.encode(payload, settings.JWT_SECRET_KEY, "HS256")
 
 
 def without(claims, *names):
@@ -93,7 +130,41 @@ BAD = {
     "three dots": lambda _: "a.b.c",
     "not ASCII": lambda _: "é",
     "two tokens": lambda claims: f"{signed(claims)} {signed(claims)}",
-    "unsigned": unsigned,
+    **{
+        f"unsigned, as {name!r}": lambda claims, name=name: unsigned(claims, name)
+        for name in ("none", "None", "NONE", "nOnE", "none ", "", None, 0, [], ["HS256"], {"a": 1}, "HS256")
+    },
+    "unsigned, with a signature": lambda claims: unsigned(claims, signature=signed(claims).split(".")[2]),
+    **{
+        f"said to be signed by {name}": lambda claims, name=name: signed_with(claims, own_key(), name)
+        for name in ("RS256", "PS256", "ES256", "EdDSA", "HS512", "hs256", "HS256 ", "HMAC")
+    },
+    "signed with a public key": lambda claims: signed_with(claims, PUBLIC_KEY),
+    "signed with nothing": lambda claims: signed_with(claims, b""),
+    "signed with the other secret": lambda claims: signed(claims, settings.SECRET_KEY),
+    "the claims changed": lambda claims: changed(claims, user_id=str(uuid4())),
+    "the expiry changed": lambda claims: changed(claims, exp=2**33),
+    "the signature cut": lambda claims: cut(claims, by=4),
+    "a part too many": lambda claims: f"{signed(claims)}.{part({})}",
+    "encrypted": lambda _: ".".join([part({"alg": "dir", "enc": "A256GCM"}), "", "a", "b", "c"]),
+    "what it calls critical is unknown": lambda claims: with_header(claims, crit=["exp"], exp=1),
+    "unencoded": lambda claims: with_header(claims, b64=False, crit=["b64"]),
+    "critical is no list": lambda claims: with_header(claims, crit="exp"),
+    "not yet valid": lambda claims: signed({**claims, "nbf": int(time.time()) + 3600}),
+    "begins at a text": lambda claims: signed({**claims, "nbf": "soon"}),
+    "issued in the future": lambda claims: signed({**claims, "iat": int(time.time()) + 3600}),
+    "issued at a text": lambda claims: signed({**claims, "iat": "now"}),
+    "no issuer": lambda claims: signed(without(claims, "iss")),
+    "no audience": lambda claims: signed(without(claims, "aud")),
+    "expiry beyond all numbers": lambda claims: signed({**claims, "exp": 10**400}),
+    "expiry is infinite": lambda claims: signed({**claims, "exp": float("inf")}),
+    "expiry is a list": lambda claims: signed({**claims, "exp": [2**33]}),
+    "type is a list": lambda claims: signed({**claims, "token_type": ["access"]}),
+    "type is of another kind": lambda claims: signed({**claims, "token_type": "sliding"}),
+    "claims are deep": lambda _: of_bytes(b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"),
+    "claims are no JSON": lambda _: of_bytes(b"\xff\xfe"),
+    "claims are a number": lambda _: of_bytes(b"1"),
+    "claims are null": lambda _: of_bytes(b"null"),
     "another key": lambda claims: signed(claims, "another key of more than 32 characters"),
     "another algorithm": lambda claims: signed(claims, settings.JWT_SECRET_KEY, "HS384"),
     "expired": lambda claims: signed({**claims, "exp": int(time.time()) - 1}),
@@ -105,7 +176,7 @@ BAD = {
     "no jti": lambda claims: signed(without(claims, "jti")),
     "no sid": lambda claims: signed(without(claims, "sid")),
     "no user": lambda claims: signed(without(claims, "user_id")),
-    "claims are a list": lambda _: jwt.api_jws.encode(b"[]", settings.JWT_SECRET_KEY, "HS256"),
+    "claims are a list": lambda _: of_bytes(b"[]"),
     **{
         f"{name} is {kind}": lambda claims, name=name, value=value: signed({**claims, name: value})
         for name in ("sid", "user_id")
@@ -118,6 +189,9 @@ BAD = {
             "text": "ada",
             "another id": str(uuid4()),
             "long": "1" * 10_000,
+            "a quote": "' OR 1=1 --",
+            "nulls": "\0" * 36,
+            "surrogates": "\ud800" * 36,
         }.items()
     },
 }
@@ -126,6 +200,102 @@ BAD = {
 @pytest.mark.parametrize("forge", BAD.values(), ids=BAD)
 def test_a_token_that_is_not_ours_is_refused(api, claims, forge):
     assert_refused(ask(api, forge(claims)))
+
+
+@pytest.mark.parametrize("forge", BAD.values(), ids=BAD)
+def test_no_such_token_refreshes_a_session_or_ends_it(api, claims, pair, forge):
+    refresh = {**claims, "token_type": "refresh", "jti": claims_of(pair.refresh_token)["jti"]}
+    response = api().post("/api/v1/auth/refresh", {"refresh_token": forge(refresh)})
+    assert response.status_code in {400, 401}  # what is empty, too long or no text is no token at all
+    if response.status_code == 401:
+        assert response.json() == REFUSED
+    assert ask(api, pair.access_token).status_code == 200
+
+
+TRICKS = {
+    "a path": {"kid": "../../../../dev/null"},
+    "a query": {"kid": "x' UNION SELECT 'key"},
+    "an address of keys": {"jku": "http://127.0.0.1:9/keys.json"},
+    "an address of certificates": {"x5u": "http://127.0.0.1:9/keys.pem"},
+    "a key": {"jwk": {"kty": "oct", "k": base64.urlsafe_b64encode(b"k" * 32).decode()}},
+    "certificates": {"x5c": ["MIIB"]},
+    "another content": {"cty": "text/xml"},
+}
+
+
+@pytest.mark.parametrize("header", TRICKS.values(), ids=TRICKS)
+def test_no_header_of_a_token_says_which_key_is_right(api, claims, header):
+    forged = jwt.encode(claims, "k" * 32, "HS256", headers=header)
+    assert_refused(ask(api, forged))
+    assert ask(api, with_header(claims, **header)).status_code == 200  # ignored, not followed
+
+
+HEADERS = {
+    "two tokens": "Bearer {0}, Bearer {0}",
+    "two schemes": "Bearer Bearer {0}",
+    "a tab": "Bearer\t{0}",
+    "quotes": 'Bearer "{0}"',
+    "a parameter": "Bearer {0}; q=1",
+    "a space within": "Bearer {0[0]} {0}",
+    "a space that is none": "Bearer\u00a0{0}",
+    "full width": "\uff22earer {0}",
+    "another scheme": "Token {0}",
+    "no scheme": "{0}",
+    "no space": "Bearer{0}",
+    "very long": "Bearer {0}" + "A" * 60_000,
+    "padding": "Bearer {0}==",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_a_header_that_is_not_quite_one_opens_nothing(api, pair, header):
+    given = header.format(pair.access_token).encode("utf-8").decode("latin-1")
+    response = api().get(URL, HTTP_AUTHORIZATION=given)
+    assert response.status_code == 401
+    assert response.json()["errors"][0]["code"] in {"authentication_failed", "not_authenticated"}
+
+
+def test_a_token_elsewhere_than_in_its_header_opens_nothing(api, pair):
+    token = pair.access_token
+    client = api()
+    client.cookies["access_token"] = client.cookies["Authorization"] = token
+    headers = {
+        "X-Authorization": f"Bearer {token}",
+        "Proxy-Authorization": f"Bearer {token}",
+        "X-Auth-Token": token,
+    }
+    response = client.get(f"{URL}?access_token={token}&token={token}", headers=headers)
+    assert response.status_code == 401
+
+
+def test_after_a_log_out_both_tokens_are_dead(api, user, pair):
+    assert ask(api, pair.access_token).status_code == 200
+    bearer = {"Authorization": f"Bearer {pair.access_token}"}
+    assert api().post("/api/v1/auth/logout", {}, headers=bearer).status_code == 204
+    assert_refused(ask(api, pair.access_token))
+    assert_refused(api().post("/api/v1/auth/refresh", {"refresh_token": pair.refresh_token}))
+
+
+@pytest.mark.services
+def test_a_redis_that_is_emptied_brings_no_session_back(api, user, pair, settings, redis_url):
+    settings.CACHES = {"default": {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis_url}}
+    another = open_session(user, "pytest")
+    assert ask(api, another.access_token).status_code == 200
+    bearer = {"Authorization": f"Bearer {pair.access_token}"}
+    assert api().post("/api/v1/auth/logout", {}, headers=bearer).status_code == 204
+    redis.Redis.from_url(redis_url).flushall()
+    assert_refused(ask(api, pair.access_token))
+    assert_refused(api().post("/api/v1/auth/refresh", {"refresh_token": pair.refresh_token}))
+    assert ask(api, another.access_token).status_code == 200
+
+
+def test_the_refresh_token_of_somebody_made_inactive_is_dead(api, user, pair):
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    assert_refused(api().post("/api/v1/auth/refresh", {"refresh_token": pair.refresh_token}))
+    user.is_active = True
+    user.save(update_fields=["is_active"])
+    assert ask(api, pair.access_token).status_code == 200
 
 
 def test_a_refresh_token_is_no_access_token(api, pair):

@@ -68,10 +68,31 @@ def test_an_address_without_an_account_answers_alike_and_is_not_kept(api, user):
 
 
 @pytest.mark.postgresql
-def test_of_thirty_tries_at_once_ten_are_made_at_most(at_once, api, user):
+def test_of_thirty_wrong_ones_at_once_ten_are_made(at_once, api, user):
     answers = at_once(*[lambda: log_in(api, "wrong").status_code] * 30)
-    assert answers.count(401) <= 10
-    assert answers.count(401) + answers.count(429) == 30
+    assert sorted(answers) == [401] * 10 + [429] * 20
+
+
+@pytest.mark.postgresql
+def test_of_many_right_ones_at_once_all_get_in(at_once, api, user):
+    assert at_once(*[lambda: log_in(api).status_code] * 20) == [200] * 20
+    assert not FailedLogin.objects.exists()
+
+
+def test_who_gets_in_forgives_no_try_that_is_still_being_checked(api, user):
+    account = FailedLogin.account_of(user.email)
+    FailedLogin.objects.create(account=account, checked=True)
+    under_way = FailedLogin.objects.create(account=account)
+    assert log_in(api).status_code == 200
+    assert list(FailedLogin.objects.all()) == [under_way]
+
+
+def test_a_try_whose_process_died_counts_as_a_wrong_one(api, user):
+    died = timezone.now() - FailedLogin.LONGEST_CHECK
+    FailedLogin.objects.bulk_create(
+        FailedLogin(account=FailedLogin.account_of(user.email), at=died) for _ in range(10)
+    )
+    assert log_in(api).status_code == 429
 
 
 def test_the_admins_log_in_counts_with_the_others(api, client, user):

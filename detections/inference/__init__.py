@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .contract import Box, DecodeError, Found, InterruptedPrediction, LoadError, Options
+from .contract import (
+    Box,
+    DecodeError,
+    Found,
+    InterruptedPrediction,
+    LoadError,
+    Options,
+    UnsafeWeightsError,
+)
 from .decoding import decode
 from .detector import LoadedDetector
 from .openvino_backend import OpenVINOBackend
-from .ultralytics_backend import UltralyticsBackend
+from .ultralytics_backend import UltralyticsBackend, open_model
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +33,10 @@ __all__ = [
     "LoadError",
     "LoadedDetector",
     "Options",
+    "UnsafeWeightsError",
     "decode",
     "load",
+    "open_model",
 ]
 
 BACKENDS: dict[str, Callable[[Path], Backend]] = {
@@ -39,5 +49,7 @@ def load(folder: Path, backend: str) -> LoadedDetector:
     """A detector from a prepared or exported folder, with one of BACKENDS. Raises LoadError."""
     try:
         return LoadedDetector(BACKENDS[backend](folder))
+    except UnsafeWeightsError as error:
+        raise LoadError(f"{folder} is refused: {error}.") from error
     except Exception as error:  # the runtimes promise no types for what a bad file raises
         raise LoadError(f"{folder} does not load with {backend}: {error!r}") from error

@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float32]
 
 
+class UnsafeWeightsError(ValueError):
+    """Why weights are not to be loaded, as the end of a sentence for the operator."""
+
+
 class DecodeError(Exception):
     """Bytes that no image comes out of."""
 

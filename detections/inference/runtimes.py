@@ -21,6 +21,9 @@ def import_openvino() -> Any:
 def import_ultralytics(*, offline: bool = True) -> Any:
     """Its settings file lies in DATA_DIR, unless YOLO_CONFIG_DIR says where."""
     os.environ.update(YOLO_OFFLINE=str(offline), YOLO_AUTOINSTALL="false", YOLO_VERBOSE="false")
+    os.environ["ULTRALYTICS_SAFE_LOAD"] = (
+        "true"  # a pickle may hold layers alone, and no model is built by eval()
+    )
     if "YOLO_CONFIG_DIR" not in os.environ:
         os.environ["YOLO_CONFIG_DIR"] = str(settings.DATA_DIR)
     import_openvino()
@@ -28,6 +31,8 @@ def import_ultralytics(*, offline: bool = True) -> Any:
     import ultralytics
 
     Image.open = opened  # it replaces this with one that installs packages when it meets no image
+    if not ultralytics.utils.SAFE_LOAD:
+        raise ImportError("ultralytics was imported before it could be told to load weights safely")
     if ultralytics.settings["sync"]:  # writes the file, so only once
         ultralytics.settings.update({"sync": False})
     return ultralytics

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import weights
+from . import pickles, weights
 from .contract import Options
 from .runtimes import import_ultralytics
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
 
     from .contract import Rows
+
+
+PICKLES = ".pt"
 
 
 class UltralyticsBackend:
@@ -24,8 +26,7 @@ class UltralyticsBackend:
     def __init__(self, folder: Path) -> None:
         import numpy as np
 
-        ultralytics = import_ultralytics()
-        self._model = ultralytics.YOLO(source(folder))
+        self._model = open_model(source(folder))
         check(self._model)
         self._predictor = predictor_without_warm_up()
         self._lock = threading.Lock()
@@ -47,6 +48,17 @@ class UltralyticsBackend:
             )
         rows: Rows = result.boxes.data.cpu().numpy()
         return rows
+
+
+def open_model(path: str) -> Any:
+    """Whatever ultralytics loads; a pickle only once it is known to name nothing but layers.
+
+    Raises UnsafeWeightsError.
+    """
+    ultralytics = import_ultralytics()
+    if path.endswith(PICKLES):
+        pickles.check(Path(path))
+    return ultralytics.YOLO(path)
 
 
 def source(folder: Path) -> str:

@@ -147,7 +147,7 @@ def test_a_broken_export_is_refused_and_leaves_nothing_behind(export, detectors,
 
 def test_weights_that_are_no_pickle_are_refused(tmp_path, detectors):
     (tmp_path / "broken.pt").write_bytes(b"nothing")
-    with pytest.raises(PreparationError, match=r"broken\.pt could not be exported"):
+    with pytest.raises(PreparationError, match=r"broken\.pt is refused: it is no checkpoint"):
         prepare(str(tmp_path / "broken.pt"), "openvino", detectors)
     assert list(detectors.iterdir()) == []
 

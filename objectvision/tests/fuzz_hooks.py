@@ -21,7 +21,6 @@ CHANGES_WHAT_OTHERS_REST_ON = {
     "POST /api/v1/auth/logout-all",
     "POST /api/v1/auth/password/change",
     "DELETE /api/v1/auth/sessions/{id}",
-    "POST /api/v1/auth/password/change",
     "PATCH /api/v1/users/settings",
     "DELETE /api/v1/users/{id}",
 }

@@ -136,6 +136,9 @@ class Stack:
         return process.wait(seconds)
 
     def close(self):
+        self.close_processes()
+
+    def close_processes(self):
         for process in self.processes.values():
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

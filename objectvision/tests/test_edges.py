@@ -36,10 +36,33 @@ def test_it_reads_the_headers_of_an_answer_of_an_error_too(client, allowed, db):
     )
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example.com", "https://app.example.com.evil.com", "null"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example.com", "https://app.example.com.evil.com", "https://app.example.com:8443",
+        "http://app.example.com", "https://APP.example.com", "https://app-example.com",
+        "https://user@app.example.com", "null", "*", "", "file://", "https://app.example.com, https://evil.com",
+    ],
+)  # fmt: skip  # a list to read at a glance
 def test_another_page_may_not(client, allowed, db, origin):
-    assert "Access-Control-Allow-Origin" not in preflight(client, origin)
-    assert "Access-Control-Allow-Origin" not in client.get(PROFILE, headers={"Origin": origin})
+    for response in (preflight(client, origin), client.get(PROFILE, headers={"Origin": origin})):
+        assert "Access-Control-Allow-Origin" not in response
+        assert "Access-Control-Allow-Credentials" not in response
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/v1/auth/login", PROFILE, "/api/v1/nowhere", "/openapi.json", "/docs", "/health"]
+)
+def test_no_page_is_ever_let_in_with_its_visitors_cookies(client, allowed, db, path):
+    for origin in (APP, "null", "https://evil.example.com"):
+        for response in (client.get(path, headers={"Origin": origin}), preflight(client, origin, path)):
+            assert "Access-Control-Allow-Credentials" not in response
+            assert response.get("Access-Control-Allow-Origin", APP) == APP
+
+
+def test_a_listed_page_may_send_an_api_key(client, allowed, db):
+    response = preflight(client, APP, headers="x-api-key")
+    assert "x-api-key" in response["Access-Control-Allow-Headers"].split(", ")
 
 
 def test_by_default_no_page_of_another_origin_may(client, db):

@@ -1,5 +1,8 @@
 """Who is believed about where a request came from and how, by the servers as they run."""
 
+import contextlib
+import http.client
+
 import pytest
 
 from objectvision.tests import stack as stacks
@@ -31,6 +34,53 @@ def test_forwarded_addresses_and_schemes_are_believed_from_named_proxies_alone(
         assert tries == ([400, 400, 400] if believed else [400, 429, 429])
     finally:
         stack.stop(server)
+
+
+# What a proxy on this machine hands on, where {c} is the client and {n} what it makes up anew each time.
+CHAINS = {
+    "one proxy": ["203.0.113.{c}"],
+    "a client that claims an address": ["198.51.100.{n}, 203.0.113.{c}"],
+    "a client that claims to be one of the proxies": ["10.0.0.{n}, 203.0.113.{c}"],
+    "two proxies": ["203.0.113.{c}, 10.0.0.5"],
+    "two proxies behind a claim": ["198.51.100.{n}, 203.0.113.{c}, 10.0.0.5"],
+    "a line of each proxy's": ["198.51.100.{n}", "203.0.113.{c}", "10.0.0.5"],
+    "a port that changes": ["203.0.113.{c}:5{n}"],
+    "nonsense in front": ["unknown, ;{n}, <script>, 203.0.113.{c}"],
+    "many lines": [*["198.51.100.{n}"] * 50, "203.0.113.{c}"],
+    "IPv6, each time another address of its network": ["2001:db8:1:{c}::{n}, 10.0.0.5"],
+    "IPv6 behind a claim": ["2001:db8:{n}::1, 2001:db8:1:{c}::{n}"],
+    "IPv6 with a port": ["[2001:db8:1:{c}::{n}]:4{n}"],
+}
+
+
+@pytest.mark.parametrize("server", ["web", "serve"])
+def test_behind_proxies_what_a_client_claims_buys_nothing(stack, server):
+    stack.environment |= {
+        "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8",
+        **{f"THROTTLE_{name}": "2/day" for name in ("LOGIN", "SIGNUP", "REFRESH")},
+    }
+    paths = ["auth/login", "auth/signup", "auth/refresh"]
+    getattr(stack, server)()
+    try:
+        for client, lines in enumerate(CHAINS.values(), 1):
+            chains = [[line.format(c=client, n=n) for line in lines] for n in (1, 2, 3)]
+            tries = {path: [ask(stack, path, chain) for chain in chains] for path in paths}
+            assert list(tries.values()) == [[400, 400, 429]] * 3, lines
+    finally:
+        stack.stop(server)
+
+
+def ask(stack, path, lines):
+    """The status of the answer to a request with these lines, which client libraries would join."""
+    connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=20)
+    with contextlib.closing(connection):
+        connection.putrequest("POST", f"/api/v1/{path}")
+        for line in lines:
+            connection.putheader("X-Forwarded-For", line)
+        connection.putheader("Content-Type", "application/json")
+        connection.putheader("Content-Length", "2")
+        connection.endheaders(b"{}")
+        return connection.getresponse().status
 
 
 def log_in_from(client, address):

@@ -1,5 +1,6 @@
 import re
 import runpy
+import secrets
 import shutil
 import stat
 import subprocess
@@ -224,6 +225,82 @@ def test_a_deployment_that_has_no_address_for_links_does_not_start(read_settings
     assert str(refusal.value) == (
         "production does not start without API_BASE_URL, as ALLOWED_HOSTS names no host."
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("postgresql://ada:secret@/pictures?host=/var/run/postgresql", "/var/run/postgresql"),
+        ("postgresql://ada:secret@%2Fvar%2FRun%2Fpostgresql/pictures", "/var/Run/postgresql"),
+    ],
+)
+def test_a_database_url_may_name_a_unix_sockets_folder(read_settings, url, host):
+    database = read_settings(DATABASE_URL=url)["DATABASES"]["default"]
+    assert database["ENGINE"] == "django.db.backends.postgresql"
+    assert (database["HOST"] or database["OPTIONS"]["host"]) == host
+    assert (database["NAME"], database["USER"], database["PASSWORD"]) == ("pictures", "ada", "secret")
+
+
+def test_a_database_url_without_any_host_is_refused(read_settings):
+    with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL .* and has a host\.$"):
+        read_settings(DATABASE_URL="postgresql:///pictures")
+
+
+def test_trusted_proxies_are_addresses_and_networks(read_settings):
+    proxies = "127.0.0.1, 10.0.0.0/8,2001:db8::1,fd00::/8"
+    expected = ["127.0.0.1", "10.0.0.0/8", "2001:db8::1", "fd00::/8"]
+    assert read_settings(TRUSTED_PROXIES=proxies)["TRUSTED_PROXIES"] == expected
+
+
+@pytest.mark.parametrize(
+    "other", ["*", "proxy.internal", "10.0.0.1/8", "10.0.0.0/33", "127.0.0.1 10.0.0.1", "1"]
+)
+def test_anything_else_is_refused_as_a_trusted_proxy(read_settings, other):
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^TRUSTED_PROXIES is .*; it must be addresses or networks"
+    ):
+        read_settings(TRUSTED_PROXIES=f"127.0.0.1,{other}")
+
+
+@pytest.mark.parametrize(
+    ("environment", "seconds"),
+    [
+        ({}, 0),
+        ({"SECURE_SSL_REDIRECT": "true"}, 31_536_000),
+        ({"SECURE_SSL_REDIRECT": "true", "SECURE_HSTS_SECONDS": "60"}, 60),
+        ({"SECURE_HSTS_SECONDS": "60"}, 60),
+    ],
+)
+def test_browsers_keep_to_https_for_a_year_where_plain_http_is_redirected(
+    read_settings, environment, seconds
+):
+    settings = read_settings(**environment)
+    assert settings["SECURE_HSTS_SECONDS"] == seconds
+    assert settings["SECURE_HSTS_INCLUDE_SUBDOMAINS"] is False
+
+
+def test_a_deployment_as_the_readme_has_it_passes_djangos_own_checks_without_a_warning(tmp_path):
+    table = (ROOT / "README.md").read_text().partition("Set these:\n\n")[2].partition("\n\n")[0]
+    named = {name for row in table.splitlines() for name in re.findall("`([A-Z_]+)`", row.split("|")[1])}
+    deployment = {
+        **{name: value for name, value in PRODUCTION.items() if not name.endswith("KEY")},
+        "SECRET_KEY": secrets.token_urlsafe(48),
+        "JWT_SECRET_KEY": secrets.token_urlsafe(48),
+        "REDIS_URL": "redis://redis",
+        "DB_NAME": "objectvision",
+        "DB_USER": "objectvision",
+        "DB_PASSWORD": "secret",
+        "API_BASE_URL": "https://api.example.com",
+        "SECURE_SSL_REDIRECT": "true",
+        "TRUSTED_PROXIES": "10.0.0.0/8",
+    }
+    del deployment["REDIS_HOST"]
+    assert set(deployment) == named
+    environment = {**dict.fromkeys(documented(), ""), "DATA_DIR": str(tmp_path), **deployment}
+    command = [sys.executable, ROOT / "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no issues" in done.stdout
 
 
 def deployed(settings):

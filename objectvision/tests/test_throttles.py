@@ -7,6 +7,7 @@ from django.test import RequestFactory
 from rest_framework.request import Request
 
 from objectvision import throttles
+from objectvision.tests import stack as stacks
 from objectvision.tests.stack import PASSWORD, photo
 
 PROFILE = "/api/v1/users/get-profile"
@@ -95,14 +96,33 @@ def test_log_ins_and_sign_ups_are_counted_by_address_whoever_they_name(api, db, 
     assert log_ins == [200, 200, 429]
 
 
-def test_a_forged_forwarding_header_buys_nothing(api, db, rate):
-    rate(login=(1, 60))
-    account = {"email": "ada@example.com", "password": PASSWORD}
+def test_refreshes_are_counted_by_address(api, db, rate):
+    rate(refresh=(2, 60))
+    body = {"refresh_token": "nonsense"}
+    assert codes(lambda: api().post("/api/v1/auth/refresh", body), 3) == [401, 401, 429]
+
+
+def test_who_is_not_let_in_is_counted_by_where_they_come_from(api, user, rate):
+    rate(anon=(3, 60))
+    bad, missing = {"Authorization": "Bearer nonsense"}, {}
+    answers = [api().get(PROFILE, headers=headers) for headers in (bad, missing, bad, missing, bad)]
+    assert [response.status_code for response in answers] == [401, 401, 401, 429, 429]
+    assert answers[-1]["Retry-After"] == "60"
+    assert answers[-1].json()["errors"][0]["code"] == "throttled"
+    assert api().get(PROFILE, headers=bad, REMOTE_ADDR="192.0.2.2").status_code == 401
+    assert api(user).get(PROFILE).status_code == 200  # whoever has a session is counted as themselves
+
+
+@pytest.mark.parametrize(
+    "name", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "X-Client-IP", "True-Client-IP", "CF-Connecting-IP"]
+)
+@pytest.mark.parametrize("path", ["auth/login", "auth/signup", "auth/refresh"])
+def test_a_forged_forwarding_header_buys_nothing(api, db, rate, name, path):
+    rate(login=(1, 60), signup=(1, 60), refresh=(1, 60))
     forged = [
-        api().post("/api/v1/auth/login", account, headers={"X-Forwarded-For": f"198.51.100.{number}"})
-        for number in range(2)
+        api().post(f"/api/v1/{path}", {}, headers={name: f"198.51.100.{number}"}) for number in range(2)
     ]
-    assert [response.status_code for response in forged] == [401, 429]
+    assert [response.status_code for response in forged] == [400, 429]
 
 
 @pytest.mark.parametrize(
@@ -111,6 +131,8 @@ def test_a_forged_forwarding_header_buys_nothing(api, db, rate):
         ("192.0.2.7", "192.0.2.7"),
         ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
         ("2001:db8:1:2:ffff::1", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
         ("", ""),
     ],
 )
@@ -151,3 +173,21 @@ def test_a_cache_that_is_away_lets_everybody_through(api, user, rate, settings, 
     client = api(user)
     assert codes(lambda: client.get(PROFILE), 3) == [200, 200, 200]
     assert "Exception ignored" in caplog.text
+
+
+@pytest.mark.services
+def test_while_the_cache_is_away_the_log_says_so_once_a_minute_and_wrong_passwords_are_counted(
+    tmp_path, standin_folder
+):
+    with stacks.production(tmp_path, standin_folder) as stack:
+        stack.stop("redis")
+        stack.web()
+        client = stack.client()
+        account = {"email": "ada@example.com", "password": PASSWORD}
+        assert client.post("auth/signup", json=account).status_code == 201
+        wrong = [
+            client.post("auth/login", json={**account, "password": "wrong"}).status_code for _ in range(11)
+        ]
+        assert wrong == [401] * 10 + [429]
+        assert [client.get("users/get-profile").status_code for _ in range(20)] == [401] * 20
+        assert stack.log("web").count("Exception ignored") == 1

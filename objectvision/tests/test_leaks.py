@@ -1,0 +1,300 @@
+"""What a running system writes down and shows, searched for what nobody may read there."""
+
+import os
+import pickle
+import re
+import secrets
+import sqlite3
+from contextlib import contextmanager
+from types import SimpleNamespace
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import requests
+from kombu import Connection, Queue
+
+from detections.tests.images import HOSTILE
+from objectvision.tests import stack as stacks
+from objectvision.tests.stack import photo, until
+
+TABLES = ("accounts_failedlogin", "accounts_user", "accounts_session", "detections_detection")
+
+
+def word():
+    return secrets.token_hex(12)
+
+
+class Known:
+    """Secrets, as they come to be known, and every answer that was given."""
+
+    def __init__(self, url):
+        self.url = url
+        self.secrets = {}
+        self.answers = []
+
+    def secret(self, name, value):
+        assert len(value) >= 10
+        self.secrets[name] = value
+        return value
+
+    def ask(self, method, path, **options):
+        answer = requests.request(method, f"{self.url}{path}", timeout=60, allow_redirects=False, **options)
+        self.answers.append((f"{method} {path.partition('?')[0]}", answer))
+        return answer
+
+    def found_in(self, text):
+        return sorted(name for name, value in self.secrets.items() if value in text)
+
+
+@contextmanager
+def without_table(stack, name):
+    """Requests that need it fail in a way that nobody has foreseen."""
+    stack.connection.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
+    yield
+    stack.connection.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
+
+
+@contextmanager
+def with_broken_rows(stack):
+    """The same in SQLite, where a table that is missing is one that is away: times that are none."""
+    with sqlite3.connect(stack.folder / "data/objectvision.sqlite3", timeout=20) as connection:
+        connection.execute("UPDATE accounts_user SET created_at = '2026-13-45 00:00:00'")
+    connection.close()
+    yield
+
+
+def accidents(stack):
+    if hasattr(stack, "connection"):
+        return [without_table(stack, name) for name in TABLES]
+    return [with_broken_rows(stack)]
+
+
+@contextmanager
+def running(way, folder, model, known_passwords):
+    if way == "embedded":
+        with stacks.embedded(folder, model) as stack:
+            stack.environment["LOG_LEVEL"] = "DEBUG"
+            yield stack.serve(), ["serve"]
+        return
+    with stacks.production(folder, model) as stack:
+        stack.environment["LOG_LEVEL"] = "DEBUG"
+        with guarded(stack, known_passwords):
+            stack.worker("inference")
+            stack.background()
+            yield stack.web(), ["web", "inference", "default", "beat"]
+
+
+@contextmanager
+def guarded(stack, passwords):
+    """The database and Redis ask for passwords that nobody else has."""
+    role, database, redis = f"tests_{word()}", word(), word()
+    passwords.update({"database": database, "Redis": redis})
+    stack.connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{database}'")
+    stack.redis_cli("CONFIG", "SET", "requirepass", redis)
+    stack.environment |= {
+        "DB_USER": role,
+        "DB_PASSWORD": database,
+        "REDIS_URL": f"redis://:{redis}@127.0.0.1:{stack.redis_port}/0",
+    }
+    try:
+        yield
+    finally:
+        stack.close_processes()
+        stack.connection.execute(f"DROP ROLE {role}")
+
+
+@pytest.fixture(scope="module", params=stacks.WAYS)
+def lived(request, tmp_path_factory, standin_folder):
+    """A system to which all that happens has happened, also what should not."""
+    passwords = {}
+    folder = tmp_path_factory.mktemp(f"leaks-{request.param}")
+    with running(request.param, folder, standin_folder, passwords) as (stack, logs):
+        known = Known(stack.url)
+        for name, value in passwords.items():
+            known.secret(name, value)
+        for name in ("SECRET_KEY", "JWT_SECRET_KEY"):
+            file = stack.folder / "data" / f".{name.lower()}"
+            known.secret(name, stack.environment.get(name) or file.read_text())
+        live(stack, known)
+        yield SimpleNamespace(stack=stack, known=known, logs={name: stack.log(name) for name in logs})
+
+
+def live(stack, known):
+    account = {"email": "ada@example.com", "password": known.secret("password", word())}
+    wrong = {**account, "password": known.secret("wrong password", word())}
+    bearer = sign_up(known, account, wrong)
+    mistake(known, account, bearer)
+    upload(stack, known, bearer)
+    visit_admin(stack, known)
+    for accident in accidents(stack):
+        with accident:
+            fail(known, account, bearer)
+
+
+def sign_up(known, account, wrong):
+    assert known.ask("POST", "/api/v1/auth/signup", json=account).status_code == 201
+    known.ask("POST", "/api/v1/auth/login", json=wrong)
+    known.ask("POST", "/api/v1/auth/login", data={"username": wrong["email"], "password": wrong["password"]})
+    first = known.ask("POST", "/api/v1/auth/login", json=account).json()
+    refresh = {"refresh_token": known.secret("refresh token", first["refresh_token"])}
+    known.secret("access token", first["access_token"])
+    pair = known.ask("POST", "/api/v1/auth/refresh", json=refresh).json()
+    known.secret("second refresh token", pair["refresh_token"])
+    return {"Authorization": f"Bearer {known.secret('second access token', pair['access_token'])}"}
+
+
+def mistake(known, account, bearer):
+    """What careless and curious clients send, and where it does not belong."""
+    forged = known.secret("forged token", f"{word()}.{word()}.{word()}")
+    key = known.secret("API key", f"ov_{word()}")
+    known.ask("GET", "/api/v1/users/get-profile", headers={"Authorization": f"Bearer {forged}"})
+    known.ask(
+        "GET", "/api/v1/users/get-profile", headers={"Authorization": f"Bearer {key}", "X-API-Key": key}
+    )
+    known.ask(
+        "GET", "/api/v1/users/get-profile", headers={"Cookie": f"sessionid={known.secret('cookie', word())}"}
+    )
+    known.ask("GET", "/openapi.json")
+    token = known.secret("token in a query", word())
+    for path in (
+        "/api/v1/users/get-profile",
+        "/ws/",
+        "/health",
+        "/docs",
+        "/nowhere",
+        "/api/v1/auth/verify-email",
+    ):
+        known.ask(
+            "GET", f"{path}?token={token}&ticket={token}&signature={token}&password={token}", headers=bearer
+        )
+    known.ask(
+        "POST", f"/api/v1/auth/login?password={token}", json={**account, "password": [account["password"]]}
+    )
+    known.ask("POST", "/api/v1/auth/login", data=b'{"password": "' + account["password"].encode())
+    known.ask("POST", "/api/v1/auth/signup", json=account)
+    known.ask("POST", "/api/v1/auth/signup", json={"email": "x", "password": account["password"]})
+    known.ask("POST", "/api/v1/auth/refresh", json={"refresh_token": forged})
+    known.ask("POST", "/api/v1/auth/logout", json={"refresh_token": forged}, headers=bearer)
+
+
+def upload(stack, known, bearer):
+    content, _ = HOSTILE["cut.jpg"]
+    for name, picture in (("photo.jpg", photo()), ("cut.jpg", content)):
+        known.ask(
+            "POST",
+            "/api/v1/detect/image",
+            files={"image": (name, picture)},
+            headers={**bearer, "Prefer": "wait=20"},
+        )
+    export = known.ask("POST", "/api/v1/detect/exports", json={"format": "csv"}, headers=bearer).json()["id"]
+
+    def link():
+        return known.ask("GET", f"/api/v1/detect/exports/{export}", headers=bearer).json()["download_url"]
+
+    signed = urlsplit(until(link))
+    known.secret("signature", parse_qs(signed.query)["signature"][0])
+    assert known.ask("GET", f"{signed.path}?{signed.query}").status_code == 200
+
+
+def visit_admin(stack, known):
+    password = known.secret("staff's password", word())
+    stack.environment["DJANGO_SUPERUSER_PASSWORD"] = password
+    stack.manage("createsuperuser", "--noinput", "--email", "staff@example.com")
+    page = known.ask("GET", "/admin/login/")
+    ((name, token),) = page.cookies.items()
+    form = {"username": "staff@example.com", "password": password, "csrfmiddlewaretoken": token}
+    headers = {"Cookie": f"{name}={token}", "Referer": f"{known.url}/admin/login/"}
+    answer = known.ask("POST", "/admin/login/?next=/admin/", data=form, headers=headers)
+    assert answer.status_code == 302, answer.text
+    cookies = "; ".join(f"{key}={value}" for key, value in answer.cookies.items())
+    (session,) = [value for key, value in answer.cookies.items() if "sessionid" in key]
+    known.secret("staff's cookie", session)
+    for path in ("", "accounts/user/", "accounts/session/", "detections/detection/", "detections/detector/"):
+        listed = known.ask("GET", f"/admin/{path}", headers={"Cookie": cookies})
+        assert listed.status_code == 200
+        for row in set(re.findall(r'href="(/admin/\w+/\w+/[\w-]{36}/change/)', listed.text)):
+            assert known.ask("GET", row, headers={"Cookie": cookies}).status_code == 200
+
+
+def fail(known, account, bearer):
+    token = known.secrets["token in a query"]
+    asked = [
+        known.ask("POST", "/api/v1/auth/login", json=account),
+        known.ask("POST", "/api/v1/auth/signup", json={**account, "email": f"{word()}@example.com"}),
+        known.ask("GET", f"/api/v1/detect/history?search={token}", headers=bearer),
+    ]
+    assert 500 in [answer.status_code for answer in asked]
+
+
+def test_no_secret_is_in_any_log(lived):
+    leaks = {(name, secret) for name, log in lived.logs.items() for secret in lived.known.found_in(log)}
+    assert leaks == set()
+    assert "Traceback" in "".join(lived.logs.values())  # what went wrong is there
+
+
+def test_no_hash_of_a_password_is_in_any_log(lived):
+    assert not any("argon2" in log for log in lived.logs.values())
+
+
+def test_answers_hold_no_secret_but_those_that_they_are_there_for(lived):
+    meant = {
+        "POST /api/v1/auth/login": {"access token", "refresh token"},
+        "POST /api/v1/auth/refresh": {"second access token", "second refresh token"},
+    }
+    for asked, answer in lived.known.answers:
+        shown = set(lived.known.found_in(answer.text))
+        if re.fullmatch(r"GET /api/v1/detect/exports/[\w-]{36}", asked):
+            shown -= {"signature"}
+        if asked == "GET /docs":  # the page loads its script by its own address
+            shown -= {"token in a query"}
+        assert shown <= meant.get(asked, set()), asked
+        assert "argon2$" not in answer.text
+        assert "Traceback" not in answer.text
+
+
+def test_errors_that_nobody_has_foreseen_say_no_more_than_that(lived):
+    failed = [answer.json() for _, answer in lived.known.answers if answer.status_code == 500]
+    assert failed
+    error = {"code": "error", "detail": "Server Error (500)", "attr": None}
+    assert all(answer == {"type": "server_error", "errors": [error]} for answer in failed)
+
+
+def test_no_answer_names_the_server_software(lived):
+    assert not any("Server" in answer.headers for _, answer in lived.known.answers)
+
+
+def test_the_access_log_has_paths_without_what_was_asked(lived):
+    written = "".join(lived.logs.values())
+    lines = re.findall(r'"GET (/ws/|/docs|/api/v1/detect/exports/[\w-]{36}/file) HTTP/1.1"', written)
+    has_access_log = "web" in lived.logs  # one process alone writes none
+    assert bool(lines) == has_access_log
+    assert not re.search(r'"GET [^ "]*\?', written)
+
+
+class Touches:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.mark.services
+def test_a_pickled_message_is_refused_and_not_opened(tmp_path, standin_folder):
+    with stacks.production(tmp_path, standin_folder) as stack:
+        stack.worker("inference")
+        canary = tmp_path / "canary"
+        headers = {"lang": "py", "task": "detections.process_images", "id": word()}
+        with Connection(stack.environment["REDIS_URL"]) as broker:
+            broker.Producer().publish(
+                pickle.dumps(((), {"x": Touches(canary)}, {})),
+                content_type="application/x-python-serialize",
+                content_encoding="binary",
+                headers=headers,
+                routing_key="inference",
+                declare=[Queue("inference")],
+            )
+        until(lambda: "ContentDisallowed" in stack.log("inference"))
+        stack.web()
+        assert stack.client().sign_up().upload(photo(), wait=30).status_code == 200
+        assert not canary.exists()
