@@ -36,7 +36,9 @@ def test_the_refusal_of_a_url_shows_no_password(monkeypatch, value):
     monkeypatch.setenv("X", value)
     with pytest.raises(ImproperlyConfigured) as refusal:
         env.url("X")
-    assert str(refusal.value) == "X is not valid; it must be a URL that begins with http:// or https://."
+    assert str(refusal.value) == (
+        "X is not valid; it must be a URL that begins with http:// or https:// and has a host."
+    )
     assert refusal.value.__suppress_context__
 
 

@@ -291,6 +291,8 @@ def test_a_deployment_as_the_readme_has_it_passes_djangos_own_checks_without_a_w
         "DB_USER": "objectvision",
         "DB_PASSWORD": "secret",
         "API_BASE_URL": "https://api.example.com",
+        "BREVO_API_KEY": "key",
+        "EMAIL_SENDER": "vision@example.com",
         "SECURE_SSL_REDIRECT": "true",
         "TRUSTED_PROXIES": "10.0.0.0/8",
     }
