@@ -60,7 +60,7 @@ $(TRAINING_VENV)/.installed: $(VENV)/.installed
 	@touch $@
 
 test: lint ## Check and test everything
-	@$(BIN)/python -m pytest --cov --cov-report=term -m "not soak"
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --cov --cov-report=term -m "not soak"
 
 soak: $(VENV)/.installed ## The tests that take long
 	@$(BIN)/python -m pytest -m soak
