@@ -26,7 +26,7 @@ from accounts.views import PASSWORD_CODES, StrangersView, check_password, refuse
 from notifications import mail, proofs
 from objectvision.errors import invalid
 from objectvision.negotiation import OneAnswer
-from objectvision.throttles import ResetThrottle, VerifyThrottle
+from objectvision.throttles import LoginThrottle, ReadThrottle, ResetThrottle, VerifyThrottle
 
 NOTHING = status.HTTP_204_NO_CONTENT
 
@@ -40,6 +40,7 @@ def check_strength(password: str, user: User) -> None:
 @extend_validation_errors(["wrong_password"], "current_password")
 class PasswordChangeView(GenericAPIView[Any]):
     serializer_class = PasswordChangeSerializer
+    throttle_classes = (ReadThrottle, LoginThrottle)  # it hashes passwords, as log-ins do
 
     @extend_schema(
         operation_id="update_password",

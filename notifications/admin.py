@@ -26,7 +26,10 @@ class MailAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002  # as above
         return False
 
-    @admin.action(description="Send the selected mails that have failed again")
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("notifications.change_mail"))
+
+    @admin.action(description="Send the selected mails that have failed again", permissions=["send"])
     def send_again(self, request: HttpRequest, queryset: MailQuerySet) -> None:
         count = mail.send_again(queryset)
         self.message_user(request, f"{count} mails wait to be sent again.", messages.SUCCESS)

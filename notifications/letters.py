@@ -59,9 +59,9 @@ def link_to_verify(to: str) -> str:
 
 
 def link_to_reset(to: str) -> str:
-    path = reverse("reset-password")
     base = settings.FRONTEND_BASE_URL.rstrip("/")
-    return with_token(base + path if base else links.public(path), proofs.for_reset(reader(to)))
+    page = f"{base}/reset-password" if base else links.public(reverse("reset-password"))
+    return with_token(page, proofs.for_reset(reader(to)))
 
 
 LINKS: dict[str, Callable[[str], str]] = {

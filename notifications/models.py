@@ -127,7 +127,8 @@ class Mail(models.Model):
         """When its address has room for another one like it; None if it has room for this one."""
         # All that are there are counted, not those before this one alone: of several at once, whoever looks
         # last sees all, so that no more than the bound are admitted.
-        times = list(Mail.objects.like(self).order_by("-created_at").values_list("created_at", flat=True))
+        newest = Mail.objects.like(self).order_by("-created_at")[: self.MOST + 1]
+        times = list(newest.values_list("created_at", flat=True))
         return times[self.MOST] + self.WINDOW if len(times) > self.MOST else None
 
     def admit(self) -> None:

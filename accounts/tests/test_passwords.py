@@ -93,6 +93,14 @@ def test_a_stolen_token_tries_no_more_passwords_than_a_stranger_may(api, user):
     assert not logs_in(api, OLD)
 
 
+def test_changes_are_counted_with_log_ins_for_each_hashes_a_password(api, user, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "login": (2, 60)}
+    with time_machine.travel("2026-11-25 12:30:00", tick=False):
+        client = api(user)
+        assert logs_in(api, OLD)
+        assert [change(client, current="wrong").status_code for _ in range(2)] == [400, 429]
+
+
 @pytest.mark.parametrize(
     ("new", "code"),
     [

@@ -169,6 +169,16 @@ def test_staff_send_again_what_has_failed_and_change_nothing_else(root, django_c
     assert root.get("/admin/notifications/mail/add/").status_code == 403
 
 
+def test_who_may_only_read_mails_sends_none(clerk):
+    clerk_user = User.objects.get(email="clerk@example.com")
+    clerk_user.user_permissions.add(Permission.objects.get(codename="view_mail"))
+    failed = Mail.objects.create(kind="welcome", to="ada@example.com", state="failed")
+    assert clerk.get("/admin/notifications/mail/").status_code == 200
+    clerk.post("/admin/notifications/mail/", {"action": "send_again", "_selected_action": [str(failed.pk)]})
+    failed.refresh_from_db()
+    assert failed.state == "failed"
+
+
 def test_staff_close_accounts_but_no_superusers(root, user, submit):
     submit(user, photo())
     superuser = User.objects.get(is_superuser=True)
