@@ -279,7 +279,7 @@ def test_who_asks_while_a_part_is_being_checked_gets_that_answer():
     part = health.Part(check, "Silence.")
     with ThreadPoolExecutor(5) as pool:
         answers = [pool.submit(part) for _ in range(5)]
-        stacks.until(lambda: asked and len(part._running._condition._waiters) == 5)
+        stacks.until(lambda: part._running and len(part._running._condition._waiters) == 5)
         answer.set()
         assert {result.result()["part"] for result in answers} == {"there"}
     assert len(asked) == 1
