@@ -120,7 +120,12 @@ class ParametersSerializer(serializers.Serializer[Any]):
     overlap = NumberField(
         min_value=0, max_value=0.5, required=False, help_text="The share of a tile that the next one repeats."
     )
-    detector = TextField(max_length=100, required=False, help_text="Its name; by default the default one.")
+    detector = TextField(
+        max_length=100,
+        required=False,
+        allow_blank=True,
+        help_text="Its name; by default, or blank, the default one.",
+    )
     name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
     is_public = TruthField(default=False)
     reuse = TruthField(
@@ -136,7 +141,7 @@ class ParametersSerializer(serializers.Serializer[Any]):
     def chosen_detector(self) -> Detector | None:
         """The one that is named, else the default one; None if there is none. Raises ValidationError."""
         name = self.validated_data.get("detector")
-        if name is None:
+        if not name:
             return Detector.objects.default()
         try:
             return detectors.named(name)

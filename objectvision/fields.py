@@ -50,7 +50,7 @@ class NumberField(Strict, serializers.FloatField):
 
 
 class IntegerField(Strict, serializers.IntegerField):
-    json_types = (int,)
+    json_types = (int, float)  # 5.0 is a whole number, says JSON Schema; 5.5 is refused later
 
 
 class TruthField(Strict, serializers.BooleanField):

@@ -67,12 +67,19 @@ def test_what_was_set_can_be_taken_back(api, user):
         ({"retention_days": 0}, "min_value"),
         ({"retention_days": 3651}, "max_value"),
         ({"retention_days": 1.5}, "invalid"),
+        ({"retention_days": "30"}, "invalid"),
+        ({"retention_days": True}, "invalid"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name_and_changes_nothing(api, user, change, code):
     client = api(user)
     assert faults(client.patch(SETTINGS, {"theme": "dark", **change})) == [(code, *change)]
     assert not UserSettings.objects.exists()
+
+
+def test_a_whole_number_may_be_written_with_a_point(api, user):
+    response = api(user).generic("PATCH", SETTINGS, '{"retention_days": 30.0}', "application/json")
+    assert (response.status_code, response.json()["retention_days"]) == (200, 30)
 
 
 def test_half_a_character_is_refused(api, user):

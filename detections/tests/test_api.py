@@ -698,6 +698,8 @@ def test_a_detector_is_chosen_by_name(api, user, detector):
     second.save(force_insert=True)
     upload(api(user), detector="second")
     assert Detection.objects.get().detector == second
+    upload(api(user), detector="")
+    assert Detection.objects.newest_first().first().detector.name == "standin"
     second.is_active = False
     second.save()
     assert faults(upload(api(user), detector="second"), 400, "validation_error") == [
