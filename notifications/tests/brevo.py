@@ -71,7 +71,10 @@ def running():
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    class Server(ThreadingHTTPServer):
+        request_queue_size = 64  # five at once, and the sixth waits for a second
+
+    with Server(("127.0.0.1", 0), Handler) as server:
         brevo.url = f"http://127.0.0.1:{server.server_port}/v3"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
