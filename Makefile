@@ -10,7 +10,9 @@ AUDIT_VENV ?= .venv-audit
 SCENES ?= var/training
 SEED ?= 1000000
 COUNT ?= 6000
+SIZE ?= 640
 HOURS ?= 2
+RATE ?= 0.001
 
 BIN := $(VENV)/bin
 TRAIN := nice $(TRAINING_VENV)/bin/python -m
@@ -43,13 +45,13 @@ evaluate: $(VENV)/.installed ## Measure the bundled detector on the held-out sce
 	@$(BIN)/python -m training.evaluate detections/bundled
 
 # In an environment of its own, since training needs a torchvision that fits torch.
-train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOURS on new scenes from SEED on
+train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOURS, on COUNT new scenes from SEED on
 	@rm -rf $(SCENES)
-	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT)
-	@$(TRAIN) training.render $(SCENES)/validation --first 500000000 --count 100
-	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED)
+	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT) --size $(SIZE)
+	@$(TRAIN) training.render $(SCENES)/validation --first 500000000 --count 100 --size $(SIZE)
+	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED) --size $(SIZE)
 	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/hard --validation $(SCENES)/validation \
-		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS)
+		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS) --size $(SIZE) --rate $(RATE)
 	@$(TRAIN) training.export $(SCENES)/trained
 	@$(BIN)/python -m training.evaluate detections/bundled --record
 

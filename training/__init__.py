@@ -1,4 +1,4 @@
 """Renders scenes with codes and trains the bundled detector on them. Never imported by the running system."""
 
-VERSION = 1
+VERSION = 2
 """Of what is rendered and how it is trained on; the manifest of weights says which made them."""

@@ -11,6 +11,11 @@ Light = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 """A picture in floats, 0 to 255."""
 
 
+def anyone(rng: Random, picture: Picture, finest: float) -> tuple[Picture, int]:
+    """With a good phone or with a bad one."""
+    return photograph(rng, picture, finest, harshness=rng.uniform(0.6, 1.5))
+
+
 def photograph(rng: Random, picture: Picture, finest: float, harshness: float = 1.0) -> tuple[Picture, int]:
     """What an ordinary, often poor, camera makes of a scene, and the quality of the JPEG it writes.
 

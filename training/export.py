@@ -19,6 +19,8 @@ from training.train import MODEL, RECORD, WEIGHTS, load_weights
 FOLDER = Path(__file__).parents[1] / "detections" / "bundled"
 MANIFEST = "manifest.json"
 SIZE = 640
+OVERLAP = 0.4
+"""Of two boxes of a class (IoU), from which on they are one code: none lies over another."""
 FILES = ("codes.xml", "codes.bin", "metadata.yaml")
 LIBRARIES = ("numpy", "opencv-python-headless", "openvino", "pillow", "torch", "ultralytics-opencv-headless")
 
@@ -48,6 +50,7 @@ def export(weights: Path, output: Path) -> None:
     about = yaml.safe_load(metadata.read_text("utf-8"))
     for key in ("description", "args"):  # they name this machine's folders
         about.pop(key, None)
+    about["iou"] = OVERLAP
     metadata.write_text(yaml.safe_dump(about, sort_keys=False), encoding="utf-8")
 
 

@@ -1,15 +1,22 @@
-"""Renders scenes without codes and keeps those in which a detector finds one: what it has yet to learn."""
+"""Renders scenes and keeps those in which a detector errs: what it has yet to learn."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
-from detections.inference import LoadedDetector, Options, load
-from training.render import encoded, prepare, save
+import numpy as np
+
+from detections.inference import load
+from training.evaluate import Outcome, outcome
+from training.render import ABOUT, prepare, save
 from training.scenes import Scene, scene
 
-CONFIDENCE = 0.2
+FALSE_ALARM = 0.2
+"""The confidence from which a finding where no code is counts as an error."""
+SURE = 0.4
+"""The confidence below which a code counts as not found."""
 
 
 def main() -> None:
@@ -19,22 +26,35 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="of the scenes that are tried (2000)")
     parser.add_argument("--first", type=int, default=0, help="seed of the first scene (0)")
     parser.add_argument("--size", type=int, default=640, help="the longer side, about, in pixels (640)")
+    parser.add_argument("--codes", action="store_true", help="scenes of all kinds, not only empty ones")
     arguments = parser.parse_args()
     detector = load(arguments.detector, "openvino")
     seeds = range(arguments.first, arguments.first + arguments.count)
-    prepare(arguments.folder, barren, seeds, arguments.size)
+    make = scene if arguments.codes else barren
+    prepare(arguments.folder, make, seeds, arguments.size)
+    kept = 0
     for seed in seeds:
-        made = barren(seed, arguments.size)
-        if misleads(detector, made):
+        made = make(seed, arguments.size)
+        if errs(outcome(detector, made)):
             save(arguments.folder, made, seed)
+            kept += 1
+    note(arguments.folder / ABOUT, kept)
 
 
 def barren(seed: int, size: int) -> Scene:
     return scene(seed, size, empty=1)
 
 
-def misleads(detector: LoadedDetector, made: Scene) -> bool:
-    return bool(detector.predict(encoded(made), Options(confidence=CONFIDENCE)).boxes)
+def errs(of: Outcome) -> bool:
+    """Whether it sees a code where none is, or misses one that is."""
+    false_alarms = (of.matches < 0) & (of.confidences >= FALSE_ALARM)
+    found = of.matches[(of.matches >= 0) & (of.confidences >= SURE)]
+    return bool(false_alarms.any()) or len(np.unique(found)) < len(of.classes)
+
+
+def note(file: Path, kept: int) -> None:
+    about = json.loads(file.read_text("utf-8")) | {"kept": kept}
+    file.write_text(json.dumps(about) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -269,6 +269,36 @@ def fading_lines(rng: Random, height: int, width: int) -> Picture:
     return picture
 
 
+def railings(rng: Random, height: int, width: int) -> Picture:
+    """Posts between rails, in front of something: balconies, fences, gates, banisters, cots."""
+    picture = pick(rng, (gradient, leaves, shapes, wall))(rng, height, width)
+    paint = np.array(pick(rng, contrasting(rng)), np.float32)
+    pitch = rng.uniform(6, max(12, width / 8))
+    thickness = pitch * rng.uniform(0.1, 0.5)
+    top, bottom = height * rng.uniform(-0.1, 0.45), height * rng.uniform(0.55, 1.1)
+    x = (np.arange(width, dtype=np.float32) - rng.uniform(0, pitch)) % pitch / thickness
+    posts = np.tile((x < 1).astype(np.float32), (height, 1))
+    posts[: max(0, int(top))] = posts[int(bottom) :] = 0
+    for place in (top, bottom):
+        cv2.line(
+            posts, (0, int(place)), (width, int(place)), 1.0, max(1, int(thickness * rng.uniform(0.7, 2)))
+        )
+    roundness = 1 - rng.uniform(0, 0.7) * np.abs(2 * np.clip(x, 0, 1) - 1)
+    painted = paint * np.tile(roundness[None, :, None], (height, 1, 1))
+    return blend(picture, np.clip(painted, 0, 255).astype(np.uint8), cv2.GaussianBlur(posts, (0, 0), 0.6))
+
+
+def roof(rng: Random, height: int, width: int) -> Picture:
+    """Rows of round tiles, shingles, corrugated iron, scales: light and dark in waves, row upon row."""
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    pitch = rng.uniform(5, max(8, width / 10))
+    row = pitch * pick(rng, (rng.uniform(0.7, 3), rng.uniform(5, 40)))
+    waves = np.cos(2 * np.pi * (x / pitch + (y // row % 2) * pick(rng, (0, 0.5))))
+    down = (y + waves * pitch * rng.uniform(0, 0.4)) / row % 1
+    field = 0.5 + 0.4 * np.clip(waves * rng.uniform(0.7, 4), -1, 1) - (down > 0.85) * rng.uniform(0, 0.5)
+    return tinted(np.clip(field + rng.normal(0, 0.05), 0, 1).astype(np.float32), *contrasting(rng))
+
+
 # What is taken for a matrix code
 
 
@@ -369,6 +399,39 @@ def nested_squares(rng: Random, height: int, width: int) -> Picture:
                 centre = (x + side // 2, y + side // 2)
                 cv2.circle(picture, centre, max(1, side // 2 - inset), paints[ring % 2], -1, cv2.LINE_AA)
     return picture
+
+
+def coins(rng: Random, height: int, width: int) -> Picture:
+    """Coins, medals, buttons, caps: a rim, and a relief that the light shows from one side."""
+    picture = pick(rng, (wall, wood, cloth, gradient))(rng, height, width)
+    usual = min(height, width) * rng.uniform(0.05, 0.3)
+    for _ in range(between(rng, 1, 25)):
+        radius = max(6, int(usual * rng.uniform(0.7, 1.2)))
+        y, x = between(rng, -radius, height - radius), between(rng, -radius, width - radius)
+        coin, mask = minted(rng, radius)
+        top, left = max(0, -y), max(0, -x)
+        view = picture[max(0, y) : y + 2 * radius, max(0, x) : x + 2 * radius]
+        part = np.s_[top : top + view.shape[0], left : left + view.shape[1]]
+        view[:] = blend(view, coin[part], mask[part])
+    return picture
+
+
+def minted(rng: Random, radius: int) -> tuple[Picture, Field]:
+    """A coin from above, and where it is: 1 on it, 0 beside it."""
+    side = 2 * radius
+    place = np.arange(side, dtype=np.float32) - radius + 0.5
+    far = np.hypot(place[:, None], place) / radius
+    relief = clouds(rng, side, side, rng.uniform(3, 12), 3) * rng.uniform(0.3, 2)
+    written = plain(side, side, (0, 0, 0))
+    number, face = str(between(rng, 1, 50)), font(rng, max(6, int(radius * 0.8)), FONTS)
+    written = write(written, (radius * 0.5, radius * 0.4), number, face, (255, 255, 255))
+    relief = relief + written[..., 0].astype(np.float32) / 255 + (np.abs(far - 0.9) < 0.06)
+    slope_y, slope_x = np.gradient(cv2.GaussianBlur(relief.astype(np.float32), (0, 0), max(0.5, radius / 40)))
+    way = rng.uniform(0, 2 * np.pi)
+    light = 0.5 + (slope_x * np.cos(way) + slope_y * np.sin(way)) * rng.uniform(1, 4) * radius / 20
+    dark, bright = colour(rng, 10, 90, saturation=0.4), colour(rng, 120, 255, saturation=0.4)
+    coin = tinted(np.clip(light, 0, 1).astype(np.float32), dark, bright)
+    return coin, np.clip((1 - far) * radius, 0, 1).astype(np.float32)
 
 
 def keyboard(rng: Random, height: int, width: int) -> Picture:
@@ -576,10 +639,10 @@ def details(rng: Random, height: int, width: int) -> Picture:
 
 SURFACES: tuple[Pattern, ...] = (wall, gradient, wood, cloth, specks, leaves, shapes, clutter, clutter)
 STRIPED: tuple[Pattern, ...] = (
-    even_stripes, planks, book_backs, piano, zebra, ruler, dial, fading_lines,
+    even_stripes, planks, book_backs, piano, zebra, ruler, dial, fading_lines, railings, roof,
 )  # fmt: skip
 GRIDS: tuple[Pattern, ...] = (
-    checkers, tiles, facade, pixels, crossword, halftone, nested_squares, keyboard, circuit,
+    checkers, tiles, facade, pixels, crossword, halftone, nested_squares, keyboard, circuit, coins,
 )  # fmt: skip
 WRITTEN: tuple[Pattern, ...] = (page, page, page, table, receipt, music, headline, logos)
 EVERYTHING = SURFACES + STRIPED + GRIDS + WRITTEN

@@ -14,8 +14,9 @@ import ultralytics
 from ultralytics import YOLO
 from ultralytics.engine import trainer as engine
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.loss import v8DetectionLoss
 
 if ultralytics.settings["sync"]:
     ultralytics.settings.update({"sync": False})
 
-__all__ = ["YOLO", "DetectionTrainer", "engine"]
+__all__ = ["YOLO", "DetectionTrainer", "engine", "v8DetectionLoss"]

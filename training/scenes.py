@@ -64,6 +64,8 @@ class World:
     photograph: Camera
     tilt: float
     """Standard deviation, in radians, of how far a sheet is turned out of the picture's plane."""
+    slanted: float = 0.0
+    """The share of sheets that lie at any angle, besides those that do anyway."""
 
 
 EVERYDAY = World(
@@ -72,8 +74,9 @@ EVERYDAY = World(
     artworks=artwork.KINDS,
     fonts=symbols.DIGIT_FONTS,
     lens=lambda _, picture, codes: (picture, codes),
-    photograph=camera.photograph,
-    tilt=0.33,
+    photograph=camera.anyone,
+    tilt=0.36,
+    slanted=0.25,
 )
 
 
@@ -181,6 +184,8 @@ def posed(
     longer: int,
 ) -> Pose:
     base = pick(rng, (0, 0, pick(rng, (90, 180, 270)), rng.uniform(0, 360)))
+    if world.slanted and chance(rng, world.slanted):
+        base = rng.uniform(0, 360)
     turn = np.radians(base + rng.normal(0, 8))
     tilt = np.clip(rng.normal(0, world.tilt, 2), -1, 1)
     return Pose(middle, place, scale, turn, (tilt[0], tilt[1]), longer * rng.uniform(1, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import weights
 from .contract import (
     Box,
     DecodeError,
@@ -48,7 +49,7 @@ BACKENDS: dict[str, Callable[[Path], Backend]] = {
 def load(folder: Path, backend: str) -> LoadedDetector:
     """A detector from a prepared or exported folder, with one of BACKENDS. Raises LoadError."""
     try:
-        return LoadedDetector(BACKENDS[backend](folder))
+        return LoadedDetector(BACKENDS[backend](folder), weights.most_overlap(folder))
     except UnsafeWeightsError as error:
         raise LoadError(f"{folder} is refused: {error}.") from error
     except Exception as error:  # the runtimes promise no types for what a bad file raises

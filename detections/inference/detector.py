@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from . import assembling
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 class LoadedDetector:
     """A backend with what all of them share: decoding before it, views around it, boxes after it."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, most_overlap: float) -> None:
         self._backend = backend
+        self._most_overlap = most_overlap
         self.classes = backend.classes
         self.image_size = backend.image_size
         self.lanes = backend.lanes
@@ -40,6 +42,7 @@ class LoadedDetector:
         start = time.perf_counter()
         image = decode(data)
         height, width = image.shape[:2]
+        options = replace(options, iou=min(options.iou, self._most_overlap))
         rows = assembling.find(self._backend, image, options, alone=alone, stopped=stopped)
         boxes = boxes_from(rows, (width, height), self.classes)
         return Found(width, height, boxes, (time.perf_counter() - start) * 1000)

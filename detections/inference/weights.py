@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import yaml
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,3 +19,10 @@ def find(folder: Path) -> Path:
         if found:
             return found[0]
     raise ValueError(f"it holds no {', '.join(KINDS)} file")
+
+
+def most_overlap(folder: Path) -> float:
+    """The IoU above which two boxes of a class are always one object, by the `iou` that we add to the
+    metadata of detectors of what never lies over each other; 1 where there is none."""
+    about = find(folder).with_name("metadata.yaml")
+    return float(yaml.safe_load(about.read_text(encoding="utf-8")).get("iou", 1)) if about.exists() else 1.0

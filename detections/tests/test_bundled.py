@@ -71,6 +71,12 @@ def test_it_finds_every_code_in_the_sample_scenes_and_nothing_else(bundled, scen
     assert_found(as_results(found), scene.name)
 
 
+def test_boxes_that_overlap_much_are_one_code_whatever_iou_allows(bundled):
+    data = (FOLDER / "parcel.jpg").read_bytes()
+    found = [bundled.predict(data, Options(confidence=0.01, iou=iou)).boxes for iou in (0.4, 1.0)]
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
 def test_it_finds_no_code_in_a_photo_without_one(bundled, name):
     assert bundled.predict((PHOTOS / name).read_bytes(), Options(confidence=0.5)).boxes == ()
