@@ -2,3 +2,6 @@
 
 VERSION = 2
 """Of what is rendered and how it is trained on; the manifest of weights says which made them."""
+
+WEIGHTS, RECORD = "weights.npz", "record.json"
+"""What a training leaves in its folder."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from training.train import RECORD, WEIGHTS
+from training import RECORD, WEIGHTS
 
 
 def main() -> None:

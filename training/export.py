@@ -12,9 +12,10 @@ from pathlib import Path
 
 import yaml
 
+from training import RECORD, WEIGHTS
 from training.quiet import YOLO
 from training.symbols import CLASSES
-from training.train import MODEL, RECORD, WEIGHTS, load_weights
+from training.train import MODEL, load_weights
 
 FOLDER = Path(__file__).parents[1] / "detections" / "bundled"
 MANIFEST = "manifest.json"

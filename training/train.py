@@ -18,13 +18,12 @@ import numpy as np
 import torch
 import yaml
 
-from training import VERSION
+from training import RECORD, VERSION, WEIGHTS
 from training.quiet import YOLO, DetectionTrainer, engine, v8DetectionLoss
 from training.render import ABOUT
 from training.symbols import CLASSES
 
 MODEL = Path(__file__).parent / "model.yaml"
-WEIGHTS, RECORD = "weights.npz", "record.json"
 AUGMENTATION = {
     "fliplr": 0.5, "flipud": 0.3, "scale": 0.45, "translate": 0.1, "mosaic": 0.1, "close_mosaic": 0,
     "hsv_h": 0.01, "hsv_s": 0.3, "hsv_v": 0.2,
