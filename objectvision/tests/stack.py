@@ -130,10 +130,12 @@ class Stack:
         """To the process and its children."""
         os.killpg(self.processes[name].pid, number)
 
-    def stop(self, name, number=signal.SIGTERM, seconds=15):
-        process = self.processes.pop(name)
+    def stop(self, name, number=signal.SIGTERM, seconds=30):
+        process = self.processes[name]
         process.send_signal(number)
-        return process.wait(seconds)
+        status = process.wait(seconds)
+        del self.processes[name]  # else `close` ends it
+        return status
 
     def close(self):
         self.close_processes()
