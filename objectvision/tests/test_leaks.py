@@ -6,6 +6,7 @@ import re
 import secrets
 import sqlite3
 from contextlib import contextmanager
+from hashlib import sha256
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
@@ -125,6 +126,8 @@ def live(stack, known):
     bearer = sign_up(known, account, wrong)
     mistake(known, account, bearer)
     upload(stack, known, bearer)
+    use_a_key(known, bearer)
+    reset(known, account, bearer)
     visit_admin(stack, known)
     for accident in accidents(stack):
         with accident:
@@ -146,7 +149,7 @@ def sign_up(known, account, wrong):
 def mistake(known, account, bearer):
     """What careless and curious clients send, and where it does not belong."""
     forged = known.secret("forged token", f"{word()}.{word()}.{word()}")
-    key = known.secret("API key", f"ov_{word()}")
+    key = known.secret("forged API key", f"ov_{word()}")
     known.ask("GET", "/api/v1/users/get-profile", headers={"Authorization": f"Bearer {forged}"})
     known.ask(
         "GET", "/api/v1/users/get-profile", headers={"Authorization": f"Bearer {key}", "X-API-Key": key}
@@ -196,6 +199,28 @@ def upload(stack, known, bearer):
     assert known.ask("GET", f"{signed.path}?{signed.query}").status_code == 200
 
 
+def use_a_key(known, bearer):
+    answer = known.ask("POST", "/api/v1/users/api-keys", json={"name": "Camera"}, headers=bearer)
+    key = known.secret("API key", answer.json()["key"])
+    known.secret("hash of an API key", sha256(key.encode()).hexdigest())
+    headers = {"X-API-Key": key}
+    assert known.ask("GET", f"/api/v1/detect/history?limit=1&key={key}", headers=headers).status_code == 200
+    assert known.ask("GET", "/api/v1/users/get-profile", headers=headers).status_code == 403
+    known.ask("GET", "/api/v1/users/api-keys", headers=bearer)
+
+
+def reset(known, account, bearer):
+    """What is mailed, and that the links work, is another test's: `test_mails`."""
+    known.ask("POST", "/api/v1/auth/password/reset", json={"email": account["email"]})
+    new = {"new_password": known.secret("new password", word())}
+    proof = {"token": known.secret("forged proof", f"{word()}.{word()}")}
+    known.ask("POST", "/api/v1/auth/password/reset/confirm", json={**new, **proof})
+    known.ask("GET", f"/reset-password?token={proof['token']}")
+    known.ask("POST", "/reset-password", data={**new, **proof})
+    wrong = {"current_password": known.secret("wrong current password", word())}
+    known.ask("POST", "/api/v1/auth/password/change", json={**new, **wrong}, headers=bearer)
+
+
 def visit_admin(stack, known):
     password = known.secret("staff's password", word())
     stack.environment["DJANGO_SUPERUSER_PASSWORD"] = password
@@ -209,7 +234,10 @@ def visit_admin(stack, known):
     cookies = "; ".join(f"{key}={value}" for key, value in answer.cookies.items())
     (session,) = [value for key, value in answer.cookies.items() if "sessionid" in key]
     known.secret("staff's cookie", session)
-    for path in ("", "accounts/user/", "accounts/session/", "detections/detection/", "detections/detector/"):
+    for path in (
+        "", "accounts/user/", "accounts/session/", "accounts/apikey/", "notifications/mail/",
+        "detections/detection/", "detections/detector/",
+    ):  # fmt: skip  # a list to read at a glance
         listed = known.ask("GET", f"/admin/{path}", headers={"Cookie": cookies})
         assert listed.status_code == 200
         for row in set(re.findall(r'href="(/admin/\w+/\w+/[\w-]{36}/change/)', listed.text)):
@@ -240,6 +268,7 @@ def test_answers_hold_no_secret_but_those_that_they_are_there_for(lived):
     meant = {
         "POST /api/v1/auth/login": {"access token", "refresh token"},
         "POST /api/v1/auth/refresh": {"second access token", "second refresh token"},
+        "POST /api/v1/users/api-keys": {"API key"},
     }
     for asked, answer in lived.known.answers:
         shown = set(lived.known.found_in(answer.text))
