@@ -30,7 +30,7 @@ AUGMENTATION = {
 }  # fmt: skip
 
 
-class Loss(v8DetectionLoss):  # type: ignore[misc]
+class Loss(v8DetectionLoss):  # type: ignore[misc]  # untyped library
     """In 32 bits: 16 tell places in the right half of a picture apart by whole pixels only."""
 
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> Any:
@@ -40,7 +40,7 @@ class Loss(v8DetectionLoss):  # type: ignore[misc]
             return super().loss(precise, batch)
 
 
-class Trainer(DetectionTrainer):  # type: ignore[misc]
+class Trainer(DetectionTrainer):  # type: ignore[misc]  # as above
     """ultralytics' own. On CPUs it loads pictures in between and computes in 32 bits, at half this speed, and
     its rate of learning changes once an epoch."""
 

@@ -146,9 +146,8 @@ def test_what_became_of_mails_is_forgotten(db):
     assert states() == ["sent", "dropped", "waiting"]
 
 
+@pytest.mark.postgresql  # SQLite chooses by itself
 def test_the_worker_finds_what_is_due_by_an_index(db):
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite chooses by itself")
     for number in range(300):
         Mail(kind=Kind.WELCOME, to=f"{number}@example.com", state=State.SENT).save()
     with connection.cursor() as cursor:
