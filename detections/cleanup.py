@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Collection
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 from uuid import UUID
 
@@ -102,7 +103,7 @@ def delete(ids: Collection[UUID]) -> None:
         images = DetectionImage.objects.filter(detection__in=ids).exclude(image_path="")
         paths = list(images.values_list("image_path", flat=True))
         Detection.objects.filter(pk__in=ids).delete()
-        transaction.on_commit(lambda: delete_files(paths), robust=True)
+        transaction.on_commit(partial(delete_files, paths), robust=True)
 
 
 def delete_expired() -> int:
@@ -123,12 +124,14 @@ def erase_closed() -> None:
     """Go on erasing the accounts that their owners have closed, for a while."""
     deadline = monotonic() + ERASING_SECONDS
     for user in User.objects.exclude(closed_at=None).order_by("closed_at"):
-        if not erase(user, deadline):
+        erase(user, deadline)
+        if monotonic() > deadline:
             break
 
 
 def erase(user: User, deadline: float) -> bool:
-    """Rows and files of a closed account are gone, the account itself last. False if time ran out before.
+    """Rows and files of a closed account are gone, the account itself last. False if time ran out before, or
+    the storage failed: as long as there may be files, there is a row to find them by.
 
     `deadline` is one of `time.monotonic`.
     """
@@ -137,31 +140,42 @@ def erase(user: User, deadline: float) -> bool:
         if monotonic() > deadline:
             return False
     folder = f"users/{user.pk}"
+    if not delete_folder(folder):
+        return False
     with transaction.atomic():
         # Whoever adds something of theirs at this moment is waited for; whoever comes later finds nobody.
         User.objects.select_for_update().filter(pk=user.pk).first()
         user.delete()
-    delete_folder(folder)
+    delete_folder(folder)  # what was added meanwhile
     return True
 
 
-def delete_folder(path: str) -> None:
-    """With all that is in it; also what no row knows of."""
+def delete_folder(path: str) -> bool:
+    """With all that is in it; also what no row knows of. Whether nothing is left."""
     try:
         folders, files = default_storage.listdir(path)
     except FileNotFoundError:  # an object store has no folders
-        return
-    for folder in folders:
-        delete_folder(f"{path}/{folder}")
-    delete_files([*(f"{path}/{file}" for file in files), path])
+        return True
+    except OSError:
+        log.exception("The folder %s is left in the storage", path)
+        return False
+    gone = [delete_folder(f"{path}/{folder}") for folder in folders]
+    return delete_files([*(f"{path}/{file}" for file in files), path]) and all(gone)
 
 
-def delete_files(paths: Collection[str]) -> None:
-    for path in paths:
-        try:
-            default_storage.delete(path)
-        except OSError:  # the others are not kept for its sake
-            log.exception("The file %s is left in the storage", path)
+def delete_files(paths: Collection[str]) -> bool:
+    """Whether all of them are gone; one that cannot be deleted does not keep the others."""
+    gone = [delete_file(path) for path in paths]
+    return all(gone)
+
+
+def delete_file(path: str) -> bool:
+    try:
+        default_storage.delete(path)
+    except OSError:
+        log.exception("The file %s is left in the storage", path)
+        return False
+    return True
 
 
 def recount(detections: Collection[Detection]) -> None:

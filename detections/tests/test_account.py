@@ -6,7 +6,7 @@ from io import BytesIO
 from time import monotonic
 
 import pytest
-from django.core.files.storage import default_storage
+from django.core.files.storage import FileSystemStorage, default_storage
 from django.utils import timezone
 from PIL import Image
 from rest_framework.test import APIClient
@@ -147,6 +147,31 @@ def test_files_that_no_row_knows_of_go_as_well(api, user, media):
     pk = user.pk
     assert api(user).delete(place(user), PASSWORD).status_code == 204
     assert not (media / f"users/{pk}").exists()
+
+
+@pytest.mark.parametrize("failing", ["listdir", "delete"])
+def test_while_a_file_cannot_be_deleted_a_row_says_so_and_others_are_not_kept(
+    failing, user, stranger, media, monkeypatch, caplog
+):
+    for owner in (user, stranger):
+        default_storage.save(f"users/{owner.pk}/exports/left.zip", BytesIO(b"forgotten"))
+        closing.close(owner)
+    work = getattr(FileSystemStorage, failing)
+
+    def fail(storage, path):
+        if str(user.pk) in str(path):
+            raise PermissionError(path)
+        return work(storage, path)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(FileSystemStorage, failing, fail)
+        tasks.sweep()
+    assert list(User.objects.all()) == [user]
+    assert (media / f"users/{user.pk}/exports/left.zip").exists()
+    assert "is left in the storage" in caplog.text
+    tasks.sweep()
+    assert not User.objects.exists()
+    assert not (media / f"users/{user.pk}").exists()
 
 
 def test_a_worker_that_has_some_of_them_writes_nothing_afterwards(api, user, submit, detector):
