@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from training.drawing import (
     Colour,
@@ -61,14 +62,27 @@ def stripes_at(rng: Random, height: int, width: int, *, even: bool) -> Field:
 
 
 def turned(rng: Random, make: Pattern, height: int, width: int) -> Picture:
-    """A pattern turned by any angle, still filling the picture."""
+    """A pattern turned by any angle, some of them seen at a slant, still filling the picture."""
     side = int(np.hypot(height, width)) + 2
     large = make(rng, side, side)
     angle = pick(rng, (0, 90, rng.normal(0, 6), rng.uniform(0, 360)))
     middle = ((side - 1) / 2, (side - 1) / 2)
-    matrix = cv2.getRotationMatrix2D(middle, float(angle), 1)
-    matrix[:, 2] -= (np.array([side, side]) - (width, height)) / 2
-    return cv2.warpAffine(large, matrix, (width, height), flags=cv2.INTER_LINEAR).astype(np.uint8)
+    matrix = np.vstack([cv2.getRotationMatrix2D(middle, float(angle), 1), (0, 0, 1)])
+    matrix[:2, 2] -= (np.array([side, side]) - (width, height)) / 2
+    if chance(rng, 0.3):
+        matrix = slant(rng, height, width) @ matrix
+    return cv2.warpPerspective(
+        large, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    ).astype(np.uint8)
+
+
+def slant(rng: Random, height: int, width: int) -> NDArray[np.float64]:
+    """One side of the picture goes away from the camera: floors, roofs, house fronts, shelves."""
+    far = rng.uniform(0.3, 0.9)
+    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
+    moved = np.roll(corners, between(rng, 0, 3), axis=0)
+    ends = moved[:2].mean(axis=0) + (moved[:2] - moved[:2].mean(axis=0)) * far
+    return cv2.getPerspectiveTransform(moved, np.vstack([ends, moved[2:]]).astype(np.float32))
 
 
 # Surfaces
@@ -225,6 +239,37 @@ def zebra(rng: Random, height: int, width: int) -> Picture:
     return tinted(field.astype(np.float32), *contrasting(rng))
 
 
+def ripples(rng: Random, height: int, width: int) -> Picture:
+    """Noise of about one wavelength, in all directions or mostly in one: coats of animals, fingerprints,
+    sand, corduroy, knitting, bark, hedges."""
+    wavelength = rng.uniform(5, max(8, min(height, width) / 8))
+    along = pick(rng, (1, rng.uniform(1, 4), rng.uniform(3, 12)))
+    rough = rng.standard_normal((height, width), np.float32)
+    inner = cv2.GaussianBlur(rough, (0, 0), wavelength / 5, sigmaY=wavelength / 5 * along)
+    outer = cv2.GaussianBlur(rough, (0, 0), wavelength / 2.5, sigmaY=wavelength / 2.5 * along)
+    waves = inner - outer
+    waves = warped(rng, waves / max(float(waves.std()), 1e-6))
+    field = np.clip(waves * rng.uniform(0.3, 4) + rng.uniform(0.2, 0.8), 0, 1)
+    return tinted(field.astype(np.float32), *contrasting(rng))
+
+
+def warped(rng: Random, field: Field) -> Field:
+    """Bent in large curves, or not."""
+    height, width = field.shape
+    reach = max(height, width) * pick(rng, (0, rng.uniform(0.05, 0.6)))
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    cells = rng.uniform(1, 3)
+    map_x = x + (smooth(rng, height, width, cells) - 0.5) * np.float32(reach)
+    map_y = y + (smooth(rng, height, width, cells) - 0.5) * np.float32(reach)
+    return cv2.remap(field, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT).astype(np.float32)
+
+
+def bent_stripes(rng: Random, height: int, width: int) -> Picture:
+    """Stripes of one width over everything, most in curves: awnings, hoses, coils, tyres, flags."""
+    field = warped(rng, stripes_at(rng, height, width, even=True))
+    return tinted(cv2.GaussianBlur(field, (0, 0), rng.uniform(0.5, 2)).astype(np.float32), *contrasting(rng))
+
+
 def ruler(rng: Random, height: int, width: int) -> Picture:
     """A scale with ticks and numbers."""
     dark, light = contrasting(rng)
@@ -340,6 +385,39 @@ def facade(rng: Random, height: int, width: int) -> Picture:
             cv2.rectangle(picture, (x, y), end, light if chance(rng, 0.2) else dark, -1)
             cv2.rectangle(picture, (x, y), end, colour(rng, 150, 255), frame)
     return picture
+
+
+def balconies(rng: Random, height: int, width: int) -> Picture:
+    """A house front: windows with shutters, and before most of them a railing of thin posts."""
+    picture = pick(rng, (wall, gradient, tiles))(rng, height, width)
+    across, down = between(rng, 1, 6), between(rng, 1, 5)
+    w, h = width // (across + 1), height // (down + 1)
+    glass, frame, iron = colour(rng, 0, 90), colour(rng), colour(rng, 0, 80, saturation=0.2)
+    tall, wide = h * rng.uniform(0.5, 0.95), w * rng.uniform(0.3, 0.6)
+    posts, reach = between(rng, 6, 28), rng.uniform(1.05, 1.6)
+    light = (colour(rng, 150, 255), 1) if chance(rng, 0.2) else (iron, between(rng, 1, max(1, w / 60)))
+    for row, column in np.ndindex(down, across):
+        x, y = w * (column + 1) + rng.normal(0, 2), h * (row + 1) + rng.normal(0, 2)
+        first, last = (int(x - wide / 2), int(y - tall / 2)), (int(x + wide / 2), int(y + tall / 2))
+        cv2.rectangle(picture, first, last, glass, -1)
+        cv2.rectangle(picture, first, last, frame, max(1, w // 40))
+        cv2.line(picture, (int(x), first[1]), (int(x), last[1]), frame, max(1, w // 60))
+        if chance(rng, 0.7):
+            left, right = x - wide * reach / 2, x + wide * reach / 2
+            top, bottom = y + tall * rng.uniform(0, 0.3), y + tall * 0.55
+            fence(picture, (left, top, right, bottom), posts, *light)
+    return picture
+
+
+def fence(
+    picture: Picture, box: tuple[float, float, float, float], posts: int, paint: Colour, thickness: int
+) -> None:
+    """Posts between two rails."""
+    left, top, right, bottom = box
+    for y in (top, bottom):
+        cv2.line(picture, (int(left), int(y)), (int(right), int(y)), paint, thickness + 1, cv2.LINE_AA)
+    for x in np.linspace(left, right, posts):
+        cv2.line(picture, (int(x), int(top)), (int(x), int(bottom)), paint, thickness, cv2.LINE_AA)
 
 
 def pixels(rng: Random, height: int, width: int) -> Picture:
@@ -626,7 +704,7 @@ def details(rng: Random, height: int, width: int) -> Picture:
         if h >= height or w >= width:
             continue
         y, x = between(rng, 0, height - h), between(rng, 0, width - w)
-        patch = turned(rng, pick(rng, (*STRIPED, *GRIDS, *WRITTEN, specks, clutter)), h, w)
+        patch = turned(rng, pick(rng, (railings, *STRIPED, *GRIDS, *WRITTEN, specks, clutter)), h, w)
         mask = np.full((h, w), rng.uniform(0.4, 1), np.float32)
         if chance(rng, 0.4):
             inside = np.zeros((h, w), np.float32)
@@ -639,12 +717,15 @@ def details(rng: Random, height: int, width: int) -> Picture:
 
 SURFACES: tuple[Pattern, ...] = (wall, gradient, wood, cloth, specks, leaves, shapes, clutter, clutter)
 STRIPED: tuple[Pattern, ...] = (
-    even_stripes, planks, book_backs, piano, zebra, ruler, dial, fading_lines, railings, roof,
+    even_stripes, bent_stripes, bent_stripes, planks, book_backs, piano, zebra, ripples, ripples, ruler, dial,
+    fading_lines, railings, roof, balconies,
 )  # fmt: skip
 GRIDS: tuple[Pattern, ...] = (
     checkers, tiles, facade, pixels, crossword, halftone, nested_squares, keyboard, circuit, coins,
 )  # fmt: skip
 WRITTEN: tuple[Pattern, ...] = (page, page, page, table, receipt, music, headline, logos)
+MISLEADING: tuple[Pattern, ...] = (balconies, balconies, railings, roof, coins)
+"""What the detector has taken for codes in photographs."""
 EVERYTHING = SURFACES + STRIPED + GRIDS + WRITTEN
 
 
@@ -657,5 +738,5 @@ def backdrop(rng: Random, height: int, width: int) -> Picture:
 
 def distractor(rng: Random, height: int, width: int) -> Picture:
     """A picture without a code that may well be taken for one."""
-    kind = pick(rng, (STRIPED, GRIDS, WRITTEN, WRITTEN, (photo, clutter), (details,), SURFACES))
+    kind = pick(rng, (STRIPED, GRIDS, WRITTEN, WRITTEN, (photo, clutter), (details,), SURFACES, MISLEADING))
     return turned(rng, pick(rng, kind), height, width)

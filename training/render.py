@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument(
         "--held-out", action="store_true", help="of the world that is measured in, not trained on"
     )
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), help="one for each core")
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.count)
     make = held_out if arguments.held_out else scene

@@ -9,15 +9,20 @@ import cv2
 import numpy as np
 
 from training import artwork, camera, patterns, symbols
-from training.drawing import Picture, Points, Random, between, chance, pick
+from training.drawing import Field, Picture, Points, Random, between, chance, pick
 from training.patterns import Pattern
 from training.surfaces import Pose, bent, carried, lay
 from training.symbols import Code, Sheet
 
 VISIBLE = 1 / 3
 """The share of a code that must lie in the picture for it to count."""
-FAINTEST = 5
-"""Steps of grey: what light and dark must differ by within a code, the noise aside, for it to count."""
+LEGIBLE = 0.5
+"""The share of what is seen in a place, in variance, that must be the code for it to be seen there; the rest
+is noise, glare and blur."""
+FAINTEST = 1.5
+"""Steps of grey: the standard deviation that must be left of a code in a place for it to be seen there."""
+DETAIL, PLACE = 60, 10
+"""Parts of a code's length: what is finer is not looked at; how large a place is."""
 SMALLEST = 4
 """Pixels of a box's shorter side below which a code does not count."""
 EMPTY = 0.4
@@ -93,8 +98,9 @@ def scene(seed: int, size: int, world: World = EVERYDAY, empty: float = EMPTY) -
         picture = held(rng, picture, codes)
     picture, codes = world.lens(rng, picture, codes)
     finest = min((extent(one.outline) for one in codes), default=rng.uniform(40, max(height, width)))
-    picture, quality = world.photograph(rng, picture, finest)
-    return Scene(picture, [box for box in boxes(codes, picture) if legible(picture, box)], quality)
+    photo, quality = world.photograph(rng, picture, finest)
+    seen = [one for one in codes if legible(one, picture, photo)]
+    return Scene(photo, boxes(seen, photo), quality)
 
 
 def extent(outline: Points) -> float:
@@ -252,10 +258,37 @@ def boxes(codes: list[Code], picture: Picture) -> list[Box]:
     return found
 
 
-def legible(picture: Picture, box: Box) -> bool:
-    part = picture[int(box.y1) : int(box.y2) + 1, int(box.x1) : int(box.x2) + 1]
-    grey = cv2.GaussianBlur(cv2.cvtColor(part, cv2.COLOR_BGR2GRAY), (0, 0), 1)
-    return float(grey.std()) >= FAINTEST
+def legible(code: Code, drawn: Picture, photo: Picture) -> bool:
+    """Whether the photograph shows enough of what was drawn there.
+
+    Place by place it takes the coefficient of determination between the two and what is left of the contrast,
+    both in the detail that tells a code from a grey patch.
+    """
+    height, width = drawn.shape[:2]
+    outline = code.outline.clip(0, (width - 1, height - 1))
+    x, y = np.floor(outline.min(axis=0)).astype(int)
+    part = np.s_[y : int(outline[:, 1].max()) + 2, x : int(outline[:, 0].max()) + 2]
+    inside = np.zeros((height, width), np.uint8)
+    cv2.fillPoly(inside, [np.round(code.outline).astype(np.int32)], 1)
+    within = inside[part] > 0
+    length = extent(outline)
+
+    def around(field: Field) -> Field:
+        return cv2.GaussianBlur(field, (0, 0), max(2, length / PLACE)).astype(np.float32)
+
+    meant, seen = (detail(picture[part], max(0.7, length / DETAIL)) for picture in (drawn, photo))
+    common = around(meant * seen) - around(meant) * around(seen)
+    spread = np.maximum(around(meant**2) - around(meant) ** 2, 1e-6)
+    other = around(seen**2) - around(seen) ** 2
+    shown = (common >= FAINTEST * np.sqrt(spread)) & (common**2 >= LEGIBLE * spread * other)
+    return bool(within.any() and shown[within].mean() >= VISIBLE)
+
+
+def detail(picture: Picture, finest: float) -> Field:
+    """What varies over one to four times `finest` pixels, in grey."""
+    grey = cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    fine, coarse = (cv2.GaussianBlur(grey, (0, 0), finest * times) for times in (1, 4))
+    return (fine - coarse).astype(np.float32)
 
 
 def overlap(area: Points, outline: Points) -> float:

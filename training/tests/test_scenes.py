@@ -107,3 +107,49 @@ def test_a_set_is_written_in_the_layout_of_yolo(tmp_path):
             assert float(x) == pytest.approx((box.x1 + box.x2) / 2 / width, abs=1e-5)
             assert float(w) * width == pytest.approx(box.x2 - box.x1, abs=0.01)
             assert float(y) + float(h) / 2 == pytest.approx(box.y2 / height, abs=1e-5)
+
+
+# What the photograph shows of a code
+
+
+def printed():
+    """A grey picture of 300 x 200 with a code of 120 pixels, and the code."""
+    picture = np.full((200, 300, 3), 230, np.uint8)
+    modules = symbols.qr_modules(np.random.default_rng(1))
+    ink = symbols.matrix_field(modules, 120, "squares")
+    picture[40:160, 50:170] = (230 - 200 * ink).astype(np.uint8)[..., None]
+    return picture, Code(symbols.QR_CODE, symbols.outline(50, 40, 120, 120))
+
+
+def test_a_code_that_is_photographed_clearly_counts():
+    picture, code = printed()
+    assert scenes.legible(code, picture, picture)
+    assert scenes.legible(code, picture, (picture * 0.1 + 90).astype(np.uint8))
+
+
+def test_a_code_that_noise_drowns_does_not_count():
+    picture, code = printed()
+    noise = np.random.default_rng(1).normal(0, 60, picture.shape)
+    faint = picture * 0.04 + 110
+    assert not scenes.legible(code, picture, np.clip(faint + noise, 0, 255).astype(np.uint8))
+
+
+def test_a_code_that_is_blurred_away_does_not_count():
+    picture, code = printed()
+    assert scenes.legible(code, picture, cv2.GaussianBlur(picture, (0, 0), 1))
+    assert not scenes.legible(code, picture, cv2.GaussianBlur(picture, (0, 0), 12))
+
+
+@pytest.mark.parametrize(("hidden", "counts"), [(0.4, True), (0.9, False)])
+def test_a_code_counts_while_glare_leaves_a_third_of_it(hidden, counts):
+    picture, code = printed()
+    photo = picture.copy()
+    photo[:, : int(50 + 120 * hidden)] = 255
+    assert scenes.legible(code, picture, photo) is counts
+
+
+def test_a_shadow_across_a_code_hides_nothing():
+    picture, code = printed()
+    photo = picture.copy()
+    photo[:, 90:130] //= 8
+    assert scenes.legible(code, picture, photo)
