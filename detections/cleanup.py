@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User, UserSettings
 from detections import room
-from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
+from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult
 from notifications import news
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ def release_lapsed_claims() -> None:
         with transaction.atomic():
             detections = Detection.objects.lock(ids)
             theirs = lapsed.filter(detection__in=ids)
-            theirs.filter(attempts__gte=MAX_ATTEMPTS).update(
+            exhausted = list(theirs.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
+            theirs.filter(pk__in=exhausted).update(
                 state=DetectionImage.State.FAILED,
                 claim=None,
                 claimed_at=None,
@@ -48,6 +49,9 @@ def release_lapsed_claims() -> None:
                 error=f"The image could not be processed in {MAX_ATTEMPTS} attempts.",
                 processed_at=now,
             )
+            DetectionResult.objects.filter(
+                image__in=exhausted, image__state=DetectionImage.State.FAILED
+            ).delete()  # of a former time: as where it is read and refused
             theirs.put_back(counted=True)
             recount(detections)
 
@@ -62,12 +66,14 @@ def finish_ended_detections() -> None:
 
 
 def cancel(detection_id: UUID) -> None:
-    """End a detection now: work not done is not done, work done is kept. Nothing if it has ended already."""
+    """End a detection now: work not done is not done, work done is kept. Nothing if it has ended already.
+
+    One of which everything had been done before, and was to be done again, is what it was.
+    """
     with transaction.atomic():
         detections = Detection.objects.filter(status__in=Detection.UNFINISHED).lock([detection_id])
-        open_images = DetectionImage.objects.filter(detection__in=detections, state__in=DetectionImage.OPEN)
-        open_images.update(state=DetectionImage.State.CANCELLED, claim=None, claimed_at=None)
-        for detection in detections:
+        cancelled = DetectionImage.objects.filter(detection__in=detections).cancel()
+        for detection in detections if cancelled else ():
             detection.status = Detection.Status.CANCELLED
             detection.finished_at = timezone.now()
         recount(detections)

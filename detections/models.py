@@ -23,6 +23,7 @@ SAFE_NAME_LENGTH = 100
 MOST_NAMES_SHOWN = 100
 QUEUE_FIELDS = (
     "state", "claim", "claimed_at", "attempts", "turn", "priority", "detector", "error", "error_code",
+    "processed_at",
 )  # fmt: skip  # a list to read at a glance
 OUTCOME_FIELDS = (
     "state", "claim", "claimed_at", "width", "height", "error", "error_code", "processed_at", "inference_ms",
@@ -245,7 +246,12 @@ class Detection(models.Model):
 
     @property
     def percent(self) -> int:
-        """How many of a hundred images have ended, well or badly: 0..100, and 100 only when all have."""
+        """How many of a hundred images have ended, well or badly: 0..100, and 100 only when all have.
+
+        What a cancelled job left undone is not counted, until a retry has run the job to its end.
+        """
+        if self.status in {self.Status.COMPLETED, self.Status.FAILED}:
+            return 100
         return 100 * (self.processed + self.failed) // self.total if self.total else 0
 
     @property
@@ -374,6 +380,14 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         claimed = self.filter(state=DetectionImage.State.CLAIMED)
         return claimed.update(state=DetectionImage.State.WAITING, claim=None, claimed_at=None, **attempts)
 
+    def cancel(self) -> int:
+        """End those that are open: what was done before is done again, with the results that it still has;
+        how many others were cancelled, and have none. Under the locks of their detections."""
+        undone = self.filter(state__in=DetectionImage.OPEN)
+        undone.exclude(processed_at=None).update(state=DetectionImage.State.DONE, claim=None, claimed_at=None)
+        DetectionResult.objects.filter(image__in=undone).delete()
+        return undone.update(state=DetectionImage.State.CANCELLED, claim=None, claimed_at=None)
+
     def put_in_line(self, images: Sequence["DetectionImage"]) -> None:
         """Save that these wait again."""
         upsert(self, images, QUEUE_FIELDS)
@@ -499,7 +513,10 @@ class DetectionImage(models.Model):
         self.processed_at = now
 
     def wait_again(self) -> None:
-        """As if it had never been tried. The caller stamps its turn, and saves."""
+        """As if it had never been tried, but for the results and the time of one that is done: they hold
+        until there are new ones. The caller stamps its turn, and saves."""
+        if self.state != self.State.DONE:
+            self.processed_at = None
         self.state = self.State.WAITING
         self.claim = self.claimed_at = None
         self.error = self.error_code = ""

@@ -120,8 +120,9 @@ class Reprocessing:
             self._turn += 1
             image.wait_again()
             image.turn, image.priority = self._turn, DetectionImage.Priority.BACKGROUND
-            if self.to_detector:
+            if self.to_detector and image.detector_id != self.to_detector.pk:
                 image.detector = self.to_detector
+                image.processed_at = None  # what it has is not this one's: no cancelling brings it back
         DetectionImage.objects.put_in_line(images)
 
 

@@ -103,8 +103,9 @@ class CancelView(JobActionView):
         operation_id="cancel_job",
         summary="Cancel a job",
         description=(
-            "Images that are not done yet will not be; what was found on the others is kept. A job that has "
-            "ended stays as it is."
+            "Images that are not done yet will not be; what was found on the others is kept. Those that an "
+            "operator has run again have what they had before, unless it was by another detector. A job that "
+            "has ended stays as it is."
         ),
         request=None,
         tags=["detect"],

@@ -332,6 +332,23 @@ def test_retry_runs_the_failed_images_that_have_a_file_and_only_those(api, user,
     assert DetectionImage.objects.get(pk=refused.pk).error_code == "unsupported_format"
 
 
+def test_a_cancelled_job_whose_failed_image_is_retried_ends_at_a_hundred_percent(api, user, submit):
+    detection = submit(user, photo(), photo())
+    failed = detection.images.order_by("pk").first()
+    failed.fail("processing_failed", "It could not be processed.")
+    failed.save()
+    job = f"/api/v1/detect/jobs/{detection.pk}"
+    answer = api(user).post(f"{job}/cancel").json()
+    assert (answer["status"], answer["progress"]["percent"]) == ("cancelled", 50)
+    answer = api(user).post(f"{job}/retry").json()
+    assert (answer["status"], answer["progress"]["percent"]) == ("pending", 0)
+    processing.run(lambda: None)
+    answer = api(user).get(job).json()
+    assert (answer["status"], answer["progress"]) == (
+        "completed", {"total": 2, "processed": 1, "failed": 0, "percent": 100},
+    )  # fmt: skip  # an answer at a glance
+
+
 def test_a_detection_that_failed_in_full_completes_after_a_retry(api, user, submit, media):
     detection = submit(user, photo())
     path = media / detection.images.get().image_path

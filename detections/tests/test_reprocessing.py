@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from detections import cleanup, processing, tasks
-from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult, Detector
 from detections.reprocessing import Reprocessing
 from detections.tests import standin
 from detections.tests.commands import run
@@ -257,6 +257,87 @@ def test_a_wrong_option_is_refused_at_once(detector, options, complaint):
     status, out, err = reprocess(*options)
     assert (status != 0, out) == (True, "")
     assert complaint in err
+
+
+# What is to be done again and is cancelled
+
+
+def test_cancelling_gives_back_what_there_was(submitted, user, api, detector):
+    detection = submitted(user, photo(), photo(), photo())
+    before, processed_at = results(), list(detection.images.order_by("pk").values_list("processed_at"))
+    picture = api(user).get(f"/api/v1/detect/{detection.pk}/image")["ETag"]
+    reprocess()
+    DetectionImage.objects.claim(detector, 1)
+    answer = api(user).post(f"/api/v1/detect/jobs/{detection.pk}/cancel").json()
+    assert (answer["status"], answer["progress"]["percent"], answer["error"]) == ("completed", 100, "")
+    assert answer["finished_at"] is not None
+    shown = api(user).get(f"/api/v1/detect/{detection.pk}").json()
+    assert [(image["state"], len(image["results"])) for image in shown["images"]] == [("done", 2)] * 3
+    assert results() == before
+    assert list(detection.images.order_by("pk").values_list("processed_at")) == processed_at
+    assert set(detection.images.values_list("claim", flat=True)) == {None}
+    assert api(user).get(f"/api/v1/detect/{detection.pk}/image")["ETag"] == picture
+
+
+def test_cancelling_keeps_what_has_been_done_again_already(submitted, user, detector):
+    detection = submitted(user, photo(), photo())
+    first, second = detection.images.order_by("pk")
+    before = set(second.results.values_list("pk", flat=True))
+    reprocess()
+    processing.process(DetectionImage.objects.claim(detector, 1), processing.load(detector.path, "openvino"))
+    cleanup.cancel(detection.pk)
+    detection.refresh_from_db()
+    assert (detection.status, detection.processed, states(detection)) == ("completed", 2, [State.DONE] * 2)
+    assert set(second.results.values_list("pk", flat=True)) == before
+    assert first.results.count() == 2
+
+
+def test_what_had_failed_before_is_cancelled_and_the_rest_is_given_back(submitted, user):
+    detection = submitted(user, photo(), photo())
+    failed = detection.images.order_by("pk").first()
+    failed.results.all().delete()
+    failed.fail("processing_failed", "It could not be processed.")
+    failed.save()
+    reprocess()
+    cleanup.cancel(detection.pk)
+    detection.refresh_from_db()
+    assert (detection.status, detection.processed, detection.failed) == ("cancelled", 1, 0)
+    assert states(detection) == [State.CANCELLED, State.DONE]
+    assert found(detection) == ["alpha", "beta"]
+
+
+def test_what_failed_when_it_was_done_again_is_not_given_back_as_done(submitted, user):
+    detection = submitted(user, photo())
+    reprocess()
+    default_storage.delete(detection.images.get().image_path)
+    process()
+    assert cleanup.retry(detection.pk) == 1
+    cleanup.cancel(detection.pk)
+    detection.refresh_from_db()
+    assert (detection.status, states(detection), found(detection)) == ("cancelled", [State.CANCELLED], [])
+
+
+def test_what_another_detector_found_is_not_given_back_as_this_ones(submitted, user, other):
+    detection = submitted(user, photo(), photo())
+    reprocess("--to-detector", "other")
+    cleanup.cancel(detection.pk)
+    detection.refresh_from_db()
+    assert (detection.status, states(detection)) == ("cancelled", [State.CANCELLED] * 2)
+    assert results() == set()
+
+
+def test_what_fails_for_good_has_no_results_of_a_former_time(submitted, user, detector, settings):
+    detection = submitted(user, photo(), photo())
+    _, good = detection.images.order_by("pk")
+    before = set(good.results.values_list("pk", flat=True))
+    reprocess()
+    for _ in range(MAX_ATTEMPTS):
+        DetectionImage.objects.claim(detector, 1)
+        past = timezone.now() - timedelta(hours=1)
+        DetectionImage.objects.filter(state=State.CLAIMED).update(claimed_at=past)
+        cleanup.sweep()
+    assert states(detection) == [State.FAILED, State.WAITING]
+    assert results() == before
 
 
 @pytest.mark.postgresql
