@@ -334,7 +334,11 @@ def place_to_draw() -> Iterator[None]:
 
 def annotated(image: DetectionImage, labels: list[pictures.Label]) -> bytes:
     with stored_file(image) as file, place_to_draw():
-        return pictures.jpeg(pictures.annotate(pictures.upright(file), labels))
+        try:
+            upright = pictures.upright(file)
+        except pictures.UnreadableImage as error:  # the worker's decoder is another, and forgives more
+            raise NoFile(str(error)) from error
+        return pictures.jpeg(pictures.annotate(upright, labels))
 
 
 def original(image: DetectionImage) -> originals.Pieces:

@@ -565,6 +565,18 @@ def test_of_an_image_that_failed_there_is_no_picture(api, user, submit):
     assert faults(picture(api(user), detection), 409) == [("not_processed", None)]
 
 
+def test_a_picture_that_only_the_worker_can_read_is_409_and_says_so(api, user, submit):
+    """Pillow refuses it for the head of a colour profile without its numbers, which OpenCV passes over."""
+    content = photo()
+    detection = submit(user, content[:2] + b"\xff\xe2\x00\x0eICC_PROFILE\x00" + content[2:])
+    process()
+    detection.refresh_from_db()
+    assert detection.status == "completed"
+    answer = picture(api(user), detection)
+    assert faults(answer, 409) == [("no_file", None)]
+    assert answer.json()["errors"][0]["detail"].startswith("The picture cannot be decoded: ")
+
+
 def test_a_picture_whose_file_is_gone_is_404(api, user, done):
     default_storage.delete(done.images.order_by("id").first().image_path)
     response = picture(api(user), done)
