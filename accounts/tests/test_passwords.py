@@ -1,5 +1,6 @@
 """Passwords change for those who know the old one or read the account's mail, and for nobody else."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -13,6 +14,7 @@ from rest_framework.exceptions import AuthenticationFailed
 
 from accounts import passwords
 from accounts.models import FailedLogin, Session, User
+from accounts.serializers import UserSerializer
 from accounts.tokens import open_session
 from notifications import proofs
 from notifications.models import Mail
@@ -275,3 +277,40 @@ def test_of_ten_who_show_the_same_link_at_once_one_wins(at_once, api, user):
     user.refresh_from_db()
     assert user.check_password(words[statuses.index(204)])
     assert Mail.objects.filter(kind="password_changed").count() == 1
+
+
+# A change of the name while something else happens to the account
+
+
+def renaming(user):
+    """A request that has read the account and is about to write its name."""
+    serializer = UserSerializer(User.objects.get(pk=user.pk), data={"name": "Countess"}, partial=True)
+    serializer.is_valid(raise_exception=True)
+    return serializer
+
+
+def test_a_new_name_does_not_bring_the_old_password_back(user):
+    request = renaming(user)
+    assert passwords.change(User.objects.get(pk=user.pk), NEW, keep=Session())
+    request.save()
+    user.refresh_from_db()
+    assert (user.name, user.check_password(NEW), user.check_password(OLD)) == ("Countess", True, False)
+
+
+@pytest.mark.postgresql
+def test_renamed_all_the_while_a_password_is_changed_for_good(at_once, user, api):
+    busy, phone = api(user), api(user)
+    done = threading.Event()
+
+    def rename():
+        while not done.is_set():
+            busy.patch(f"/api/v1/users/{user.pk}", {"name": "Countess"})
+
+    def changed():
+        try:
+            return change(phone).status_code
+        finally:
+            done.set()
+
+    assert at_once(rename, rename, changed)[2] == 204
+    assert (logs_in(api, OLD), logs_in(api, NEW)) == (False, True)
