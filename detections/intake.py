@@ -72,7 +72,7 @@ def submit(
     With `reuse`, an image whose bytes this detector has processed with these parameters for this user gets
     the results that it had. Raises NothingUsableError, room.TooManyWaitingError.
     """
-    room.check(user, 1, expected)
+    is_tight = room.check(user, 1, expected) < room.UNDER_WAY
     detection = Detection(
         user=user,
         detector=detector,
@@ -84,20 +84,21 @@ def submit(
         request_id=logs.current_request(),
     )
     with stored(detection, uploads) as images, transaction.atomic():
-        insert(detection, images, reuse=reuse)
+        insert(detection, images, reuse=reuse, alone=is_tight or len(images) > 1)
         # A broker that is away fails no upload: the sweep rings again.
         transaction.on_commit(ring, robust=True)
     return detection
 
 
-def insert(detection: Detection, images: list[DetectionImage], *, reuse: bool) -> None:
+def insert(detection: Detection, images: list[DetectionImage], *, reuse: bool, alone: bool) -> None:
+    """`alone`: no other upload of the user's, while this one looks for room."""
     detection.total = len(images)
     for image in images:
         image.priority = detection.priority
     detection.save(force_insert=True)
     results = known_results(detection, images) if reuse else []
     waiting = [image for image in images if image.state == DetectionImage.State.WAITING]
-    if detection.total > 1:
+    if alone:
         room.check_alone(detection.user, len(waiting))
     DetectionImage.objects.stamp_turns(waiting)
     DetectionImage.objects.bulk_create(images)

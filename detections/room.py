@@ -10,6 +10,8 @@ from detections.models import Detection, DetectionImage
 
 # What to wait for room where nothing tells how fast the queue moves, and at most: seconds.
 USUAL_WAIT, LONGEST_WAIT = 10, 600
+# Uploads of one image that a user may have under way at once: so near to the limit they go one by one.
+UNDER_WAY = 100
 
 
 class TooManyWaitingError(Exception):
@@ -21,8 +23,8 @@ class TooManyWaitingError(Exception):
         self.wait = wait
 
 
-def check(user: User, coming: int, expected: int = 0) -> None:
-    """Whether so many more images may wait; if not, when as many as are expected may.
+def check(user: User, coming: int, expected: int = 0) -> int:
+    """Whether so many more images may wait, and how many more then; if not, when as many as are expected may.
 
     What an operator runs again does not count. Raises TooManyWaitingError.
     """
@@ -32,6 +34,7 @@ def check(user: User, coming: int, expected: int = 0) -> None:
     waiting = sent.values("pk")[: most + 1].count()
     if waiting + coming > most and waiting:
         raise TooManyWaitingError(waiting, seconds_until_done(user, waiting + max(coming, expected) - most))
+    return most - waiting - coming
 
 
 def check_alone(user: User, coming: int) -> None:

@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import UserSettings
@@ -433,6 +435,28 @@ def test_batches_at_once_do_not_pass_the_limit_together(api, user, detector, set
     answers = at_once(*[lambda client=client: send(client, *[photo()] * 4).status_code for client in clients])
     assert sorted(answers) == [202, 202, 429, 429, 429, 429]
     assert DetectionImage.objects.count() == 8
+
+
+@pytest.mark.postgresql
+def test_single_images_at_once_do_not_pass_the_limit_together(api, user, detector, settings, at_once):
+    settings.MAX_WAITING_IMAGES_PER_USER = 5
+
+    def upload(client):
+        fields = {"image": file(photo())}
+        return client.post("/api/v1/detect/image", fields, format="multipart").status_code
+
+    clients = [api(user) for _ in range(16)]
+    answers = at_once(*[lambda client=client: upload(client) for client in clients])
+    assert sorted(answers) == [202] * 5 + [429] * 11
+    assert DetectionImage.objects.count() == 5
+
+
+@pytest.mark.parametrize(("most", "alone"), [(1000, False), (101, False), (100, True)])
+def test_far_from_the_limit_an_upload_waits_for_no_other(submit, user, settings, most, alone):
+    settings.MAX_WAITING_IMAGES_PER_USER = most
+    with CaptureQueriesContext(connection) as queries:
+        submit(user, photo())
+    assert sum('FROM "accounts_user" ' in query["sql"] for query in queries) == alone
 
 
 # Once only
