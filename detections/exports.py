@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import Prefetch
 
 from accounts.models import User
-from detections import reports
+from detections import cleanup, reports
 from detections.archives import temporary_file
 from detections.formats import FORMATS
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector, Export
@@ -199,17 +199,17 @@ def sweep() -> bool:
     """Take exports back from workers that are gone, with what these may have stored. Whether any waits."""
     Export.objects.release_lapsed()
     for export in Export.objects.left_behind():
-        default_storage.delete(export.path)
-        Export.objects.left_behind().filter(pk=export.pk, path=export.path).update(path="")
+        if cleanup.delete_file(export.path):
+            Export.objects.left_behind().filter(pk=export.pk, path=export.path).update(path="")
     return Export.objects.waiting().exists()
 
 
 def delete_expired() -> int:
-    """Files first: a row that is left because the storage is away is tried again. How many."""
+    """Files first: a row that is left because the storage is away is tried again, and keeps no other. How
+    many."""
     count = 0
     for export in Export.objects.expired():
-        if export.path:
-            default_storage.delete(export.path)
-        export.delete()
-        count += 1
+        if not export.path or cleanup.delete_file(export.path):
+            export.delete()
+            count += 1
     return count
