@@ -161,7 +161,8 @@ class DetectionView(OwnDetectionView, RetrieveUpdateDestroyAPIView[Detection]):
     http_method_names = ("get", "patch", "delete", "head", "options")  # no PUT: most of it cannot be replaced
 
     def get_queryset(self) -> DetectionQuerySet:
-        return super().get_queryset().with_images()
+        detections = super().get_queryset()
+        return detections if self.request.method == "DELETE" else detections.with_images()
 
     def perform_destroy(self, instance: Detection) -> None:
         cleanup.delete([instance.pk])

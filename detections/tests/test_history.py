@@ -6,6 +6,7 @@ from io import BytesIO
 import pytest
 from asgiref.sync import async_to_sync
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from PIL import Image
 from rest_framework.exceptions import NotFound
@@ -222,6 +223,16 @@ def test_a_deleted_detection_is_gone_with_its_rows_and_files(api, user, submit, 
     assert set(DetectionResult.objects.values_list("detection", flat=True)) <= {kept.pk}
     assert len([path for path in media.rglob("*") if path.is_file()]) == 1
     assert api(user).delete(f"/api/v1/detect/{deleted.pk}").status_code == 404
+
+
+def test_deleting_reads_no_results(api, user, submit):
+    detection = submit(user, photo(), photo())
+    process(detection)
+    client = api(user)
+    with CaptureQueriesContext(connection) as queries:
+        assert client.delete(f"/api/v1/detect/{detection.pk}").status_code == 204
+    reads = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert not [read for read in reads if 'FROM "detections_detectionresult"' in read]
 
 
 @pytest.mark.parametrize("method", ["patch", "delete"])
