@@ -2,7 +2,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
+from django.db.models.expressions import OrderBy
 from django.forms import CharField, Form
 from django_filters import rest_framework as filters
 from django_filters.fields import BaseCSVField, IsoDateTimeField
@@ -42,7 +43,14 @@ class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
         fields = [self.get_ordering_value(param) for param in value or () if param]
         if not fields:
             return queryset
-        return queryset.order_by(*fields, "-id" if fields[0].startswith("-") else "id")
+        return queryset.order_by(*map(placed, fields), "-id" if fields[0].startswith("-") else "id")
+
+
+def placed(field: str) -> OrderBy:
+    """In this order, what has no value behind all others, or in front where it is turned round, as PostgreSQL
+    has it and its indexes."""
+    name = F(field.removeprefix("-"))
+    return name.desc(nulls_first=True) if field.startswith("-") else name.asc(nulls_last=True)
 
 
 def confidence(help_text: str) -> filters.NumberFilter:

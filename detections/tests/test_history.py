@@ -157,6 +157,14 @@ def test_history_is_ordered_as_asked(history, submit, user):
     assert ids(history(ordering="name")) == strings(second, first)
 
 
+def test_what_has_not_ended_comes_behind_all_that_has_and_in_front_the_other_way_round(history, submit, user):
+    ended = submit(user, photo())
+    process(ended)
+    waiting = submit(user, photo())
+    assert ids(history(ordering="finished_at")) == strings(ended, waiting)
+    assert ids(history(ordering="-finished_at")) == strings(waiting, ended)
+
+
 def test_pages_in_an_order_that_many_share_neither_repeat_nor_leave_out(history, submit, user):
     one, two, three = (submit(user, photo()) for _ in range(3))
     with connection.cursor() as cursor:
