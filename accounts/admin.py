@@ -100,12 +100,10 @@ class UserAdmin(DjangoUserAdmin):
 
     @admin.action(description="Close the accounts of the selected users", permissions=["close"])
     def close_accounts(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = queryset.filter(is_superuser=False, closed_at=None)
-        for user in users:
-            closing.close(user)
+        closed = [closing.close(user) for user in queryset.filter(is_superuser=False)]
         self.message_user(
             request,
-            f"{len(users)} accounts closed; rows and files go within minutes. Superusers stay.",
+            f"{sum(closed)} accounts closed; rows and files go within minutes. Superusers stay.",
             messages.SUCCESS,
         )
 

@@ -8,18 +8,22 @@ from accounts.verification import greeting
 from notifications import mail
 
 
-def close(user: User) -> None:
+def close(user: User) -> bool:
     """From now on the account is nobody's: no log-in, token or key opens it, and its address is free again.
+    False, and nothing done, if it was closed before: of several at once one tells its owner.
 
     What it owns is erased afterwards, by whoever knows of it (`detections.cleanup.erase_closed`).
     """
     with transaction.atomic():
-        user = User.objects.select_for_update().get(pk=user.pk)
-        mail.send(mail.Kind.ACCOUNT_DELETED, user.email, greeting(user))
-        user.sessions.all().delete()
-        user.api_keys.all().delete()
-        user.closed_at = timezone.now()
-        user.is_active = user.is_staff = user.is_superuser = False
-        user.email, user.name = f"{user.pk}@closed.invalid", ""
-        user.set_unusable_password()
-        user.save()
+        account = User.objects.select_for_update().filter(pk=user.pk, closed_at=None).first()
+        if account is None:
+            return False
+        mail.send(mail.Kind.ACCOUNT_DELETED, account.email, greeting(account))
+        account.sessions.all().delete()
+        account.api_keys.all().delete()
+        account.closed_at = timezone.now()
+        account.is_active = account.is_staff = account.is_superuser = False
+        account.email, account.name = f"{account.pk}@closed.invalid", ""
+        account.set_unusable_password()
+        account.save()
+    return True

@@ -27,6 +27,7 @@ from accounts.serializers import (
 )
 from accounts.views import UserView, check_password, me
 from detections import cleanup, takeout
+from objectvision.errors import AccountClosed
 from objectvision.negotiation import OneForm
 from objectvision.throttles import TakeoutThrottle
 
@@ -51,7 +52,8 @@ class AccountView(UserView):
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         check_password(request, "password", serializer.validated_data["password"])
-        closing.close(user)
+        if not closing.close(user):
+            raise AccountClosed
         cleanup.erase(user, monotonic() + cleanup.ERASING_SECONDS)
         return Response(status=status.HTTP_204_NO_CONTENT)
 

@@ -3,14 +3,16 @@
 import logging
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.exceptions import (
+    ObjectDoesNotExist,
     RequestDataTooBig,
     SuspiciousOperation,
     TooManyFieldsSent,
     TooManyFilesSent,
     ValidationError,
 )
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import HttpRequest, JsonResponse
 from drf_standardized_errors.handler import ExceptionHandler as StandardExceptionHandler
 from rest_framework import exceptions, status
@@ -38,12 +40,18 @@ class Unavailable(exceptions.APIException):
     wait = 5
 
 
+class AccountClosed(exceptions.AuthenticationFailed):
+    """Whoever asks was somebody as the request began, and is nobody by now."""
+
+    default_detail = "The account is closed."
+
+
 def invalid(field: str, message: str, code: str) -> exceptions.ValidationError:
     return exceptions.ValidationError({field: [exceptions.ErrorDetail(message, code)]})
 
 
 class ExceptionHandler(StandardExceptionHandler):
-    def convert_known_exceptions(self, exc: Exception) -> Exception:  # noqa: PLR0911  # a table
+    def convert_known_exceptions(self, exc: Exception) -> Exception:  # noqa: C901, PLR0911  # a table
         match exc:
             case RequestDataTooBig():
                 return RequestTooLarge()
@@ -60,7 +68,22 @@ class ExceptionHandler(StandardExceptionHandler):
             case OperationalError() | InterfaceError():
                 connections.drop_broken()
                 return Unavailable()
+            case DatabaseError() | ObjectDoesNotExist() if self.caller_is_gone():
+                return self.challenged(AccountClosed())
         return super().convert_known_exceptions(exc)
+
+    def caller_is_gone(self) -> bool:
+        """Whether the account that asks was closed while it did: whatever refers to its row misses it."""
+        # Not `user`, which would ask again who it is, if that is what has failed.
+        user = getattr(self.context["request"], "_user", None)
+        users = get_user_model().objects.filter(is_active=True)
+        return user is not None and user.is_authenticated and not users.filter(pk=user.pk).exists()
+
+    def challenged(self, exc: exceptions.AuthenticationFailed) -> exceptions.AuthenticationFailed:
+        """With the header of a 401, which DRF gives to those alone that are one before they come here."""
+        request: Any = self.context["request"]
+        exc.auth_header = self.context["view"].get_authenticate_header(request)  # type: ignore[attr-defined]  # DRF's
+        return exc
 
     def report_exception(self, exc: exceptions.APIException, response: Response) -> None:
         if isinstance(self.exc, Unavailable):  # a known state, not a fault to be traced

@@ -7,9 +7,11 @@ from time import monotonic
 
 import pytest
 from django.core.files.storage import FileSystemStorage, default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from PIL import Image
 from rest_framework.test import APIClient
+from rest_framework.views import APIView
 
 from accounts import closing, keys
 from accounts.models import ApiKey, Scope, Session, User, UserSettings
@@ -140,6 +142,61 @@ def test_a_closed_account_is_nobodys_while_it_is_being_erased(api, client, user)
     assert not user.has_usable_password()
     assert session.get("/api/v1/users/get-profile").status_code == 401
     assert client.get("/admin/").status_code == 302
+
+
+@pytest.mark.postgresql
+def test_of_many_ends_at_once_one_is_the_end_and_is_mailed(at_once, api, user):
+    clients = [api(user) for _ in range(4)]
+    answers = at_once(*[lambda client=client: client.delete(place(user), PASSWORD) for client in clients])
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses[0] == 204
+    assert set(statuses[1:]) <= {400, 401}  # the password was nobody's any longer; or was looked at before
+    assert Mail.objects.values_list("to", flat=True).get() == "ada@example.com"
+    assert not User.objects.exists()
+
+
+def test_what_is_closed_is_not_closed_again(user):
+    assert [closing.close(user), closing.close(user)] == [True, False]
+    assert Mail.objects.values_list("to", flat=True).get() == "ada@example.com"
+
+
+def picture():
+    return SimpleUploadedFile("photo.jpg", photo())
+
+
+LATE = {
+    "upload": lambda client: client.post("/api/v1/detect/image", {"image": picture()}, format="multipart"),
+    "once": lambda client: client.post(
+        "/api/v1/detect/image", {"image": picture()}, format="multipart", headers={"Idempotency-Key": "1"}
+    ),
+    "batch": lambda client: client.post(
+        "/api/v1/detect/batch", {"images": [picture(), picture()]}, format="multipart"
+    ),
+    "export": lambda client: client.post("/api/v1/detect/exports", {"format": "csv"}),
+    "key": lambda client: client.post("/api/v1/users/api-keys", {"name": "Camera"}),
+    "settings": lambda client: client.patch("/api/v1/users/settings", {"theme": "dark"}),
+}
+
+
+@pytest.mark.parametrize("request_of", LATE.values(), ids=LATE)
+def test_what_is_under_way_as_the_account_ends_is_refused(
+    transactional_db, api, user, detector, media, request_of, monkeypatch
+):
+    client = api(user)
+    client.raise_request_exception = False
+    admit = APIView.check_throttles
+
+    def end_then_admit(view, request):
+        closing.close(user)
+        assert cleanup.erase(user, monotonic() + 5)
+        admit(view, request)
+
+    monkeypatch.setattr(APIView, "check_throttles", end_then_admit)
+    answer = request_of(client)
+    assert answer.status_code == 401
+    assert answer["WWW-Authenticate"].startswith("Bearer")
+    assert answer.json()["errors"][0]["code"] == "authentication_failed"
+    assert files_of(user, media) == []
 
 
 def test_files_that_no_row_knows_of_go_as_well(api, user, media):
