@@ -3,7 +3,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
-from accounts.serializers import PASSWORD_LENGTH, TOKEN_LENGTH
+from accounts.serializers import PASSWORD_LENGTH, TOKEN_LENGTH, AddressField
 from objectvision.examples import sent
 from objectvision.fields import TextField
 
@@ -27,7 +27,7 @@ class PasswordChangeSerializer(serializers.Serializer[Any]):
 
 @extend_schema_serializer(examples=[sent(EXAMPLE_EMAIL)])
 class AddressSerializer(serializers.Serializer[Any]):
-    email = serializers.EmailField(max_length=254)
+    email = AddressField()
 
 
 @extend_schema_serializer(examples=[sent({"token": EXAMPLE_PROOF, "new_password": EXAMPLE_NEW})])

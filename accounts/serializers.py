@@ -26,6 +26,7 @@ from objectvision.fields import IntegerField, NumberField, TextField, TextListFi
 # Argon2 reads every byte: a password of megabytes would be work for free.
 PASSWORD_LENGTH = 128
 TOKEN_LENGTH = 4096
+ADDRESS_LENGTH = 254
 NAME_LENGTH = 150
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 MOST_CLASSES = 1000
@@ -72,6 +73,16 @@ EXAMPLE_SETTINGS = {
     "default_classes": ["person", "bus"],
     "retention_days": 90,
 }
+
+
+class AddressField(serializers.EmailField):
+    """In lower case, as it is kept: of some letters that is longer, and other letters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=ADDRESS_LENGTH, **options)
+
+    def to_internal_value(self, data: Any) -> str:
+        return super().to_internal_value(data).lower()
 
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_USER), sent({"name": "Ada Lovelace"})])
@@ -137,7 +148,7 @@ class UserSettingsSerializer(serializers.ModelSerializer[UserSettings]):
 
 @extend_schema_serializer(examples=[sent({**EXAMPLE_CREDENTIALS, "name": "Ada"})])
 class SignupSerializer(serializers.ModelSerializer[User]):
-    email = serializers.EmailField(max_length=254)
+    email = AddressField()
     password = TextField(
         max_length=PASSWORD_LENGTH, write_only=True, trim_whitespace=False, style={"input_type": "password"}
     )
@@ -168,7 +179,7 @@ class SignupSerializer(serializers.ModelSerializer[User]):
 
 @extend_schema_serializer(examples=[sent(EXAMPLE_CREDENTIALS)])
 class LoginSerializer(serializers.Serializer[Any]):
-    email = serializers.EmailField(max_length=254)
+    email = AddressField()
     password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
 
 
@@ -180,7 +191,7 @@ class PasswordSerializer(serializers.Serializer[Any]):
 class FormLoginSerializer(serializers.Serializer[Any]):
     """The fields that OAuth2's password form has."""
 
-    username = serializers.EmailField(max_length=254, source="email")
+    username = AddressField(source="email")
     password = serializers.CharField(max_length=PASSWORD_LENGTH, trim_whitespace=False)
 
 

@@ -35,7 +35,8 @@ def run() -> bool:
         mail.drop()
     except AnymailRequestsAPIError as error:
         refused(mail, error)
-    except AnymailError as error:  # what it cannot even ask Brevo for
+    # What it cannot even ask Brevo for; a host that is none, to the console.
+    except (AnymailError, UnicodeError) as error:
         log.exception("Mail %s (%s) cannot be sent", mail.pk, mail.kind)
         mail.fail(str(error))
     except OSError as error:

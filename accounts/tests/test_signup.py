@@ -125,3 +125,13 @@ def test_a_superuser_is_staff(db):
     admin = User.objects.create_superuser("Root@example.com", PASSWORD)
     assert (admin.email, admin.is_staff, admin.is_superuser) == ("root@example.com", True, True)
     assert User.objects.get_by_natural_key("ROOT@example.com") == admin
+
+
+@pytest.mark.parametrize("path", ["signup", "login", "password/reset", "verify-email"])
+def test_an_address_that_is_too_long_in_lower_case_is_refused(api, db, path):
+    host = "@" + ".".join(["x" * 60] * 3) + ".com"
+    client = api()
+    client.raise_request_exception = False
+    address = "\u0130" * (254 - len(host)) + host
+    response = client.post(f"/api/v1/auth/{path}", {"email": address, "password": PASSWORD})
+    assert "email" in {attr for attr, _ in faults(response)}

@@ -211,6 +211,15 @@ def test_an_address_that_cannot_even_be_asked_for_fails(db, brevo, caplog):
     assert (row.state, brevo.asked) == ("failed", [])
 
 
+def test_an_address_that_cannot_be_written_fails_and_holds_nobody_up(db, settings, caplog):
+    settings.EMAIL_BACKEND = "notifications.console.EmailBackend"
+    for address in ("ada@" + "\u00fc" * 60 + ".com", ADA):
+        mail.send(Kind.WELCOME, address)
+    assert [delivery.run(), delivery.run(), delivery.run()] == [True, True, False]
+    assert list(Mail.objects.order_by("pk").values_list("state", flat=True)) == ["failed", "sent"]
+    assert "cannot be sent" in caplog.text
+
+
 def test_mails_for_nobody_are_dropped(db, brevo, user, stranger):
     user.email_verified_at = timezone.now()
     user.save()
