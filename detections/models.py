@@ -309,11 +309,12 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
             | same_turn & Q(priority=image.priority, pk__lt=image.pk)
         )
 
-    def next_turn(self, user: Any, priority: int) -> int:
-        """One past the larger of the user's highest turn in this priority and the lowest of all that wait.
+    def next_turn(self, user: Any, priority: int, detector: Any) -> int:
+        """One past the larger of the user's highest turn in this priority and the lowest that waits for this
+        detector; where nothing does, the lowest of all.
 
         So a user's images queue behind each other, another user's first one goes before the rest of them, and
-        what waits longest is always among the next.
+        what waits longest is always among the next, also while another detector cannot be loaded.
         """
         own = (
             self.waiting()
@@ -321,14 +322,15 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
             .order_by("-turn")
             .values_list("turn", flat=True)
         )
-        lowest = Detector.objects.with_waiting_images().values_list("lowest_turn", flat=True)  # type: ignore[misc]  # an annotation
-        return max(own.first() or 0, lowest.first() or 0) + 1
+        waited_for = Detector.objects.with_waiting_images().values_list("pk", "lowest_turn")  # type: ignore[misc]  # an annotation
+        lowest: dict[UUID, int] = dict(waited_for)
+        return max(own.first() or 0, lowest.get(detector, min(lowest.values(), default=0))) + 1
 
     def stamp_turns(self, images: Sequence["DetectionImage"]) -> None:
         """Put these at the end of their user's queue, one behind the other. They are one user's, of one
-        priority, and not saved here."""
+        priority and detector, and not saved here."""
         if images:
-            first = self.next_turn(images[0].user_id, images[0].priority)
+            first = self.next_turn(images[0].user_id, images[0].priority, images[0].detector_id)
             for turn, image in enumerate(images, first):
                 image.turn = turn
 

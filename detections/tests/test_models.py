@@ -93,10 +93,14 @@ def test_a_users_single_photos_queue_behind_each_other(queue, user, detector):
     assert claim_all(detector) == ids(photos)
 
 
+@pytest.mark.parametrize("stuck", [0, 1])
 def test_nothing_starves_however_many_clients_send_one_photo_after_another(
-    queue, user, django_user_model, detector
+    queue, user, stranger, django_user_model, detector, other_detector, stuck
 ):
-    """Each sends its next photo once the last one is done; somebody's batch gets through all the same."""
+    """Each sends its next photo once the last one is done; somebody's batch gets through all the same, also
+    while something waits for a detector that cannot be loaded."""
+    if stuck:
+        queue(stranger, stuck, other_detector)
     clients = [django_user_model.objects.create(email=f"client-{number}@example.com") for number in range(16)]
     for client in clients:
         queue(client)
