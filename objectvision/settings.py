@@ -1,5 +1,6 @@
 """One settings file for every way to run; the environment decides (see `.env.example`)."""
 
+import fcntl
 import os
 import secrets
 from datetime import timedelta
@@ -47,13 +48,15 @@ SECRET_LENGTH = 32
 def generated_secret(name: str) -> str:
     """A secret of this data folder's own, made once: development needs none configured."""
     file = DATA_DIR / f".{name.lower()}"
-    try:
-        with file.open("x") as new:
-            file.chmod(0o600)
-            new.write(secrets.token_urlsafe(48))
-    except FileExistsError:
-        pass
-    return file.read_text()
+    if file.is_file() and (known := file.read_text()):
+        return known
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "r+") as new:
+        # Until it is closed: of processes that start at once, the others find what the first has written.
+        fcntl.flock(new, fcntl.LOCK_EX)
+        value = new.read() or secrets.token_urlsafe(48)
+        new.seek(0)
+        new.write(value)
+    return value
 
 
 def secret(name: str) -> str:

@@ -1,3 +1,4 @@
+import fcntl
 import re
 import runpy
 import secrets
@@ -5,6 +6,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -84,6 +86,26 @@ def test_a_refusal_names_everything_that_is_missing(read_settings):
         "production does not start without SECRET_KEY, JWT_SECRET_KEY, ALLOWED_HOSTS, "
         "DB_HOST or DATABASE_URL, REDIS_HOST or REDIS_URL."
     )
+
+
+def test_processes_that_start_at_once_generate_the_same_secrets(read_settings, tmp_path):
+    """The first one has made the file, and has not written yet: the others wait for it."""
+    file = tmp_path / ".jwt_secret_key"
+    with file.open("w") as first, ThreadPoolExecutor(1) as other:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        found = other.submit(read_settings)
+        assert wait([found], timeout=1).not_done
+        first.write("k" * 64)
+        first.close()
+        assert found.result()["JWT_SECRET_KEY"] == "k" * 64
+
+
+def test_a_generated_secret_that_was_not_written_to_its_end_is_made_anew(read_settings, tmp_path):
+    (tmp_path / ".jwt_secret_key").touch(0o600)
+    generated = read_settings()["JWT_SECRET_KEY"]
+    assert len(generated) >= 32
+    assert read_settings()["JWT_SECRET_KEY"] == generated
+    assert (tmp_path / ".jwt_secret_key").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("variable", ["SECRET_KEY", "JWT_SECRET_KEY"])
