@@ -342,6 +342,7 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
             sha256__in=sha256s,
             state=DetectionImage.State.DONE,
             detector=detection.detector_id,
+            detection__detector=detection.detector_id,  # whose classes the parameters number
             detection__parameters=detection.parameters,
         ).order_by("-pk")
 

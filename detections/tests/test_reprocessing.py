@@ -2,17 +2,21 @@
 
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from detections import cleanup, processing, tasks
+from detections import cleanup, intake, processing, tasks
+from detections.inference import Options
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult, Detector
 from detections.reprocessing import Reprocessing
 from detections.tests import standin
 from detections.tests.commands import run
+from detections.validators import read_image
 from objectvision.tests import stack as stacks
 from objectvision.tests.stack import photo, until
 
@@ -149,6 +153,20 @@ def test_an_image_whose_file_is_gone_keeps_its_results(submitted, user):
     assert gone.status == "completed"
     assert results() & before == before - replaced
     assert DetectionResult.objects.count() == 6
+
+
+def test_what_an_image_left_behind_has_is_not_reused_for_the_other_detectors_classes(
+    submitted, user, other, detector
+):
+    content = photo()
+    detection = submitted(user, content, photo(), classes=(0,))
+    default_storage.delete(detection.images.order_by("pk").first().image_path)
+    reprocess("--to-detector", "other")
+    file = ContentFile(content, "again.jpg")
+    uploads = [intake.Upload(file, read_image(file))]
+    again = intake.submit(user, uploads, detector, asdict(Options(classes=(1,))), reuse=True)
+    process()
+    assert found(again) == ["beta"]
 
 
 def test_a_detection_without_any_file_keeps_its_detector(submitted, user, other):
