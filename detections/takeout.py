@@ -1,22 +1,27 @@
 """Everything that belongs to a user, as a ZIP that is made while it is sent: nothing waits on a disk."""
 
 import json
+import logging
 from collections.abc import Generator, Iterator
 from typing import Any
 from uuid import UUID
 
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
 
 from accounts.models import User
 from detections import originals
 from detections.archives import Archive
-from detections.models import Detection, DetectionImage
+from detections.models import Detection, DetectionImage, DetectionQuerySet
 from detections.serializers import DetectionSerializer
-from detections.views import original, stored_file
+from detections.views import NoFile, original, stored_file
+from notifications import news
 from objectvision import connections
+from objectvision.errors import Unavailable
 
-CHUNK = 20
+log = logging.getLogger(__name__)
+
+CHUNK, MOST_IMAGES = 20, 100  # detections, and images of them, that are in memory at once
 FIRST = UUID(int=0)
 
 
@@ -64,23 +69,49 @@ def pieces(user: User, account: Any) -> Generator[bytes, None, None]:
 def detections_of(user: User) -> Iterator[Detection]:
     """Oldest first, a few in memory at once; holds no connection while one of them is at work."""
     last = FIRST
-    own = Detection.objects.owned_by(user).with_images().order_by("pk")
-    while chunk := list(own.filter(pk__gt=last)[:CHUNK]):
+    own = Detection.objects.owned_by(user).order_by("pk")
+    while ids := first_few(own.filter(pk__gt=last)):
+        chunk = list(own.with_images().filter(pk__in=ids))
         connections.give_back()
         yield from chunk
-        last = chunk[-1].pk
+        last = ids[-1]
+
+
+def first_few(detections: DetectionQuerySet) -> list[UUID]:
+    """The first of them, as many as have `MOST_IMAGES` together; one that has more, alone."""
+    ids: list[UUID] = []
+    images = 0
+    for pk, total in detections.values_list("pk", "total")[:CHUNK]:
+        images += total
+        if ids and images > MOST_IMAGES:
+            break
+        ids.append(pk)
+    return ids
 
 
 def add_picture(archive: Archive, image: DetectionImage) -> bool:
     """False if there is none that could be given out."""
     try:
-        pieces = original(image)
+        pieces = patiently(image)
         with stored_file(image) as file:
             content = originals.content_of(file, pieces)
-    except APIException:
+    except (NoFile, NotFound):
+        return False
+    except OSError:
+        log.exception("The file of the image %s is left out of a takeout", image.pk)
         return False
     archive.add(f"images/{image.unique_name}", content, level=0)
     return True
+
+
+def patiently(image: DetectionImage) -> originals.Pieces:
+    """The picture, however many are being drawn: it is not missing for that. Unavailable only at a stop."""
+    while True:
+        try:
+            return original(image)
+        except Unavailable:
+            if news.stopping.is_set():
+                raise
 
 
 def rendered(data: Any) -> bytes:

@@ -1,13 +1,17 @@
 """An account can be taken along and ended: then nothing of it is left, and nobody else's is touched."""
 
 import json
+import threading
 import zipfile
+from contextlib import ExitStack
 from io import BytesIO
 from time import monotonic
 
 import pytest
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from PIL import Image
 from rest_framework.test import APIClient
@@ -16,7 +20,7 @@ from rest_framework.views import APIView
 from accounts import closing, keys
 from accounts.models import ApiKey, Scope, Session, User, UserSettings
 from accounts.tokens import open_session
-from detections import cleanup, exports, processing, tasks
+from detections import cleanup, exports, processing, takeout, tasks, views
 from detections.models import Detection, DetectionImage, DetectionResult, Export
 from detections.tests.answers import content_of
 from notifications.models import Mail
@@ -303,6 +307,28 @@ def test_a_picture_that_is_gone_is_named_and_the_rest_comes(api, settled):
         assert sum(name.startswith("images/") for name in archive.namelist()) == 3
 
 
+def test_one_that_cannot_be_read_is_named_and_the_rest_comes(api, settled, media):
+    image = DetectionImage.objects.order_by("pk").first()
+    (media / image.image_path).unlink()
+    (media / image.image_path).mkdir()
+    with archive_of(api(settled).get(TAKEOUT)) as archive:
+        assert json.loads(archive.read("missing.json")) == [str(image.pk)]
+        assert sum(name.startswith("images/") for name in archive.namelist()) == 3
+
+
+def test_none_is_missing_because_others_are_being_drawn(api, user, submit, monkeypatch):
+    file = BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "BMP")
+    submit(user, file.getvalue())
+    monkeypatch.setattr(views, "LONGEST_DRAWING_QUEUE_SECONDS", 0)
+    with views.place_to_draw(), ExitStack() as second:
+        second.enter_context(views.place_to_draw())
+        threading.Timer(1.2, second.close).start()
+        with archive_of(api(user).get(TAKEOUT)) as archive:
+            assert [name for name in archive.namelist() if name.startswith("images/")]
+            assert "missing.json" not in archive.namelist()
+
+
 def test_it_may_be_asked_for_ten_times_an_hour(api, user):
     client = api(user)
     answers = [client.get(TAKEOUT) for _ in range(11)]
@@ -319,5 +345,13 @@ def test_it_takes_the_same_queries_for_any_number_that_fits_one_chunk(
         submit(user, photo())
     processing.run(lambda: None)
     client = api(user)
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         content_of(client.get(TAKEOUT))
+
+
+def test_detections_of_many_images_are_not_in_memory_together(user, submit, monkeypatch):
+    monkeypatch.setattr(takeout, "MOST_IMAGES", 3)
+    sent = [submit(user, *[photo()] * count) for count in (1, 2, 1, 4, 1)]
+    with CaptureQueriesContext(connection) as queries:
+        assert list(takeout.detections_of(user)) == sent
+    assert sum('FROM "detections_detectionresult"' in query["sql"] for query in queries) == 4
