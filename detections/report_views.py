@@ -120,7 +120,8 @@ class ExportsView(GenericAPIView[Export]):
         summary="Export many detections",
         description=(
             "Queues a file of all detections that the history would show under these conditions. "
-            f"At most {exports.MOST_UNFINISHED} may be under way. {WHAT_FILES_HOLD}"
+            f"At most {exports.MOST_UNFINISHED} may be under way, and {exports.MOST_KEPT} be kept. "
+            f"{WHAT_FILES_HOLD}"
         ),
         parameters=[idempotency.PARAMETER],
         responses={202: ExportSerializer, 409: ClientErrorSerializer, 422: ClientErrorSerializer},
