@@ -33,6 +33,7 @@ PRIVATE = [
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
 ]
+LENGTHS = (b"content-length", b"transfer-encoding")
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -121,7 +122,7 @@ class RequestSizeGuard:
             await answer(send, 400, body("parse_error", "The request is malformed."))
         elif declared.isdigit() and int(declared) > limit:
             await refuse(send, limit)
-        elif not declared and b"transfer-encoding" in headers:
+        elif b"transfer-encoding" in headers:  # which holds even where a length is declared besides
             await self.measure(scope, receive, send, limit)
         else:  # the server reads no more than was declared
             await self.app(scope, receive, send)
@@ -151,6 +152,6 @@ class RequestSizeGuard:
                 replayed = file.tell() == length
                 return {"type": "http.request", "body": chunk, "more_body": not replayed}
 
-            headers = [pair for pair in scope["headers"] if pair[0] != b"transfer-encoding"]
+            headers = [pair for pair in scope["headers"] if pair[0] not in LENGTHS]
             headers.append((b"content-length", str(length).encode()))
             await self.app({**scope, "headers": headers}, replay, send)

@@ -65,6 +65,14 @@ def test_a_body_of_unknown_length_is_refused_as_soon_as_it_is_too_large(settings
     assert body.read == 3
 
 
+def test_a_declared_length_hides_no_longer_body_that_comes_in_chunks():
+    """HTTP has the chunks hold, and some servers hand both headers on."""
+    body = Body(*[b" " * MEGABYTE] * 5)
+    headers = {"Content-Type": "application/json", "Content-Length": "5", "Transfer-Encoding": "chunked"}
+    response = send("POST", "/api/v1/auth/login", headers, body)
+    assert (response.status_code, body.read) == (413, 2)
+
+
 @pytest.mark.parametrize("declared", [True, False])
 def test_what_is_no_upload_has_one_megabyte(declared):
     body = Body(b'{"email": "', b"x" * MEGABYTE, b'"}')
