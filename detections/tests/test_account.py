@@ -337,6 +337,15 @@ def test_it_may_be_asked_for_ten_times_an_hour(api, user):
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
 
 
+def test_another_key_does_not_get_it_more_often(transactional_db, user, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "takeout": (1, 86_400)}
+    raws = [keys.issue(user, name, ["account"], None)[1] for name in ("One", "Other")]
+    answers = [APIClient(HTTP_X_API_KEY=raw).get(TAKEOUT) for raw in raws]
+    for answer in answers:
+        answer.close()
+    assert [answer.status_code for answer in answers] == [200, 429]
+
+
 @pytest.mark.parametrize("detections", [1, 3])
 def test_it_takes_the_same_queries_for_any_number_that_fits_one_chunk(
     api, user, submit, detections, django_assert_num_queries
