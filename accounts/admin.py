@@ -84,8 +84,9 @@ class UserAdmin(DjangoUserAdmin):
         )  # nobody gives rights to themselves
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        is_above = obj is not None and obj.is_superuser and not request.user.is_superuser
-        return super().has_change_permission(request, obj) and not is_above
+        # Whoever sets somebody's password or address has their rights.
+        is_others = obj is not None and obj.is_staff and obj != request.user and not request.user.is_superuser
+        return super().has_change_permission(request, obj) and not is_others
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:  # noqa: ARG002  # Django's
         return False  # the files would stay: close the account instead
@@ -93,9 +94,10 @@ class UserAdmin(DjangoUserAdmin):
     def has_close_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("accounts.delete_user"))
 
-    @admin.action(description="End all sessions of the selected users")
+    @admin.action(description="End all sessions of the selected users", permissions=["change"])
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        count = Session.objects.filter(user__in=queryset).revoke()
+        theirs = [user for user in queryset if self.has_change_permission(request, user)]
+        count = Session.objects.filter(user__in=theirs).revoke()
         self.message_user(request, f"{count} sessions ended.", messages.SUCCESS)
 
     @admin.action(description="Close the accounts of the selected users", permissions=["close"])

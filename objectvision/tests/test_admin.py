@@ -194,3 +194,32 @@ def test_who_may_only_change_users_closes_no_account(clerk, user):
     clerk.post("/admin/accounts/user/", {"action": "close_accounts", "_selected_action": [user.pk]})
     user.refresh_from_db()
     assert user.closed_at is None
+
+
+def test_who_may_change_users_does_not_get_at_other_staff(clerk, api):
+    """Setting the password of somebody with other rights is getting these."""
+    other = User.objects.create_user("other@example.com", "a-long-passphrase", is_staff=True)
+    session = api(other)
+    form = {"password1": "another-passphrase", "password2": "another-passphrase", "usable_password": "true"}
+    assert clerk.post(f"/admin/accounts/user/{other.pk}/password/", form).status_code == 403
+    assert clerk.post(f"/admin/accounts/user/{other.pk}/change/", {"email": "x@y.zz"}).status_code == 403
+    clerk.post("/admin/accounts/user/", {"action": "end_sessions", "_selected_action": [str(other.pk)]})
+    assert session.get("/api/v1/users/get-profile").status_code == 200
+
+
+def test_staff_change_their_own_name(clerk):
+    own = User.objects.get(email="clerk@example.com")
+    form = {"email": own.email, "name": "Clerk", "is_active": "on"}
+    settings = {"settings-TOTAL_FORMS": "0", "settings-INITIAL_FORMS": "0"}
+    assert clerk.post(f"/admin/accounts/user/{own.pk}/change/", {**form, **settings}).status_code == 302
+    own.refresh_from_db()
+    assert (own.name, own.is_staff) == ("Clerk", True)
+
+
+def test_who_may_only_look_at_users_ends_no_sessions(clerk, user, api):
+    session = api(user)
+    User.objects.get(email="clerk@example.com").user_permissions.set(
+        Permission.objects.filter(codename="view_user")
+    )
+    clerk.post("/admin/accounts/user/", {"action": "end_sessions", "_selected_action": [str(user.pk)]})
+    assert session.get("/api/v1/users/get-profile").status_code == 200
