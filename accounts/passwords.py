@@ -34,7 +34,10 @@ def change(user: User, password: str, keep: Any) -> bool:
 
 
 def reset(proof: str, password: str) -> bool:
-    """Ends all sessions of the user whose proof this is. False, and nothing done, if it is used up."""
+    """Ends all sessions of the user whose proof this is, and the keys of one whose address was not verified.
+
+    False, and nothing done, if it is used up.
+    """
     hashed = make_password(password)
     with transaction.atomic():
         # Read again under the lock: of two who show the same proof at once, the second one finds it used.
@@ -42,7 +45,9 @@ def reset(proof: str, password: str) -> bool:
         if not isinstance(user, User):
             return False
         replace(user, hashed, ending=Session.objects.all())
-        mark_verified(user)
+        if mark_verified(user):
+            # Whoever signed up with the address need not have been whose it is.
+            user.api_keys.revoke()
         FailedLogin.objects.of(user.email).delete()
         return True
 

@@ -106,7 +106,8 @@ class PasswordResetConfirmView(StrangersView):
         summary="Reset a password",
         description=(
             "Sets the password of the account that the link was mailed to, by the token in it, and ends all "
-            "of its sessions; API keys stay. The address counts as verified from then on."
+            "of its sessions. The address counts as verified from then on. If it did not before, API keys "
+            "are revoked, for somebody else may have signed up with it; otherwise they stay."
         ),
         responses={204: None},
         tags=["auth"],

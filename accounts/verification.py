@@ -38,9 +38,11 @@ def verify(proof: str) -> bool:
     return True
 
 
-def mark_verified(user: User) -> None:
-    """Of several at once, one is the first, and welcomes."""
+def mark_verified(user: User) -> bool:
+    """Of several at once, one is the first, and welcomes. Whether this was it."""
     now = timezone.now()
     unverified = User.objects.filter(pk=user.pk, email=user.email, email_verified_at=None)
-    if unverified.update(email_verified_at=now, updated_at=now):
-        mail.send(mail.Kind.WELCOME, user.email, user.name)  # verified by now
+    if not unverified.update(email_verified_at=now, updated_at=now):
+        return False
+    mail.send(mail.Kind.WELCOME, user.email, user.name)  # verified by now
+    return True

@@ -1,6 +1,7 @@
 """Mails somebody: writes a row, and rings once that is committed. A worker sends it.
 
-No address is mailed more than `Mail.MOST` times an hour for the same reason, whoever wants it.
+No address is mailed more than `Mail.MOST` times an hour for the same reason, whoever wants it; what strangers
+ask for is counted apart.
 """
 
 from django.db import transaction

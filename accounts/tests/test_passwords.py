@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 
-from accounts import passwords
+from accounts import keys, passwords
 from accounts.models import FailedLogin, Session, User
 from accounts.serializers import UserSerializer
 from accounts.tokens import open_session
@@ -314,3 +314,14 @@ def test_renamed_all_the_while_a_password_is_changed_for_good(at_once, user, api
 
     assert at_once(rename, rename, changed)[2] == 204
     assert (logs_in(api, OLD), logs_in(api, NEW)) == (False, True)
+
+
+# Somebody else may have signed up with the address
+
+
+@pytest.mark.parametrize(("verified_at", "status"), [(None, 401), (timezone.now(), 200)])
+def test_a_reset_revokes_the_keys_of_whoever_had_not_verified_the_address(api, user, verified_at, status):
+    User.objects.filter(pk=user.pk).update(email_verified_at=verified_at)
+    _, raw = keys.issue(user, "Eve's", ["account"], None)
+    assert confirm(api, proofs.for_reset(user)).status_code == 204
+    assert api().get(PROFILE, headers={"X-API-Key": raw}).status_code == status
