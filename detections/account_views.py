@@ -31,6 +31,8 @@ from objectvision.errors import AccountClosed
 from objectvision.negotiation import OneForm
 from objectvision.throttles import TakeoutThrottle
 
+MOST_SESSIONS = 1000
+
 
 @extend_validation_errors(["wrong_password"], "password")
 class AccountView(UserView):
@@ -67,9 +69,10 @@ class TakeoutView(APIView):
         operation_id="get_takeout",
         summary="Everything of mine as a ZIP",
         description=(
-            "`account.json` has profile, settings, sessions and API keys, not their secrets; `detections` "
-            "a JSON for each; `images` the pictures, without their metadata. It is made while it is sent, so "
-            "its length is not known before. `missing.json` names images whose files cannot be read."
+            "`account.json` has profile, settings, and the sessions (the latest "
+            f"{MOST_SESSIONS}) and API keys that are not over, without their secrets; `detections` a JSON "
+            "for each; `images` the pictures, without their metadata. It is made while it is sent, so its "
+            "length is not known before. `missing.json` names images whose files cannot be read."
         ),
         responses={(200, "application/zip"): OpenApiTypes.BINARY},
         tags=["users"],
@@ -85,8 +88,8 @@ class TakeoutView(APIView):
 
 def about(request: Request) -> dict[str, Any]:
     user = me(request)
-    sessions = user.sessions.order_by("created_at")
-    keys = user.api_keys.order_by("created_at")
+    sessions = user.sessions.alive().order_by("-created_at")[:MOST_SESSIONS]
+    keys = user.api_keys.kept().order_by("created_at")
     return {
         "profile": UserSerializer(user).data,
         "settings": UserSettingsSerializer(user.preferences).data,

@@ -337,6 +337,19 @@ def test_it_may_be_asked_for_ten_times_an_hour(api, user):
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
 
 
+def test_it_names_no_session_or_key_that_is_over(api, user):
+    client = api(user)
+    for _ in range(3):
+        open_session(user, "over")
+        keys.issue(user, "Over", ["read"], None)
+    Session.objects.filter(user_agent="over").revoke()
+    ApiKey.objects.revoke()
+    with archive_of(client.get(TAKEOUT)) as archive:
+        account = json.loads(archive.read("account.json"))
+    assert [session["is_current"] for session in account["sessions"]] == [True]
+    assert account["api_keys"] == []
+
+
 def test_another_key_does_not_get_it_more_often(transactional_db, user, settings):
     settings.THROTTLES = {**settings.THROTTLES, "takeout": (1, 86_400)}
     raws = [keys.issue(user, name, ["account"], None)[1] for name in ("One", "Other")]
