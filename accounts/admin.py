@@ -2,12 +2,16 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.admin.forms import AdminPasswordChangeForm as AdminOwnPasswordChangeForm
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.core.exceptions import ValidationError
+from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import reverse
 
-from accounts import closing, tries
+from accounts import closing, passwords, tries
 from accounts.models import ApiKey, Session, User, UserSettings
 from objectvision.throttles import LoginThrottle
 
@@ -33,6 +37,36 @@ class LoginForm(AdminAuthenticationForm):
         return data
 
 
+class OwnPasswordForm(AdminOwnPasswordChangeForm):
+    """As changes at the API: wrong tries count with those of log-ins, sessions end, a mail tells of it."""
+
+    def clean_old_password(self) -> str:
+        old: str = self.cleaned_data["old_password"]
+        try:
+            known = tries.log_in(None, self.user.email, old)
+        except tries.TooManyTriesError as error:
+            raise ValidationError(str(error), "too_many_tries") from error
+        if known is None:
+            raise ValidationError(self.error_messages["password_incorrect"], "password_incorrect")
+        return old
+
+    def save(self, commit: bool = True) -> User:  # noqa: ARG002  # Django's signature
+        if not passwords.change(self.user, self.cleaned_data["new_password1"], keep=Session()):
+            raise PermissionDenied
+        self.user.refresh_from_db()
+        return self.user
+
+
+def password_change(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    view = PasswordChangeView.as_view(
+        form_class=OwnPasswordForm,
+        success_url=reverse("admin:password_change_done"),
+        extra_context={**admin.site.each_context(request), **(extra_context or {})},
+    )
+    return view(request)
+
+
+admin.site.password_change = password_change  # type: ignore[assignment]  # its form is no setting, as the log-in's is
 admin.site.login_form = LoginForm
 admin.site.site_header = admin.site.site_title = "ObjectVision"
 admin.site.index_title = "Staff"

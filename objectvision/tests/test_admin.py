@@ -223,3 +223,31 @@ def test_who_may_only_look_at_users_ends_no_sessions(clerk, user, api):
     )
     clerk.post("/admin/accounts/user/", {"action": "end_sessions", "_selected_action": [str(user.pk)]})
     assert session.get("/api/v1/users/get-profile").status_code == 200
+
+
+OWN_PASSWORD = "/admin/password_change/"
+
+
+def new_password(client, old):
+    form = {"new_password1": "another-passphrase", "new_password2": "another-passphrase"}
+    return client.post(OWN_PASSWORD, {"old_password": old, **form})
+
+
+def test_a_stolen_cookie_does_not_help_to_find_the_password(clerk):
+    for guess in range(10):
+        assert b"entered incorrectly" in new_password(clerk, f"guess-{guess}").content
+    assert b"Too many wrong tries" in new_password(clerk, "a-long-passphrase").content
+    assert User.objects.get(email="clerk@example.com").check_password("a-long-passphrase")
+
+
+def test_a_change_of_ones_own_password_ends_sessions_of_the_api_and_is_mailed(clerk, api):
+    own = User.objects.get(email="clerk@example.com")
+    session = api(own)
+    assert clerk.get(OWN_PASSWORD).status_code == 200
+    answer = new_password(clerk, "a-long-passphrase")
+    assert (answer.status_code, answer["Location"]) == (302, "/admin/password_change/done/")
+    assert clerk.get("/admin/").status_code == 200
+    own.refresh_from_db()
+    assert own.check_password("another-passphrase")
+    assert session.get("/api/v1/users/get-profile").status_code == 401
+    assert list(Mail.objects.values_list("kind", "to")) == [("password_changed", "clerk@example.com")]
