@@ -1,5 +1,7 @@
 """The end of an account."""
 
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 from django.utils import timezone
 
@@ -26,4 +28,7 @@ def close(user: User) -> bool:
         account.email, account.name = f"{account.pk}@closed.invalid", ""
         account.set_unusable_password()
         account.save()
+        # The admin's log says what staff changed, by what it was called then: by an address.
+        of_users = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User))
+        of_users.filter(object_id=str(account.pk)).update(object_repr=account.email)
     return True

@@ -8,6 +8,7 @@ from io import BytesIO
 from time import monotonic
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -162,6 +163,17 @@ def test_of_many_ends_at_once_one_is_the_end_and_is_mailed(at_once, api, user):
 def test_what_is_closed_is_not_closed_again(user):
     assert [closing.close(user), closing.close(user)] == [True, False]
     assert Mail.objects.values_list("to", flat=True).get() == "ada@example.com"
+
+
+def test_the_admins_log_does_not_keep_the_address(api, client, user, stranger):
+    client.force_login(User.objects.create_superuser("root@example.com", "a-long-passphrase"))
+    settings = {"settings-TOTAL_FORMS": "0", "settings-INITIAL_FORMS": "0"}
+    for changed in (user, stranger):
+        form = {"email": changed.email, "name": "Countess", "is_active": "on", **settings}
+        assert client.post(f"/admin/accounts/user/{changed.pk}/change/", form).status_code == 302
+    assert api(user).delete(place(user), PASSWORD).status_code == 204
+    told = set(LogEntry.objects.values_list("object_repr", flat=True))
+    assert told == {f"{user.pk}@closed.invalid", stranger.email}
 
 
 def picture():
