@@ -24,7 +24,7 @@ def test_ctrl_c_ends_a_loop_after_the_item_in_hand_and_is_itself_again_after_it(
     done = []
     for item in command.progress(range(5), "Working", 5):
         if item == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         done.append(item)
     assert done == [0, 1, 2]
     assert signal.getsignal(signal.SIGINT) is before
@@ -36,8 +36,8 @@ def test_ctrl_c_ends_a_loop_after_the_item_in_hand_and_is_itself_again_after_it(
 def test_the_second_ctrl_c_ends_at_once(command):
     def work():
         for item in command.progress(range(5), "Working", 5):
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             raise AssertionError(item)
 
     command.handle = lambda **_: work()
