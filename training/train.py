@@ -31,7 +31,7 @@ from training.symbols import CLASSES
 
 MODEL = Path(__file__).parent / "model.yaml"
 AUGMENTATION = {
-    "fliplr": 0.5, "flipud": 0.3, "scale": (0.5, 1.15), "translate": 0.05, "mosaic": 0.0,
+    "fliplr": 0.5, "flipud": 0.3, "scale": (0.5, 1.15), "translate": 0.05, "mosaic": 0.0, "close_mosaic": 0,
     "hsv_h": 0.01, "hsv_s": 0.3, "hsv_v": 0.2,
 }  # fmt: skip
 """Little is cut off: of a turned code that is, the box becomes too large, since only its box is known."""
