@@ -154,7 +154,7 @@ def with_codes(rng: Random, kind: Artwork, prints: list[Sheet], height: int, wid
         if chance(rng, 0.15):
             cv2.rectangle(picture, (x, y), (x + w, y + h), colour(rng, 0, 120), between(rng, 1, 3))
         taken[y : y + h, x : x + w] = 1
-        codes += [Code(one.class_id, one.outline + np.array((x, y))) for one in code.codes]
+        codes += [one.at(one.outline + np.array((x, y))) for one in code.codes]
     if kind is screen:
         picture = with_pixels(rng, picture)
     return Sheet(picture, codes)

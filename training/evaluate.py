@@ -18,7 +18,7 @@ from detections.inference import LoadedDetector, Options, load
 from detections.preparing import MANIFEST
 from training.heldout import held_out
 from training.render import encoded
-from training.scenes import Scene
+from training.scenes import Box, Scene
 from training.symbols import CLASSES
 
 IOU = 0.5
@@ -36,7 +36,8 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one scene holds and what was found in it. `matches[i]` is the box that finding i meets, or -1."""
+    """What one scene holds and what was found in it. `matches[i]` is the box that finding i meets, or -1.
+    Findings that meet an unclear code are left out, as are those of PASCAL VOC's difficult objects."""
 
     classes: Numbers
     extents: Floats
@@ -74,16 +75,24 @@ def outcome(detector: LoadedDetector, scene: Scene) -> Outcome:
     found = detector.predict(encoded(scene), Options(confidence=0.005))
     corners = np.array([(box.x, box.y, box.x + box.width, box.y + box.height) for box in found.boxes])
     corners = corners.reshape(-1, 4) * (found.width, found.height, found.width, found.height)
-    true = np.array([(box.x1, box.y1, box.x2, box.y2) for box in scene.boxes]).reshape(-1, 4)
-    classes = np.array([box.class_id for box in scene.boxes], int)
     found_classes = np.array([box.class_id for box in found.boxes], int)
+    true, classes = arrays(scene.boxes)
+    unclear, unclear_classes = arrays(scene.unclear)
+    matches = match(true, classes, corners, found_classes)
+    counts = (matches >= 0) | ~meets(corners, found_classes, unclear, unclear_classes).any(axis=1)
     return Outcome(
         classes=classes,
         extents=(true[:, 2:] - true[:, :2]).max(axis=1, initial=0),
-        found_classes=found_classes,
-        confidences=np.array([box.confidence for box in found.boxes], float),
-        matches=match(true, classes, corners, found_classes),
+        found_classes=found_classes[counts],
+        confidences=np.array([box.confidence for box in found.boxes], float)[counts],
+        matches=matches[counts],
     )
+
+
+def arrays(boxes: list[Box]) -> tuple[Boxes, Numbers]:
+    """Their corners and their classes."""
+    corners = np.array([(box.x1, box.y1, box.x2, box.y2) for box in boxes], float)
+    return corners.reshape(-1, 4), np.array([box.class_id for box in boxes], int)
 
 
 def match(true: Boxes, classes: Numbers, found: Boxes, found_classes: Numbers) -> Numbers:
@@ -96,6 +105,11 @@ def match(true: Boxes, classes: Numbers, found: Boxes, found_classes: Numbers) -
             matches[number] = row.argmax()
             overlaps[:, row.argmax()] = 0
     return matches
+
+
+def meets(found: Boxes, found_classes: Numbers, there: Boxes, classes: Numbers) -> NDArray[np.bool_]:
+    """Whether they are of a class and overlap by half."""
+    return (ious(found, there) >= IOU) & (found_classes[:, None] == classes[None])
 
 
 def ious(first: Boxes, second: Boxes) -> Floats:

@@ -232,7 +232,7 @@ def barrel(rng: Random, picture: Picture, codes: list[Code]) -> tuple[Picture, l
             near = far / (1 + strength * (near**2).sum(axis=1, keepdims=True))
         return near * unit + middle
 
-    return bent, [Code(code.class_id, seen(code.outline)) for code in codes]
+    return bent, [code.at(seen(code.outline)) for code in codes]
 
 
 def photograph(rng: Random, picture: Picture, finest: float) -> tuple[Picture, int]:

@@ -14,11 +14,12 @@ import cv2
 
 from training import VERSION
 from training.heldout import held_out
-from training.scenes import Scene, scene
+from training.scenes import Scene, crowd, scene
 
 ABOUT = "about.json"
 Render = Callable[[int, int], Scene]
 """Of a seed and a size."""
+MAKERS: dict[str, Render] = {make.__name__: make for make in (scene, crowd, held_out)}
 
 
 def main() -> None:
@@ -28,13 +29,15 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first scene (0)")
     parser.add_argument("--size", type=int, default=416, help="the longer side, about, in pixels (416)")
     parser.add_argument(
-        "--held-out", action="store_true", help="of the world that is measured in, not trained on"
+        "--made",
+        choices=MAKERS,
+        default="scene",
+        help="scene (the default); crowd: four in a picture; held_out: of the world that is measured in",
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="one for each core")
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.count)
-    make = held_out if arguments.held_out else scene
-    render(arguments.folder, make, seeds, arguments.size, arguments.workers)
+    render(arguments.folder, MAKERS[arguments.made], seeds, arguments.size, arguments.workers)
 
 
 def render(folder: Path, make: Render, seeds: range, size: int, workers: int = 1) -> None:

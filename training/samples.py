@@ -96,7 +96,7 @@ def render(sample: Sample) -> Scene:
         picture = surfaces.lay(picture, sheet, pose.matrix(), 0.5)
         codes += [surfaces.carried(one, pose.matrix()) for one in sheet.codes]
     picture, quality = camera.photograph(rng, picture, finest=60)
-    return Scene(picture, scenes.boxes(codes, picture), quality)
+    return Scene(picture, scenes.boxes(codes, picture), [], quality)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,10 @@ is noise, glare and blur."""
 FAINTEST = 1.5
 """Steps of grey: the standard deviation that must be left of a code in a place for it to be seen there."""
 DETAIL, PLACE = 60, 10
-"""Parts of a code's length: what is finer is not looked at; how large a place is."""
+"""Parts of a code's length: what is coarse detail; how large a place is."""
+FINEST = 0.5
+"""Pixels of a code's smallest module below which it does not count: two of them fall into each then, and what
+is drawn of it is a grey patch to begin with."""
 SMALLEST = 4
 """Pixels of a box's shorter side below which a code does not count."""
 EMPTY = 0.4
@@ -47,11 +50,17 @@ class Box:
     x2: float
     y2: float
 
+    def moved(self, x: float, y: float) -> Box:
+        return Box(self.class_id, self.x1 + x, self.y1 + y, self.x2 + x, self.y2 + y)
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     picture: Picture
     boxes: list[Box]
+    """Of the codes that a detector should find."""
+    unclear: list[Box]
+    """Of those that it may find or not: too little of them lies in the picture, or is left of them."""
     quality: int
     """Of the JPEG that its camera writes."""
 
@@ -85,10 +94,13 @@ EVERYDAY = World(
 )
 
 
-def scene(seed: int, size: int, world: World = EVERYDAY, empty: float = EMPTY) -> Scene:
-    """The scene of a seed, its longer side about `size` pixels; `empty` of all scenes have no code."""
+def scene(
+    seed: int, size: int, world: World = EVERYDAY, empty: float = EMPTY, shape: tuple[int, int] | None = None
+) -> Scene:
+    """The scene of a seed, its longer side about `size` pixels, or of this height and width; `empty` of all
+    scenes have no code."""
     rng = np.random.default_rng(seed)
-    height, width = frame(rng, size)
+    height, width = shape or frame(rng, size)
     codes: list[Code] = []
     if chance(rng, empty):
         picture = without_codes(rng, world, height, width)
@@ -99,8 +111,27 @@ def scene(seed: int, size: int, world: World = EVERYDAY, empty: float = EMPTY) -
     picture, codes = world.lens(rng, picture, codes)
     finest = min((extent(one.outline) for one in codes), default=rng.uniform(40, max(height, width)))
     photo, quality = world.photograph(rng, picture, finest)
-    seen = [one for one in codes if legible(one, picture, photo)]
-    return Scene(photo, boxes(seen, photo), quality)
+    clear = boxes([one for one in codes if legible(one, picture, photo)], photo)
+    unclear = [box for box in boxes(codes, photo, visible=0) if box not in clear]
+    return Scene(photo, clear, unclear, quality)
+
+
+def crowd(seed: int, size: int) -> Scene:
+    """Four scenes in a square: more codes, and smaller ones, in no more pixels to learn from."""
+    rng = np.random.default_rng(seed)
+    x, y = between(rng, size * 0.35, size * 0.65), between(rng, size * 0.35, size * 0.65)
+    picture = np.zeros((size, size, 3), np.uint8)
+    clear: list[Box] = []
+    unclear: list[Box] = []
+    quality = 95
+    for number, (left, top) in enumerate(((0, 0), (x, 0), (0, y), (x, y))):
+        height, width = y if top == 0 else size - y, x if left == 0 else size - x
+        part = scene(4 * seed + number, size, shape=(height, width))
+        picture[top : top + height, left : left + width] = part.picture
+        clear += [box.moved(left, top) for box in part.boxes]
+        unclear += [box.moved(left, top) for box in part.unclear]
+        quality = min(quality, part.quality)
+    return Scene(picture, clear, unclear, quality)
 
 
 def extent(outline: Points) -> float:
@@ -241,15 +272,15 @@ def held(rng: Random, picture: Picture, codes: list[Code]) -> Picture:
 # Boxes
 
 
-def boxes(codes: list[Code], picture: Picture) -> list[Box]:
-    """Of the codes of which enough lies in the picture, around the part that does."""
+def boxes(codes: list[Code], picture: Picture, visible: float = VISIBLE) -> list[Box]:
+    """Of the codes of which that share and more lies in the picture, around the part that does."""
     height, width = picture.shape[:2]
     whole = symbols.outline(0, 0, width, height, 1)
     found = []
     for one in codes:
         hull = cv2.convexHull(one.outline.astype(np.float32))
         area, part = cv2.intersectConvexConvex(hull, whole.astype(np.float32))
-        if area < VISIBLE * cv2.contourArea(hull) or part is None:
+        if area < visible * cv2.contourArea(hull) or part is None:
             continue
         x1, y1 = part.reshape(-1, 2).min(axis=0).tolist()
         x2, y2 = part.reshape(-1, 2).max(axis=0).tolist()
@@ -259,11 +290,14 @@ def boxes(codes: list[Code], picture: Picture) -> list[Box]:
 
 
 def legible(code: Code, drawn: Picture, photo: Picture) -> bool:
-    """Whether the photograph shows enough of what was drawn there.
+    """Whether the photograph shows enough of what was drawn there, and that is more than a grey patch.
 
     Place by place it takes the coefficient of determination between the two and what is left of the contrast,
-    both in the detail that tells a code from a grey patch.
+    both in the detail that tells a code from a grey patch: that of its modules, or a coarser one, which
+    survives a blur.
     """
+    if code.module < FINEST:
+        return False
     height, width = drawn.shape[:2]
     outline = code.outline.clip(0, (width - 1, height - 1))
     x, y = np.floor(outline.min(axis=0)).astype(int)
@@ -276,12 +310,15 @@ def legible(code: Code, drawn: Picture, photo: Picture) -> bool:
     def around(field: Field) -> Field:
         return cv2.GaussianBlur(field, (0, 0), max(2, length / PLACE)).astype(np.float32)
 
-    meant, seen = (detail(picture[part], max(0.7, length / DETAIL)) for picture in (drawn, photo))
-    common = around(meant * seen) - around(meant) * around(seen)
-    spread = np.maximum(around(meant**2) - around(meant) ** 2, 1e-6)
-    other = around(seen**2) - around(seen) ** 2
-    shown = (common >= FAINTEST * np.sqrt(spread)) & (common**2 >= LEGIBLE * spread * other)
-    return bool(within.any() and shown[within].mean() >= VISIBLE)
+    def shown(finest: float) -> bool:
+        meant, seen = (detail(picture[part], finest) for picture in (drawn, photo))
+        common = around(meant * seen) - around(meant) * around(seen)
+        spread = np.maximum(around(meant**2) - around(meant) ** 2, 1e-6)
+        other = around(seen**2) - around(seen) ** 2
+        places = (common >= FAINTEST * np.sqrt(spread)) & (common**2 >= LEGIBLE * spread * other)
+        return bool(places[within].mean() >= VISIBLE)
+
+    return bool(within.any()) and any(shown(max(0.7, finest)) for finest in (length / DETAIL, code.module))
 
 
 def detail(picture: Picture, finest: float) -> Field:

@@ -81,7 +81,7 @@ def wrinkled(rng: Random, sheet: Sheet) -> Sheet:
 
 
 def moved(code: Code, place: object) -> Code:
-    return Code(code.class_id, place(code.outline))  # type: ignore[operator]
+    return code.at(place(code.outline))  # type: ignore[operator]
 
 
 def shaded(picture: Picture, light: Field) -> Picture:
@@ -133,4 +133,4 @@ def lay(picture: Picture, sheet: Sheet, matrix: Matrix, shadow: float) -> Pictur
 
 def carried(code: Code, matrix: Matrix) -> Code:
     points = cv2.perspectiveTransform(code.outline[None], matrix)[0]
-    return Code(code.class_id, points.astype(np.float64))
+    return code.at(points.astype(np.float64))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -45,7 +46,20 @@ QR_CHARACTERS = string.ascii_letters + string.digits + "-._~:/?="
 class Code:
     class_id: int
     outline: Points
-    """Points around it, close enough together to follow a bent surface."""
+    """Points around it, from its upper left on, as many a side, close enough to follow a bent surface."""
+    modules: tuple[int, int]
+    """Along its upper side and down its right one. A linear code has one down."""
+
+    def at(self, outline: Points) -> Code:
+        return replace(self, outline=outline)
+
+    @property
+    def module(self) -> float:
+        """The length of its smallest module: of the mean one along the side where they are smallest."""
+        corners = len(self.outline) // 4 * np.array((0, 1, 2))
+        steps = np.hypot(*np.diff(self.outline, axis=0).T)
+        sides = [steps[start:end].sum() for start, end in pairwise(corners)]
+        return min(side / count for side, count in zip(sides, self.modules, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +149,7 @@ def matrix(
     margin = round(look.margin * side / len(modules))
     ink = worn(rng, np.pad(ink, margin))
     picture = blend(like(ink, look.paper), like(ink, look.ink), ink)
-    return Sheet(picture, [Code(class_id, outline(margin, margin, side, side))])
+    return Sheet(picture, [Code(class_id, outline(margin, margin, side, side), (len(modules), len(modules)))])
 
 
 def qr_code(rng: Random, side: int) -> Sheet:
@@ -173,7 +187,7 @@ def board(rng: Random, side: int) -> Sheet:
             continue
         one = matrix(rng, marker_modules(rng), MARKER, side, "squares", look)
         picture[y + gap : y + gap + side, x + gap : x + gap + side] = one.picture
-        codes.append(Code(MARKER, outline(x + gap, y + gap, side, side)))
+        codes.append(one.codes[0].at(outline(x + gap, y + gap, side, side)))
     return Sheet(picture, codes)
 
 
@@ -268,7 +282,7 @@ def barcode(rng: Random, width: int, fonts: tuple[str, ...] = DIGIT_FONTS) -> Sh
         picture = caption(picture, kind, text, (side, top + height), width, face, look.ink)
     if kind in {"ean13", "upca"} and chance(rng, 0.1):
         picture = supplemented(rng, picture, look, (top, height), width * 47 // 95)
-    return Sheet(picture, [Code(BARCODE, outline(side, top, width, height))])
+    return Sheet(picture, [Code(BARCODE, outline(side, top, width, height), (len(modules), 1))])
 
 
 def supplemented(rng: Random, picture: Picture, look: Print, span: tuple[int, int], width: int) -> Picture:

@@ -26,9 +26,13 @@ class Detector:
 
 
 def measured(*scenes):
-    """Each scene is a pair: what is there, what was found."""
-    true = [Scene(PICTURE, [TrueBox(*box) for box in there], 90) for there, _ in scenes]
-    return evaluate.measure(evaluate.outcomes(Detector(*(found for _, found in scenes)), iter(true)))
+    """Each scene is a pair: what is there, what was found; or three: and what is there, but unclear."""
+    detector = Detector(*(found for _, found, *_ in scenes))
+    return evaluate.measure(evaluate.outcomes(detector, (true(there, *rest[1:]) for there, *rest in scenes)))
+
+
+def true(there, unclear=()):
+    return Scene(PICTURE, [TrueBox(*box) for box in there], [TrueBox(*box) for box in unclear], 90)
 
 
 QR, BARCODE, MARKER = (0, 10, 10, 50, 50), (1, 60, 10, 160, 40), (2, 100, 50, 140, 90)
@@ -61,6 +65,18 @@ def test_a_code_is_found_once():
 def test_false_alarms_are_counted_in_empty_scenes_by_confidence():
     measures = measured(([], [found(QR, 0.3)]), ([], []), ([QR], [found(QR), found(MARKER)]))
     assert measures.false_alarms == {"0.25": 0.5, "0.5": 0}
+
+
+def test_an_unclear_code_may_be_found_or_not():
+    measures = measured(([QR], [found(QR, 0.5), found(BARCODE)], [BARCODE]), ([QR], [found(QR)], [BARCODE]))
+    assert measures.map50 == pytest.approx((1 + 0 + 0) / 3)
+    assert measures.precision_at["0.5"] == 1
+    assert measures.codes == 2
+
+
+def test_what_meets_an_unclear_code_of_another_class_is_a_false_alarm():
+    measures = measured(([], [(2, 0.9, *BARCODE[1:])], [BARCODE]))
+    assert measures.false_alarms["0.5"] == 1
 
 
 def test_what_is_found_is_told_by_size():

@@ -1,34 +1,39 @@
 """Scenes are those of their seeds, and their boxes lie around codes."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from training import scenes, symbols
+from training import linear, scenes, symbols
 from training.heldout import barrel, held_out
 from training.render import render
-from training.scenes import scene
+from training.scenes import crowd, scene
 from training.surfaces import Pose, carried, lay, on_cylinder, wrinkled
 from training.symbols import Code, Sheet
 
 SEEDS = range(30)
 
 
-@pytest.fixture(scope="module", params=[scene, held_out], ids=["training", "held-out"])
+SIZES = {scene: 200, crowd: 400, held_out: 200}
+
+
+@pytest.fixture(scope="module", params=SIZES, ids=["training", "crowd", "held-out"])
 def make(request):
-    return request.param
+    return lambda seed: request.param(seed, SIZES[request.param])
 
 
 @pytest.fixture(scope="module")
 def made(make):
-    return [make(seed, 200) for seed in SEEDS]
+    return [make(seed) for seed in SEEDS]
 
 
 def marked(width=200, height=120):
     """White, with a black square that is a code."""
     picture = np.full((height, width, 3), 255, np.uint8)
     picture[40:80, 60:100] = 0
-    return Sheet(picture, [Code(symbols.MARKER, symbols.outline(60, 40, 40, 40))])
+    return Sheet(picture, [Code(symbols.MARKER, symbols.outline(60, 40, 40, 40), (8, 8))])
 
 
 def dark_box(picture):
@@ -41,7 +46,7 @@ def box_of(code):
 
 
 def test_a_seed_always_gives_the_same_scene(make, made):
-    again = make(SEEDS[3], 200)
+    again = make(SEEDS[3])
     assert np.array_equal(again.picture, made[3].picture)
     assert (again.boxes, again.quality) == (made[3].boxes, made[3].quality)
 
@@ -59,14 +64,18 @@ def test_boxes_lie_in_the_picture_and_are_not_tiny(made):
             assert min(box.x2 - box.x1, box.y2 - box.y1) >= scenes.SMALLEST
 
 
-def test_there_are_codes_of_every_class_and_scenes_without(made):
+def test_there_are_codes_of_every_class(made):
     assert {box.class_id for one in made for box in one.boxes} == {0, 1, 2}
-    assert any(not one.boxes for one in made)
+
+
+@pytest.mark.parametrize("make", [scene, held_out])
+def test_there_are_scenes_without_a_code(make):
+    assert any(not make(seed, 200).boxes for seed in range(10))
 
 
 def test_a_code_of_which_less_than_a_third_is_seen_does_not_count():
     picture = np.zeros((100, 100, 3), np.uint8)
-    most, least = (Code(0, symbols.outline(x, 10, 40, 40)) for x in (-20, -30))
+    most, least = (Code(0, symbols.outline(x, 10, 40, 40), (21, 21)) for x in (-20, -30))
     (box,) = scenes.boxes([most, least], picture)
     assert (box.x1, box.x2, box.y1, box.y2) == pytest.approx((0, 20, 10, 50), abs=0.01)
 
@@ -109,6 +118,11 @@ def test_a_set_is_written_in_the_layout_of_yolo(tmp_path):
             assert float(y) + float(h) / 2 == pytest.approx(box.y2 / height, abs=1e-5)
 
 
+def test_a_crowd_has_more_codes_than_a_scene():
+    codes = {make: sum(len(make(seed, 400).boxes) for seed in range(10)) for make in (scene, crowd)}
+    assert codes[crowd] > 2 * codes[scene]
+
+
 # What the photograph shows of a code
 
 
@@ -118,13 +132,25 @@ def printed():
     modules = symbols.qr_modules(np.random.default_rng(1))
     ink = symbols.matrix_field(modules, 120, "squares")
     picture[40:160, 50:170] = (230 - 200 * ink).astype(np.uint8)[..., None]
-    return picture, Code(symbols.QR_CODE, symbols.outline(50, 40, 120, 120))
+    return picture, Code(symbols.QR_CODE, symbols.outline(50, 40, 120, 120), modules.shape)
 
 
 def test_a_code_that_is_photographed_clearly_counts():
     picture, code = printed()
     assert scenes.legible(code, picture, picture)
     assert scenes.legible(code, picture, (picture * 0.1 + 90).astype(np.uint8))
+
+
+@pytest.mark.parametrize(("modules", "counts"), [((119, 21), True), ((241, 21), False), ((21, 241), False)])
+def test_a_code_of_less_than_half_a_pixel_a_module_does_not_count(modules, counts):
+    picture, code = printed()
+    assert scenes.legible(replace(code, modules=modules), picture, picture) is counts
+
+
+def test_a_module_is_as_long_as_the_code_divided_by_their_number():
+    flat = Code(symbols.BARCODE, symbols.outline(5, 5, 190, 60), (95, 1))
+    turned = carried(flat, Pose((100, 35), (200, 200), 1.5, 0.8, (0, 0), 1000).matrix())
+    assert (flat.module, turned.module) == (pytest.approx(2), pytest.approx(3))
 
 
 def test_a_code_that_noise_drowns_does_not_count():
@@ -146,6 +172,15 @@ def test_a_code_counts_while_glare_leaves_a_third_of_it(hidden, counts):
     photo = picture.copy()
     photo[:, : int(50 + 120 * hidden)] = 255
     assert scenes.legible(code, picture, photo) is counts
+
+
+def test_a_large_linear_code_counts_that_has_bars_alone_to_tell_it_from_grey():
+    modules = np.array(list(linear.ean13("4006381333931")), int)
+    picture = np.full((300, 420, 3), 230, np.uint8)
+    picture[50:250, 20:400] -= np.repeat(200 * modules, 4).astype(np.uint8)[None, :, None]
+    code = Code(symbols.BARCODE, symbols.outline(20, 50, 380, 200), (95, 1))
+    noise = np.random.default_rng(1).normal(0, 20, picture.shape)
+    assert scenes.legible(code, picture, np.clip(picture * 0.7 + noise, 0, 255).astype(np.uint8))
 
 
 def test_a_shadow_across_a_code_hides_nothing():
