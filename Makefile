@@ -9,7 +9,7 @@ TRAINING_VENV ?= .venv-training
 AUDIT_VENV ?= .venv-audit
 SCENES ?= var/training
 SEED ?= 1000000
-COUNT ?= 6000
+COUNT ?= 3000
 SIZE ?= 640
 HOURS ?= 2
 RATE ?= 0.001
@@ -48,9 +48,10 @@ evaluate: $(VENV)/.installed ## Measure the bundled detector on the held-out sce
 train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOURS, on COUNT new scenes from SEED on
 	@rm -rf $(SCENES)
 	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT) --size $(SIZE)
+	@$(TRAIN) training.render $(SCENES)/crowd --made crowd --first $(SEED) --count $(COUNT) --size $(SIZE)
 	@$(TRAIN) training.render $(SCENES)/validation --first 500000000 --count 100 --size $(SIZE)
 	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED) --size $(SIZE)
-	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/hard --validation $(SCENES)/validation \
+	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/crowd $(SCENES)/hard --validation $(SCENES)/validation \
 		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS) --size $(SIZE) --rate $(RATE)
 	@$(TRAIN) training.export $(SCENES)/trained
 	@$(BIN)/python -m training.evaluate detections/bundled --record

@@ -14,7 +14,11 @@ import ultralytics
 from ultralytics import YOLO
 from ultralytics.engine import trainer as engine
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.nn import tasks
+from ultralytics.nn.modules.block import PSABlock
 from ultralytics.utils.loss import v8DetectionLoss
+
+tasks.PSABlock = PSABlock  # where ultralytics looks for what a model is made of
 
 if ultralytics.settings["sync"]:
     ultralytics.settings.update({"sync": False})

@@ -25,6 +25,7 @@ import yaml
 from torch import distributed, multiprocessing
 
 from training import RECORD, VERSION, WEIGHTS
+from training.muon import Muon
 from training.quiet import YOLO, DetectionTrainer, engine, v8DetectionLoss
 from training.render import ABOUT
 from training.symbols import CLASSES
@@ -68,6 +69,9 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]  # as above
         share = self.args.lrf + (1 - self.args.lrf) * (1 + math.cos(math.pi * min(self.elapsed, 1))) / 2
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * share
+
+    def build_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        return Muon(super().build_optimizer(*args, **kwargs).param_groups)
 
     def optimizer_step(self) -> None:
         self.agree()
