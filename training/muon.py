@@ -13,7 +13,7 @@ class Muon(torch.optim.AdamW):  # type: ignore[misc]  # untyped library
     """Kernels step along the orthogonal matrix that is next to their momentum (Jordan et al., 2024), by as
     much as AdamW usually steps (a fifth of the rate an element: Liu et al., 2025); all else is AdamW's."""
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()  # type: ignore[untyped-decorator]  # as above
     def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:
             kernels = [one for one in group["params"] if one.ndim == 4 and one.grad is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -80,8 +81,8 @@ def wrinkled(rng: Random, sheet: Sheet) -> Sheet:
     return Sheet(shaded(picture.astype(np.uint8), shade), [moved(code, place) for code in sheet.codes])
 
 
-def moved(code: Code, place: object) -> Code:
-    return code.at(place(code.outline))  # type: ignore[operator]
+def moved(code: Code, place: Callable[[Points], Points]) -> Code:
+    return code.at(place(code.outline))
 
 
 def shaded(picture: Picture, light: Field) -> Picture:
