@@ -79,7 +79,8 @@ def outcome(detector: LoadedDetector, scene: Scene) -> Outcome:
     true, classes = arrays(scene.boxes)
     unclear, unclear_classes = arrays(scene.unclear)
     matches = match(true, classes, corners, found_classes)
-    counts = (matches >= 0) | ~meets(corners, found_classes, unclear, unclear_classes).any(axis=1)
+    spared = (overlaps(corners, found_classes, unclear, unclear_classes) >= IOU).any(axis=1)
+    counts = (matches >= 0) | ~spared
     return Outcome(
         classes=classes,
         extents=(true[:, 2:] - true[:, :2]).max(axis=1, initial=0),
@@ -98,18 +99,18 @@ def arrays(boxes: list[Box]) -> tuple[Boxes, Numbers]:
 def match(true: Boxes, classes: Numbers, found: Boxes, found_classes: Numbers) -> Numbers:
     """Best finding first, each takes the box of its class that it overlaps most, if by half and still
     free."""
-    overlaps = ious(found, true) * (found_classes[:, None] == classes[None])
+    free = overlaps(found, found_classes, true, classes)
     matches = np.full(len(found), -1)
-    for number, row in enumerate(overlaps):
+    for number, row in enumerate(free):
         if row.size and row.max() >= IOU:
             matches[number] = row.argmax()
-            overlaps[:, row.argmax()] = 0
+            free[:, row.argmax()] = 0
     return matches
 
 
-def meets(found: Boxes, found_classes: Numbers, there: Boxes, classes: Numbers) -> NDArray[np.bool_]:
-    """Whether they are of a class and overlap by half."""
-    return (ious(found, there) >= IOU) & (found_classes[:, None] == classes[None])
+def overlaps(found: Boxes, found_classes: Numbers, there: Boxes, classes: Numbers) -> Floats:
+    """The IoU of each two, 0 if they are of different classes."""
+    return ious(found, there) * (found_classes[:, None] == classes[None])
 
 
 def ious(first: Boxes, second: Boxes) -> Floats:
