@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from training.muon import Muon
+from detections.inference.runtimes import import_ultralytics
 
 RATE = 0.01
 
@@ -11,6 +11,9 @@ RATE = 0.01
 @pytest.fixture
 def stepped():
     """A convolution before and after a step, and what AdamW would have made of it."""
+    import_ultralytics()  # as the tests beside this one have to find it: it then loads weights safely
+    from training.muon import Muon
+
     layers = [torch.nn.Conv2d(16, 32, 3) for _ in range(3)]
     for layer in layers[1:]:
         layer.load_state_dict(layers[0].state_dict())
