@@ -212,6 +212,13 @@ def test_a_stopped_worker_ends_cleanly_and_the_work_goes_on_with_the_next(produc
     assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 1
 
 
+def test_a_worker_whose_childs_last_result_is_not_counted_stops_long_before_it_is_killed(production):
+    production.worker("one", app="objectvision.tests.uncounted")
+    client = production.client().sign_up()
+    assert client.upload(photo(), wait=20).json()["status"] == "completed"
+    assert production.stop("one", seconds=10) == 0
+
+
 def test_connections_that_postgresql_drops_cost_one_answer_and_no_work(production):
     client = production.client().sign_up()
     production.worker("one")
