@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 import torch
-from ultralytics.optim.muon import muon_update
+
+from training.quiet import muon_update
 
 
 class Muon(torch.optim.AdamW):  # type: ignore[misc]  # untyped library

@@ -1,0 +1,62 @@
+"""What training makes small: ultralytics' loss for YOLOv8, with other targets and another mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from training.quiet import TaskAlignedAssigner, v8DetectionLoss
+
+LEAST = 0.05
+"""The overlap below which a code's best box does not yet make it a surer target."""
+MEMORY = 0.98
+"""The share of the earlier batches in the usual sum of targets."""
+
+
+class Assigner(TaskAlignedAssigner):  # type: ignore[misc]  # untyped library
+    """The best box of a code is a target of 1, and of its others each as much less as it is worse.
+
+    ultralytics' targets are at most the box's overlap with the code: small codes, whose boxes are less exact,
+    then rank behind false alarms. Here a box that overlaps by half is as good as an exact one.
+    """
+
+    total = 0.0
+    """The sum of the last batch's targets."""
+
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+        labels, boxes, scores, chosen, codes = super()._forward(*args, **kwargs)
+        of_box = scores.amax(dim=-1) * chosen
+        best = torch.zeros(len(scores), self.n_max_boxes).scatter_reduce(1, codes, of_box, "amax")
+        scores = scores / best.gather(1, codes).clamp(min=LEAST).unsqueeze(-1)
+        self.total = float(scores.sum())
+        return labels, boxes, scores, chosen, codes
+
+
+class Loss(v8DetectionLoss):  # type: ignore[misc]  # as above
+    """In 32 bits: 16 tell places in the right half of a picture apart by whole pixels only.
+
+    Divided by how much there usually is to find, not by what is in this batch: else each picture in a batch
+    with few codes counts for more, most of all an empty one.
+    """
+
+    assigner: Any
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        ours = self.assigner
+        self.assigner = Assigner(ours.topk, ours.num_classes, ours.alpha, ours.beta, ours.stride, ours.eps)
+        self.usual: float | None = None
+
+    def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> Any:
+        self.assigner.total = 0.0
+        with torch.autocast("cpu", enabled=False):
+            precise = {name: preds[name].float() for name in ("boxes", "scores")}
+            precise["feats"] = [part.float() for part in preds["feats"]]
+            loss, parts = super().loss(precise, batch)
+        return loss * self.evened(self.assigner.total), parts
+
+    def evened(self, total: float) -> float:
+        """By what the mean over this batch's targets becomes one over as many as there usually are."""
+        self.usual = total if self.usual is None else MEMORY * self.usual + (1 - MEMORY) * total
+        return max(total, 1) / max(self.usual, 1)
