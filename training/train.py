@@ -33,10 +33,11 @@ from training.symbols import CLASSES
 
 MODEL = Path(__file__).parent / "model.yaml"
 AUGMENTATION = {
-    "fliplr": 0.5, "flipud": 0.3, "scale": (0.5, 1.15), "translate": 0.05, "mosaic": 0.0, "close_mosaic": 0,
+    "fliplr": 0.5, "flipud": 0.3, "scale": (0.8, 1.05), "translate": 0.05, "mosaic": 0.0, "close_mosaic": 0,
     "hsv_h": 0.01, "hsv_s": 0.3, "hsv_v": 0.2,
 }  # fmt: skip
-"""Little is cut off: of a turned code that is, the box becomes too large, since only its box is known."""
+"""Little is cut off: of a turned code that is, the box becomes too large, since only its box is known. Little
+is made smaller: codes that can just be seen would be asked for where they no longer can."""
 GAINS = {"cls": 1.0, "box": 5.0, "dfl": 1.0}
 """Of the parts of the loss: what is a code counts for more than ultralytics has it, and where exactly it ends
 for less, since where a detector errs, it is seldom there."""
