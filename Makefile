@@ -49,9 +49,8 @@ train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOU
 	@rm -rf $(SCENES)
 	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT) --size $(SIZE)
 	@$(TRAIN) training.render $(SCENES)/crowd --made crowd --first $(SEED) --count $(COUNT) --size $(SIZE)
-	@$(TRAIN) training.render $(SCENES)/validation --first 500000000 --count 100 --size $(SIZE)
 	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED) --size $(SIZE)
-	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/crowd $(SCENES)/hard --validation $(SCENES)/validation \
+	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/crowd $(SCENES)/hard \
 		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS) --size $(SIZE) --rate $(RATE)
 	@$(TRAIN) training.export $(SCENES)/trained
 	@$(BIN)/python -m training.evaluate detections/bundled --record

@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 
-from training.quiet import TaskAlignedAssigner, v8DetectionLoss
+from training.quiet import TaskAlignedAssigner, make_anchors, v8DetectionLoss
+from training.symbols import UNCLEAR
 
 LEAST = 0.05
 """The overlap below which a code's best box does not yet make it a surer target."""
 MEMORY = 0.98
 """The share of the earlier batches in the usual sum of targets."""
+NOTHING = -20.0
+"""The logit of a class from which nothing is learnt where none is."""
 
 
 class Assigner(TaskAlignedAssigner):  # type: ignore[misc]  # untyped library
@@ -36,6 +39,8 @@ class Assigner(TaskAlignedAssigner):  # type: ignore[misc]  # untyped library
 class Loss(v8DetectionLoss):  # type: ignore[misc]  # as above
     """In 32 bits: 16 tell places in the right half of a picture apart by whole pixels only.
 
+    Where an unclear code is, neither finding it is learnt nor finding nothing.
+
     Divided by how much there usually is to find, not by what is in this batch: else each picture in a batch
     with few codes counts for more, most of all an empty one.
     """
@@ -53,8 +58,24 @@ class Loss(v8DetectionLoss):  # type: ignore[misc]  # as above
         with torch.autocast("cpu", enabled=False):
             precise = {name: preds[name].float() for name in ("boxes", "scores")}
             precise["feats"] = [part.float() for part in preds["feats"]]
-            loss, parts = super().loss(precise, batch)
+            clear = batch["cls"].view(-1) != UNCLEAR
+            spared = self.covered(precise["feats"], batch, ~clear) & ~self.covered(
+                precise["feats"], batch, clear
+            )
+            precise["scores"] = precise["scores"].masked_fill(spared[:, None], NOTHING)
+            asked = {name: batch[name][clear] for name in ("batch_idx", "cls", "bboxes")}
+            loss, parts = super().loss(precise, batch | asked)
         return loss * self.evened(self.assigner.total), parts
+
+    def covered(self, feats: list[torch.Tensor], batch: dict[str, Any], chosen: torch.Tensor) -> torch.Tensor:
+        """Of each picture, the places whose middle lies in one of the chosen boxes."""
+        middles, strides = make_anchors(feats, self.stride, 0.5)
+        height, width = (self.stride[0] * side for side in feats[0].shape[2:])
+        middles = middles * strides / torch.stack([width, height])
+        covered = torch.zeros(len(feats[0]), len(middles), dtype=torch.bool)
+        for picture, box in zip(batch["batch_idx"][chosen].long(), batch["bboxes"][chosen], strict=True):
+            covered[picture] |= ((middles - box[:2]).abs() <= box[2:] / 2).all(dim=1)
+        return covered
 
     def evened(self, total: float) -> float:
         """By what the mean over this batch's targets becomes one over as many as there usually are."""

@@ -18,11 +18,19 @@ from ultralytics.nn import tasks
 from ultralytics.nn.modules.block import PSABlock
 from ultralytics.optim.muon import muon_update
 from ultralytics.utils.loss import v8DetectionLoss
-from ultralytics.utils.tal import TaskAlignedAssigner
+from ultralytics.utils.tal import TaskAlignedAssigner, make_anchors
 
 tasks.PSABlock = PSABlock  # where ultralytics looks for what a model is made of
 
 if ultralytics.settings["sync"]:
     ultralytics.settings.update({"sync": False})
 
-__all__ = ["YOLO", "DetectionTrainer", "TaskAlignedAssigner", "engine", "muon_update", "v8DetectionLoss"]
+__all__ = [
+    "YOLO",
+    "DetectionTrainer",
+    "TaskAlignedAssigner",
+    "engine",
+    "make_anchors",
+    "muon_update",
+    "v8DetectionLoss",
+]

@@ -1,4 +1,4 @@
-"""Renders a set of scenes into a folder in YOLO's layout: images/ and labels/."""
+"""Renders a set of scenes into a folder in YOLO's layout: images/ and labels/, of unclear codes too."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import cv2
 from training import VERSION
 from training.heldout import held_out
 from training.scenes import Scene, crowd, scene
+from training.symbols import UNCLEAR
 
 ABOUT = "about.json"
 Render = Callable[[int, int], Scene]
@@ -68,10 +69,11 @@ def prepare(folder: Path, make: Render, seeds: range, size: int) -> None:
 def save(folder: Path, made: Scene, seed: int) -> None:
     height, width = made.picture.shape[:2]
     (folder / f"images/{seed:08}.jpg").write_bytes(encoded(made))
+    labels = [(box.class_id, box) for box in made.boxes] + [(UNCLEAR, box) for box in made.unclear]
     lines = [
-        f"{box.class_id} {(box.x1 + box.x2) / 2 / width:.6f} {(box.y1 + box.y2) / 2 / height:.6f} "
+        f"{class_id} {(box.x1 + box.x2) / 2 / width:.6f} {(box.y1 + box.y2) / 2 / height:.6f} "
         f"{(box.x2 - box.x1) / width:.6f} {(box.y2 - box.y1) / height:.6f}\n"
-        for box in made.boxes
+        for class_id, box in labels
     ]
     (folder / f"labels/{seed:08}.txt").write_text("".join(lines), encoding="ascii")
 

@@ -32,6 +32,8 @@ from training.drawing import (
 
 CLASSES = ("qr_code", "barcode", "marker")
 QR_CODE, BARCODE, MARKER = range(3)
+UNCLEAR = len(CLASSES)
+"""In sets for training, of codes that a detector may find or not, whatever they are."""
 
 DIGIT_FONTS = ("DejaVuSansMono.ttf", "DejaVuSans.ttf", "STIXGeneral.ttf")
 DICTIONARIES = sorted({

@@ -1,11 +1,16 @@
 """What boxes are taught to say, and how much each batch counts."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from detections.inference.runtimes import import_ultralytics
+from training.symbols import QR_CODE, UNCLEAR
 
 CODE = (16.0, 16.0, 48.0, 48.0)
+SIDES = (8, 4, 2)
+"""Places of a picture of 64 pixels, at each scale, in a row."""
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +55,43 @@ def test_a_batch_with_little_to_find_counts_for_no_more_than_others(loss):
     assert evened(one, 40.0) == 1
     assert evened(one, 0.0) == pytest.approx(1 / 39.2)
     assert evened(one, 80.0) == pytest.approx(80 / one.usual)
+
+
+@pytest.fixture(scope="module")
+def learnt(loss):
+    """How much each place of an empty picture of 64 pixels learns to see less of each class, when these
+    classes are in its upper left quarter."""
+    head = SimpleNamespace(stride=torch.tensor([8.0, 16.0, 32.0]), nc=3, reg_max=16)
+    gains = SimpleNamespace(box=1.0, cls=1.0, dfl=1.0)
+    model = SimpleNamespace(args=gains, model=[head], parameters=lambda: iter([torch.zeros(1)]))
+
+    def learn(*classes):
+        of_picture = loss.Loss(model)
+        count = sum(side**2 for side in SIDES)
+        scores = torch.zeros(1, 3, count, requires_grad=True)
+        feats = [torch.zeros(1, 1, side, side) for side in SIDES]
+        batch = {
+            "cls": torch.tensor([[float(one)] for one in classes]),
+            "bboxes": torch.tensor([[0.25, 0.25, 0.5, 0.5]]).repeat(len(classes), 1),
+            "batch_idx": torch.zeros(len(classes)),
+        }
+        found, _ = of_picture.loss(
+            {"boxes": torch.zeros(1, 64, count), "scores": scores, "feats": feats}, batch
+        )
+        found.sum().backward()
+        return scores.grad[0, :, : SIDES[0] ** 2].reshape(3, SIDES[0], SIDES[0])
+
+    return learn
+
+
+def test_where_an_unclear_code_is_nothing_is_learnt_and_all_around_it_that_nothing_is_there(learnt):
+    less = learnt(UNCLEAR)
+    assert not less[:, :4, :4].any()
+    assert (less[:, 4:] > 0).all()
+    assert (less[:, :, 4:] > 0).all()
+
+
+def test_a_clear_code_is_learnt_also_where_an_unclear_one_lies_over_it(learnt):
+    less = learnt(QR_CODE, UNCLEAR)
+    assert less[QR_CODE, :4, :4].min() < 0
+    assert torch.allclose(less, learnt(QR_CODE))

@@ -11,7 +11,7 @@ from training.heldout import barrel, held_out
 from training.render import render
 from training.scenes import crowd, scene
 from training.surfaces import Pose, carried, lay, on_cylinder, wrinkled
-from training.symbols import Code, Sheet
+from training.symbols import UNCLEAR, Code, Sheet
 
 SEEDS = range(30)
 
@@ -110,9 +110,9 @@ def test_a_set_is_written_in_the_layout_of_yolo(tmp_path):
         height, width = made.picture.shape[:2]
         assert cv2.imread(str(tmp_path / f"images/{seed:08}.jpg")).shape == (height, width, 3)
         rows = [line.split() for line in (tmp_path / f"labels/{seed:08}.txt").read_text().splitlines()]
-        assert len(rows) == len(made.boxes)
-        for box, (class_id, x, y, w, h) in zip(made.boxes, rows, strict=True):
-            assert int(class_id) == box.class_id
+        classes = [box.class_id for box in made.boxes] + [UNCLEAR] * len(made.unclear)
+        assert [int(row[0]) for row in rows] == classes
+        for box, (_, x, y, w, h) in zip(made.boxes + made.unclear, rows, strict=True):
             assert float(x) == pytest.approx((box.x1 + box.x2) / 2 / width, abs=1e-5)
             assert float(w) * width == pytest.approx(box.x2 - box.x1, abs=0.01)
             assert float(y) + float(h) / 2 == pytest.approx(box.y2 / height, abs=1e-5)
