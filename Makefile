@@ -12,7 +12,7 @@ SEED ?= 1000000
 COUNT ?= 3000
 SIZE ?= 640
 HOURS ?= 2
-RATE ?= 0.001
+RATE ?= 0.0012
 
 BIN := $(VENV)/bin
 TRAIN := nice $(TRAINING_VENV)/bin/python -m
@@ -48,10 +48,11 @@ evaluate: $(VENV)/.installed ## Measure the bundled detector on the held-out sce
 train: $(TRAINING_VENV)/.installed ## Train the bundled detector onwards for HOURS, on COUNT new scenes from SEED on
 	@rm -rf $(SCENES)
 	@$(TRAIN) training.render $(SCENES)/seen --first $(SEED) --count $(COUNT) --size $(SIZE)
-	@$(TRAIN) training.render $(SCENES)/crowd --made crowd --first $(SEED) --count $(COUNT) --size $(SIZE)
-	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector detections/bundled --first $(SEED) --size $(SIZE)
-	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/crowd $(SCENES)/hard \
-		--onwards training/checkpoint --output $(SCENES)/trained --hours $(HOURS) --size $(SIZE) --rate $(RATE)
+	@$(TRAIN) training.render $(SCENES)/crowd --made crowd --first $(SEED) --count $$(( $(COUNT) / 4 )) --size $(SIZE)
+	@$(TRAIN) training.export training/checkpoint --output $(SCENES)/start
+	@nice $(BIN)/python -m training.mine $(SCENES)/hard --detector $(SCENES)/start --first $(SEED) --size $(SIZE)
+	@$(TRAIN) training.train $(SCENES)/seen $(SCENES)/crowd $(SCENES)/hard --onwards training/checkpoint \
+		--output $(SCENES)/trained --hours $(HOURS) --size $(SIZE) --batch 16 --rate $(RATE)
 	@$(TRAIN) training.export $(SCENES)/trained
 	@$(BIN)/python -m training.evaluate detections/bundled --record
 
