@@ -191,9 +191,9 @@ def test_tiles_find_the_codes_on_a_large_picture(tmp_path):
     picture = np.full((HEIGHT, WIDTH), 235, np.uint8)
     for number in range(12):
         code = cv2.QRCodeEncoder.create().encode(f"https://example.com/{number}")
-        code = cv2.resize(code, (120, 120), interpolation=cv2.INTER_NEAREST)
+        code = cv2.resize(code, (96, 96), interpolation=cv2.INTER_NEAREST)
         top, left = 300 + number // 4 * 900, 400 + number % 4 * 900
-        picture[top : top + 120, left : left + 120] = code
+        picture[top : top + 96, left : left + 96] = code
     data = encoded(Image.fromarray(picture), "PNG")
     bundled = load(BUNDLED_FOLDER, "openvino")
     plain, tiled = (bundled.predict(data, Options(tile=tile)).boxes for tile in (0, 640))

@@ -14,6 +14,14 @@ from objectvision.tests import stack as stacks
 from objectvision.tests.stack import photo
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """Ctrl-C, also where a shell runs the tests in the background, to which it is deaf."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def command():
     return terminal.TerminalCommand(stdout=io.StringIO(), stderr=io.StringIO())
