@@ -56,14 +56,12 @@ class Loss(v8DetectionLoss):  # type: ignore[misc]  # as above
     def loss(self, preds: dict[str, Any], batch: dict[str, Any]) -> Any:
         self.assigner.total = 0.0
         with torch.autocast("cpu", enabled=False):
-            precise = {name: preds[name].float() for name in ("boxes", "scores")}
-            precise["feats"] = [part.float() for part in preds["feats"]]
+            feats = [part.float() for part in preds["feats"]]
             clear = batch["cls"].view(-1) != UNCLEAR
-            spared = self.covered(precise["feats"], batch, ~clear) & ~self.covered(
-                precise["feats"], batch, clear
-            )
-            precise["scores"] = precise["scores"].masked_fill(spared[:, None], NOTHING)
+            spared = self.covered(feats, batch, ~clear) & ~self.covered(feats, batch, clear)
+            scores = preds["scores"].float().masked_fill(spared[:, None], NOTHING)
             asked = {name: batch[name][clear] for name in ("batch_idx", "cls", "bboxes")}
+            precise = {"boxes": preds["boxes"].float(), "scores": scores, "feats": feats}
             loss, parts = super().loss(precise, batch | asked)
         return loss * self.evened(self.assigner.total), parts
 

@@ -171,31 +171,29 @@ def settings(arguments: argparse.Namespace, scenes: Path, output: Path, process:
         "names": dict(enumerate(CLASSES)) | {UNCLEAR: "unclear"},
     }
     data.write_text(yaml.safe_dump(about), encoding="utf-8")
-    return (
-        AUGMENTATION
-        | GAINS
-        | {
-            "model": str(MODEL),
-            "data": str(data),
-            "project": str(output.resolve()),
-            "name": "run",
-            "exist_ok": True,
-            "imgsz": arguments.size,
-            "batch": arguments.batch // arguments.processes,
-            "nbs": arguments.batch // arguments.processes,
-            "optimizer": "AdamW",
-            "lr0": arguments.rate,
-            "lrf": arguments.final_rate,
-            "momentum": 0.9,
-            "warmup_epochs": 0.1,
-            "warmup_bias_lr": 0.0,
-            "seed": arguments.seed + process,
-            "device": "cpu",
-            "amp": False,
-            "plots": False,
-            "val": False,
-        }
-    )
+    return {
+        **AUGMENTATION,
+        **GAINS,
+        "model": str(MODEL),
+        "data": str(data),
+        "project": str(output.resolve()),
+        "name": "run",
+        "exist_ok": True,
+        "imgsz": arguments.size,
+        "batch": arguments.batch // arguments.processes,
+        "nbs": arguments.batch // arguments.processes,
+        "optimizer": "AdamW",
+        "lr0": arguments.rate,
+        "lrf": arguments.final_rate,
+        "momentum": 0.9,
+        "warmup_epochs": 0.1,
+        "warmup_bias_lr": 0.0,
+        "seed": arguments.seed + process,
+        "device": "cpu",
+        "amp": False,
+        "plots": False,
+        "val": False,
+    }
 
 
 def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:

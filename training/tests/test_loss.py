@@ -47,16 +47,6 @@ def test_a_box_that_hardly_meets_a_code_is_no_sure_one(loss):
     assert only < 0.2
 
 
-def test_a_batch_with_little_to_find_counts_for_no_more_than_others(loss):
-    """Each is divided by what is in it; what comes back must be divided by what usually is."""
-    evened = loss.Loss.evened
-    one = loss.Loss.__new__(loss.Loss)
-    one.usual = None
-    assert evened(one, 40.0) == 1
-    assert evened(one, 0.0) == pytest.approx(1 / 39.2)
-    assert evened(one, 80.0) == pytest.approx(80 / one.usual)
-
-
 @pytest.fixture(scope="module")
 def learnt(loss):
     """How much each place of an empty picture of 64 pixels learns to see less of each class, when these
@@ -65,13 +55,14 @@ def learnt(loss):
     gains = SimpleNamespace(box=1.0, cls=1.0, dfl=1.0)
     model = SimpleNamespace(args=gains, model=[head], parameters=lambda: iter([torch.zeros(1)]))
 
-    def learn(*classes):
+    def learn(*classes, usual=None):
         of_picture = loss.Loss(model)
+        of_picture.usual = usual
         count = sum(side**2 for side in SIDES)
         scores = torch.zeros(1, 3, count, requires_grad=True)
         feats = [torch.zeros(1, 1, side, side) for side in SIDES]
         batch = {
-            "cls": torch.tensor([[float(one)] for one in classes]),
+            "cls": torch.tensor(classes).view(-1, 1).float(),
             "bboxes": torch.tensor([[0.25, 0.25, 0.5, 0.5]]).repeat(len(classes), 1),
             "batch_idx": torch.zeros(len(classes)),
         }
@@ -95,3 +86,8 @@ def test_a_clear_code_is_learnt_also_where_an_unclear_one_lies_over_it(learnt):
     less = learnt(QR_CODE, UNCLEAR)
     assert less[QR_CODE, :4, :4].min() < 0
     assert torch.allclose(less, learnt(QR_CODE))
+
+
+def test_an_empty_picture_counts_for_as_much_whatever_else_is_in_its_batch(learnt):
+    """Divided by what there usually is to find, of which one batch changes little, and not by its own."""
+    assert torch.allclose(learnt(usual=40.0) * 39.2, learnt())
