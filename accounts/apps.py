@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -5,4 +7,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import schema  # noqa: F401  # drf-spectacular finds extensions by their import
+        from accounts import mails
+
+        import_module("accounts.api.schema")  # drf-spectacular finds extensions by their import
+        mails.register_account_mails()

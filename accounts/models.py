@@ -1,14 +1,20 @@
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, ClassVar, Self
 
+from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
+from rest_framework.exceptions import AuthenticationFailed
+from uuid_utils.compat import uuid7
 
-from objectvision.ids import uuid7
+from objectvision.lib.addresses import as_stored, normalised
 
 USER_AGENT_LENGTH = 200
 KEY_NAME_LENGTH = 100
@@ -17,7 +23,7 @@ LONGEST_RETENTION_DAYS = 3650
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        user = self.model(email=email, **fields)
+        user = self.model(email=normalised(email), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
@@ -26,7 +32,12 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> "User":
-        return self.get(email=(username or "").lower())
+        return self.get(email=as_stored(username or ""))
+
+    def end_all_sessions(self, users: models.QuerySet["User"]) -> int:
+        """End their sessions of the API and of the admin. How many of the API's were not over yet."""
+        users.update(sessions_ended_at=timezone.now())
+        return Session.objects.filter(user__in=users).revoke()
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -39,17 +50,22 @@ class User(AbstractBaseUser, PermissionsMixin):
     closed_at = models.DateTimeField(
         null=True, blank=True, editable=False, help_text="Since then its rows and files are being erased."
     )
+    sessions_ended_at = models.DateTimeField(
+        null=True, editable=False, help_text="When all sessions were ended at once, those of the admin too."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[UserManager] = UserManager()
+
+    has_unsaved_password = False
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
         constraints: ClassVar = [
-            # `save` lowers it; this holds for what goes around `save`.
+            # `save` lowers the address; this holds for statements that bypass `save`.
             models.CheckConstraint(
                 condition=models.Q(email=Lower("email")), name="accounts_user_email_lower"
             ),
@@ -65,20 +81,74 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def clean(self) -> None:
         super().clean()
-        self.email = self.email.lower()
+        try:
+            self.email = normalised(self.email)
+        except ValidationError as error:
+            raise ValidationError({"email": error}) from error
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password)
+        self.has_unsaved_password = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """A password that was set (in the admin, by `changepassword`) ends the sessions of the old one."""
-        self.email = self.email.lower()
-        is_set = self._password is not None  # type: ignore[attr-defined]  # what `set_password` has set
-        has_new_password = is_set and not self._state.adding
-        super().save(*args, **kwargs)
-        if has_new_password:
-            Session.objects.filter(user=self).revoke()
+        """A new password (of `changepassword`) is written without the other fields, and ends all sessions.
+
+        Raises DatabaseError if the row was erased meanwhile, ValidationError if the address is not valid.
+        """
+        has_new_password = self.has_unsaved_password and not self._state.adding
+        if has_new_password and kwargs.get("update_fields") is None:
+            # The other values may be stale: a deactivation would be undone.
+            kwargs["update_fields"] = ["password", "updated_at"]
+        if kwargs.get("update_fields") is None or "email" in kwargs["update_fields"]:
+            self.email = normalised(self.email)
+        if not self._state.adding:
+            kwargs["force_update"] = True
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            if has_new_password:
+                Session.objects.filter(user=self).revoke()
+        self.has_unsaved_password = False
+
+    def rename(self, name: str) -> None:
+        """Save the name alone: the other values may be stale."""
+        self.name = name
+        self.save(update_fields=["name", "updated_at"])
+
+    @contextmanager
+    def locked(self, by: "Session | ApiKey | None" = None) -> Iterator["User"]:
+        """This user's row, locked to the end of the block. `by` is the credential of the request, if any.
+
+        Resets, changes of the password and closing the account end credentials under the same lock.
+        Raises AuthenticationFailed if `by` has ended, or the row is gone.
+        """
+        with transaction.atomic():
+            # FOR NO KEY UPDATE: other transactions may insert rows that refer to the user.
+            row = User.objects.select_for_update(no_key=True).filter(pk=self.pk).first()
+            if row is None or not (by is None or by.is_alive()):
+                raise AuthenticationFailed("The session or the API key has ended.")
+            yield row
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Hashes it again if the hasher has changed, unless the password is replaced meanwhile."""
+
+        def upgrade(raw_password: str) -> None:
+            hashed = make_password(raw_password)
+            if User.objects.filter(pk=self.pk, password=self.password).update(password=hashed):
+                self.password = hashed
+
+        return check_password(raw_password, self.password, upgrade)
+
+    def get_session_auth_hash(self) -> str:
+        """Changes with the password and when all sessions are ended, which ends those of the admin."""
+        return f"{super().get_session_auth_hash()} {self.sessions_ended_at}"
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        for fallback in super().get_session_auth_fallback_hash():
+            yield f"{fallback} {self.sessions_ended_at}"
 
     @property
     def preferences(self) -> "UserSettings":
-        """The user's settings: as they set them, or as they are while nobody has. Not saved by this."""
+        """The user's settings, or the defaults, unsaved, if there is no row."""
         try:
             return self.settings
         except UserSettings.DoesNotExist:
@@ -87,13 +157,13 @@ class User(AbstractBaseUser, PermissionsMixin):
 
 class UserSettingsQuerySet(models.QuerySet["UserSettings"]):
     def retentions(self) -> list[int]:
-        """The numbers of days that somebody wants to keep detections for, each once."""
-        wanted = self.exclude(retention_days=None).order_by("retention_days")
-        return [days for days in wanted.values_list("retention_days", flat=True).distinct() if days]
+        """The distinct `retention_days` of all users, ascending."""
+        limited = self.exclude(retention_days=None).order_by("retention_days")
+        return [days for days in limited.values_list("retention_days", flat=True).distinct() if days]
 
 
 class UserSettings(models.Model):
-    """What a user has chosen. There is no row before they do."""
+    """A user's choices. There is no row before the first one."""
 
     class Theme(models.TextChoices):
         SYSTEM = "system"
@@ -111,6 +181,9 @@ class UserSettings(models.Model):
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RETENTION_DAYS)]
     )
     updated_at = models.DateTimeField(auto_now=True)
+    authorised_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="When the log-in began that changed them last."
+    )
 
     objects = UserSettingsQuerySet.as_manager()
 
@@ -120,18 +193,24 @@ class UserSettings(models.Model):
     def __str__(self) -> str:
         return f"Settings of {self.user_id}"
 
+    def clean(self) -> None:
+        super().clean()
+        names = self.default_classes
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValidationError({"default_classes": "Must be a list of texts."})
+
 
 class SessionQuerySet(models.QuerySet["Session"]):
     def alive(self) -> Self:
         return self.filter(revoked_at=None, expires_at__gt=timezone.now(), user__is_active=True)
 
     def revoke(self) -> int:
-        """End them, at once and for both of their tokens. How many were not over yet."""
+        """End these sessions at once, for both of their tokens. How many were not over yet."""
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
 
 
 class Session(models.Model):
-    """One log-in. Both of its tokens carry its id as `sid`, so ending the row ends them at once."""
+    """One log-in. Both of its tokens carry its id as `sid`, so that revoking the row ends both at once."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
@@ -147,9 +226,17 @@ class Session(models.Model):
     def __str__(self) -> str:
         return f"{self.user_id} {self.created_at:%Y-%m-%d %H:%M}"
 
+    @property
+    def authorised_at(self) -> datetime:
+        return self.created_at
+
+    def is_alive(self) -> bool:
+        """Reads the database again."""
+        return Session.objects.alive().filter(pk=self.pk).exists()
+
 
 class Scope(models.TextChoices):
-    """What an API key may be used for."""
+    """The calls that an API key may make."""
 
     DETECT = "detect"
     READ = "read"
@@ -165,15 +252,15 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.kept().filter(unexpired, user__is_active=True)
 
     def revoke(self) -> int:
-        """End them at once. How many were not over yet."""
+        """End these keys at once. How many were not revoked yet."""
         return self.kept().update(revoked_at=timezone.now())
 
 
 class ApiKey(models.Model):
     """A secret by which a program acts for its user, without a session.
 
-    `prefix` is the public part, by which the row is found; `hash` the SHA-256 of the whole key. The secret
-    has 256 bits, so nobody guesses it and nothing is gained by a slow hash.
+    `prefix` is the public part, by which the row is found; `hash` is the SHA-256 of the whole key. The secret
+    has 256 bits: it cannot be guessed, so a slow hash would gain nothing.
     """
 
     USE_NOTED_EVERY = timedelta(minutes=1)
@@ -188,6 +275,9 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    authorised_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="When the log-in began that made it."
+    )
 
     objects = ApiKeyQuerySet.as_manager()
 
@@ -197,8 +287,12 @@ class ApiKey(models.Model):
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix})"
 
+    def is_alive(self) -> bool:
+        """Reads the database again."""
+        return ApiKey.objects.alive().filter(pk=self.pk).exists()
+
     def note_use(self) -> None:
-        """Remember when it was used last, to the minute: a write for each request would be one too many."""
+        """Store the time of the last use, to the minute: requests should not each cause a write."""
         now = timezone.now()
         if self.last_used_at is None or now - self.last_used_at > self.USE_NOTED_EVERY:
             ApiKey.objects.filter(pk=self.pk).update(last_used_at=now)
@@ -212,26 +306,26 @@ class FailedLoginQuerySet(models.QuerySet["FailedLogin"]):
         return self.filter(at__gt=timezone.now() - FailedLogin.WINDOW)
 
     def wrong(self) -> Self:
-        """The recent ones but for those that are being checked. No check takes long: whose did is dead."""
-        lost = models.Q(at__lt=timezone.now() - FailedLogin.LONGEST_CHECK)
-        return self.recent().filter(models.Q(checked=True) | lost)
+        """Recent attempts that were wrong, or whose process died before it could say so."""
+        abandoned = models.Q(at__lt=timezone.now() - FailedLogin.LONGEST_CHECK)
+        return self.recent().filter(models.Q(checked=True) | abandoned)
 
 
 class FailedLogin(models.Model):
-    """A try at an account's password, whether there is such an account or not: a wrong one, or one that is
-    being checked.
+    """An attempt to log in that was wrong, or whose password is being checked.
 
-    `account` is the SHA-256 of the address in lower case: what strangers type is not kept.
+    `account` is the SHA-256 of the normalised address, which need not have an account: addresses that
+    strangers type are not stored.
     """
 
     WINDOW = timedelta(minutes=5)
-    MOST = 10
-    """Wrong tries that an account has within the window."""
+    MAX_ATTEMPTS = 10
+    """Wrong attempts that an account has within the window."""
     LONGEST_CHECK = timedelta(seconds=10)
 
     account = models.CharField(max_length=64)
     at = models.DateTimeField(default=timezone.now)
-    checked = models.BooleanField(default=False, help_text="It was wrong; before, nobody knows.")
+    checked = models.BooleanField(default=False, help_text="It was wrong; until then it is being checked.")
 
     objects = FailedLoginQuerySet.as_manager()
 
@@ -246,4 +340,4 @@ class FailedLogin(models.Model):
 
     @staticmethod
     def account_of(email: str) -> str:
-        return sha256(email.lower().encode()).hexdigest()
+        return sha256(as_stored(email).encode()).hexdigest()

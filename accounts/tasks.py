@@ -10,8 +10,8 @@ KEPT = timedelta(days=30)
 
 
 @shared_task(name="accounts.forget")
-def forget() -> None:
-    """Drop what nobody asks for any longer: sessions and keys long over, wrong tries, the admin's cookies."""
+def delete_old_credentials() -> None:
+    """Delete sessions and API keys that ended long ago, old log-in attempts and the admin's old cookies."""
     now = timezone.now()
     Session.objects.filter(expires_at__lt=now - KEPT).delete()
     ApiKey.objects.filter(revoked_at__lt=now - KEPT).delete()

@@ -18,18 +18,24 @@ from rest_framework_simplejwt.settings import api_settings
 from accounts import verification
 from accounts.models import USER_AGENT_LENGTH, Session, User
 
-# What simplejwt lets through beside its own: text that is no ASCII, a time beyond all calendars.
-NO_TOKEN = (UnicodeEncodeError, OverflowError)
+MAX_CLOCK_SKEW = 10  # seconds, at most, between hosts that issue tokens and hosts that read them
+# Errors that simplejwt does not convert: of text that is not ASCII, of a time beyond all calendars.
+DECODE_ERRORS = (UnicodeEncodeError, OverflowError)
+LONGEST_TOKEN = 4096
 REFUSED = "The token is invalid, has expired, or its session is over."
 
 
 class Keyring(TokenBackend):
-    """Signs with the present key, and believes what previous ones signed as well."""
+    """Signs with the present key, and also accepts signatures of previous keys."""
 
     def __init__(self, present: str, previous: list[str]) -> None:
-        about = {"audience": api_settings.AUDIENCE, "issuer": api_settings.ISSUER}
-        super().__init__(api_settings.ALGORITHM, present, **about)
-        self.previous = [TokenBackend(api_settings.ALGORITHM, key, **about) for key in previous]
+        options = {
+            "audience": api_settings.AUDIENCE,
+            "issuer": api_settings.ISSUER,
+            "leeway": MAX_CLOCK_SKEW,
+        }
+        super().__init__(api_settings.ALGORITHM, present, **options)
+        self.previous = [TokenBackend(api_settings.ALGORITHM, key, **options) for key in previous]
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:  # as the library calls it
         try:
@@ -63,23 +69,23 @@ class TokenPair:
     access_token: str
     refresh_token: str
     expires_in: int
-    """Seconds that the access token lives."""
+    """Seconds until the access token expires."""
     token_type: str = "bearer"  # noqa: S105  # a scheme's name
 
 
 def open_session(user: User, user_agent: str) -> TokenPair:
-    """Begin a session for somebody who has proved who they are.
+    """Begin a session for a user whose password was checked.
 
-    Raises AuthenticationFailed, EmailNotVerified.
+    Raises AuthenticationFailed if the password was replaced since, EmailNotVerified.
     """
-    verification.check(user)
+    verification.require_verified(user)
     refresh = RefreshToken.for_user(user)
     with transaction.atomic():
-        # A password that is replaced meanwhile ends the sessions that are there: this one must be among them,
-        # or must not begin (`passwords.replace`).
-        as_proved = User.objects.select_for_update(no_key=True).filter(pk=user.pk, password=user.password)
-        if as_proved.first() is None:
-            refuse()
+        # Replacing the password ends the sessions that exist: this one must be among them, or must not begin
+        # (`passwords.replace_password`).
+        unchanged = User.objects.select_for_update(no_key=True).filter(pk=user.pk, password=user.password)
+        if unchanged.first() is None:
+            refuse_token()
         session = Session.objects.create(
             user=user,
             refresh_jti=refresh["jti"],
@@ -96,26 +102,26 @@ def rotate(raw: str) -> TokenPair:
     """
     old = read_refresh(raw)
     sid, user_id = claimed_id(old, "sid"), claimed_id(old, "user_id")
-    user = User.objects.filter(pk=user_id, is_active=True).first() or refuse()
-    verification.check(user)
+    user = User.objects.filter(pk=user_id, is_active=True).first() or refuse_token()
+    verification.require_verified(user)
     fresh = RefreshToken.for_user(user)
     now = timezone.now()
     alive = Session.objects.filter(pk=sid, user_id=user_id, revoked_at=None, expires_at__gt=now)
-    # One statement on the row's own columns decides a race: whoever comes second holds a used token.
+    # One statement on the row's own columns decides a race: the second request has a used token.
     rotated = alive.filter(refresh_jti=old["jti"]).update(
         refresh_jti=fresh["jti"], last_used_at=now, expires_at=now + fresh.lifetime
     )
     if not rotated:
         alive.revoke()
-        refuse()
+        refuse_token()
     return pair_of(fresh, sid)
 
 
 def read_refresh(raw: str) -> RefreshToken:
     try:
         return RefreshToken(raw.encode())  # type: ignore[arg-type]  # bytes, as its own views pass
-    except (TokenError, *NO_TOKEN):
-        refuse()
+    except (TokenError, *DECODE_ERRORS):
+        refuse_token()
 
 
 def pair_of(refresh: jwt.RefreshToken, sid: UUID) -> TokenPair:
@@ -125,13 +131,13 @@ def pair_of(refresh: jwt.RefreshToken, sid: UUID) -> TokenPair:
 
 
 def claimed_id(token: jwt.Token, claim: str) -> UUID:
-    """The id in a claim. Claims are whatever somebody signed: a list or a number is refused, not queried."""
+    """The UUID in a claim. Raises AuthenticationFailed if it is of another type, before any query."""
     value = token.get(claim)
     try:
         return UUID(value if isinstance(value, str) else "")
     except ValueError:
-        refuse()
+        refuse_token()
 
 
-def refuse() -> NoReturn:
+def refuse_token() -> NoReturn:
     raise AuthenticationFailed(REFUSED)

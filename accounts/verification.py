@@ -1,13 +1,18 @@
-"""Whether an address is the user's: who has read the mail that went there has shown that it is."""
+"""Sign-up, and the verification of addresses by mailed links."""
 
 from django.conf import settings
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from rest_framework import status
 from rest_framework.exceptions import APIException
 
+from accounts import link_tokens
 from accounts.models import User
-from notifications import mail, proofs
+from notifications.mail import outbox
+
+
+class AddressTakenError(Exception):
+    """An account with this address exists."""
 
 
 class EmailNotVerified(APIException):
@@ -16,33 +21,44 @@ class EmailNotVerified(APIException):
     default_detail = "Verify your e-mail address first, by the link in the mail to it."
 
 
-def check(user: User) -> None:
-    """Raises EmailNotVerified where only verified users may log in. Ask it of those who have proved who they
-    are: it tells that there is an account."""
+def sign_up(email: str, password: str, name: str = "") -> User:
+    """A new user; a link that verifies the address is mailed. Raises AddressTakenError."""
+    user = User(email=email, name=name)
+    user.set_password(password)  # slow, so before the transaction
+    try:
+        with transaction.atomic():
+            user.save()
+            outbox.queue_mail(outbox.Kind.VERIFY_EMAIL, user.email)
+            return user
+    except IntegrityError as error:  # decided by the index: two sign-ups at once make one user
+        raise AddressTakenError from error
+
+
+def require_verified(user: User) -> None:
+    """Raises EmailNotVerified if REQUIRE_VERIFIED_EMAIL is set and the address is not verified.
+
+    Only after the password was checked: the error tells that the account exists.
+    """
     if settings.REQUIRE_VERIFIED_EMAIL and user.email_verified_at is None:
         raise EmailNotVerified
 
 
-def greeting(user: User) -> str:
-    """What mails call them. Who signs up with another's address does not get their own words sent there."""
-    return user.name if user.email_verified_at else ""
+def verify_address(token: str) -> User | None:
+    """The user whose address is verified now. None if the token is not valid.
 
-
-def verify(proof: str) -> bool:
-    """Whether this proves an address. It may be shown twice: some mail systems open links before people."""
-    user = proofs.read_verification(proof)
-    if not isinstance(user, User):
-        return False
+    A token may be used several times: some mail systems open links before people do.
+    """
+    user = link_tokens.read_verification_token(token)
+    if user is None:
+        return None
     with transaction.atomic():
         mark_verified(user)
-    return True
+    return user
 
 
-def mark_verified(user: User) -> bool:
-    """Of several at once, one is the first, and welcomes. Whether this was it."""
+def mark_verified(user: User) -> None:
+    """The first of several calls sends the welcome."""
     now = timezone.now()
     unverified = User.objects.filter(pk=user.pk, email=user.email, email_verified_at=None)
-    if not unverified.update(email_verified_at=now, updated_at=now):
-        return False
-    mail.send(mail.Kind.WELCOME, user.email, user.name)  # verified by now
-    return True
+    if unverified.update(email_verified_at=now, updated_at=now):
+        outbox.queue_mail(outbox.Kind.WELCOME, user.email)

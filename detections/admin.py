@@ -1,7 +1,7 @@
 from django.contrib import admin
 
-from accounts.admin import ReadOnly
 from detections.models import Detection, DetectionImage, Detector, Export
+from notifications.admin import ReadOnly
 
 
 @admin.register(Detector)
@@ -28,7 +28,6 @@ class DetectionAdmin(ReadOnly, admin.ModelAdmin):
     search_fields = ("=id", "user__email", "name")
     exclude = ("request_hash", "idempotency_key")
     ordering = ("-id",)  # by creation, from the primary key's index
-    show_full_result_count = False
     inlines = (DetectionImageInline,)
 
 
@@ -41,4 +40,3 @@ class ExportAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("status", "format")
     search_fields = ("=id", "user__email")
     ordering = ("-id",)  # by creation, from the primary key's index
-    show_full_result_count = False

@@ -12,12 +12,15 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models.functions import RowNumber
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
-from detections.inference import weights
-from objectvision.ids import uuid7
+from detections.images.extensions import given_extension
+from objectvision.lib import leases
 
 MAX_ATTEMPTS = 3
+LOCKED_AT_ONCE = 200  # detections: a bound on what one transaction holds
 NAME_LENGTH = 255
 SAFE_NAME_LENGTH = 100
 MOST_NAMES_SHOWN = 100
@@ -31,7 +34,10 @@ OUTCOME_FIELDS = (
 
 
 class UnknownClassesError(ValueError):
-    """Classes that a detector does not know. The text names them and what it knows, for whoever asked."""
+    """Classes that a detector does not know.
+
+    The text names them and the known ones, for the user.
+    """
 
 
 class DetectorQuerySet(models.QuerySet["Detector"]):
@@ -42,9 +48,9 @@ class DetectorQuerySet(models.QuerySet["Detector"]):
         return self.active().filter(is_default=True).first()
 
     def with_waiting_images(self) -> Self:
-        """Those that somebody waits for, whose turn comes first in front; annotated with `lowest_turn`.
+        """Detectors with waiting images, lowest turn first; annotated with `lowest_turn`.
 
-        One probe of the waiting images' index a detector, however many wait.
+        Each detector costs one probe of the waiting images' index, however many wait.
         """
         first = DetectionImage.objects.waiting().filter(detector=OuterRef("pk")).in_fair_order()
         return (
@@ -55,7 +61,10 @@ class DetectorQuerySet(models.QuerySet["Detector"]):
 
 
 class Detector(models.Model):
-    """Named, versioned weights in a prepared folder. `path` is relative to `DATA_DIR/detectors`."""
+    """Named, versioned weights in a prepared folder.
+
+    `path` is relative to `DATA_DIR/detectors`.
+    """
 
     class Backend(models.TextChoices):
         OPENVINO = "openvino"
@@ -69,6 +78,7 @@ class Detector(models.Model):
     path = models.CharField(max_length=255)
     backend = models.CharField(max_length=20, choices=Backend)
     image_size = models.PositiveIntegerField()
+    takes_any_size = models.BooleanField(default=False, help_text="Uploads may choose another image size.")
     classes = models.JSONField(help_text="Names by class id, in the order of the ids.")
     is_default = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
@@ -92,22 +102,30 @@ class Detector(models.Model):
         return settings.DETECTORS_DIR / self.path
 
     @property
-    def takes_any_size(self) -> bool:
-        """Whether images of any size may be scaled to its input: what was exported has one size for good."""
-        return self.backend == self.Backend.ULTRALYTICS and weights.find(self.folder).suffix == ".pt"
+    def ids_by_name(self) -> dict[str, list[int]]:
+        """The ids of the classes of each name: several classes may share one."""
+        ids: dict[str, list[int]] = {}
+        for class_id, name in enumerate(self.classes):
+            ids.setdefault(name, []).append(class_id)
+        return ids
 
     @property
-    def known_classes(self) -> dict[str, int]:
-        """The id of each class by name, and by itself as a text. Names win: there are classes called "7"."""
-        by_id = {str(class_id): class_id for class_id in range(len(self.classes))}
-        return by_id | {name: class_id for class_id, name in enumerate(self.classes)}
+    def known_classes(self) -> dict[str, list[int]]:
+        """The ids of classes by their name, and by the id as a text.
 
-    def class_ids(self, wanted: Collection[str]) -> list[int]:
-        """The ids of classes given by name or id, in ascending order. Raises UnknownClassesError."""
-        known = self.known_classes
+        Names win: some classes are named "7".
+        """
+        return {str(class_id): [class_id] for class_id in range(len(self.classes))} | self.ids_by_name
+
+    def class_ids(self, wanted: Collection[str], known: dict[str, list[int]] | None = None) -> list[int]:
+        """The ids of all classes called so, in ascending order; `known` is `known_classes` unless given.
+
+        Raises UnknownClassesError.
+        """
+        known = self.known_classes if known is None else known
         if unknown := [name for name in wanted if name not in known]:
             raise UnknownClassesError(f"{self.name} knows no {some(unknown)}, but {some(self.classes)}.")
-        return sorted({known[name] for name in wanted})
+        return sorted({class_id for name in wanted for class_id in known[name]})
 
     def make_default(self) -> None:
         with transaction.atomic():
@@ -116,9 +134,10 @@ class Detector(models.Model):
 
 
 def some(names: Sequence[str]) -> str:
-    """The names for a sentence: the first of them, if they are many."""
+    """The names for a sentence: only the first ones, if they are many; in quotes where they hold commas."""
     more = len(names) - MOST_NAMES_SHOWN
-    return ", ".join(names[:MOST_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    shown = [f'"{name}"' if "," in name else name for name in names[:MOST_NAMES_SHOWN]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 class DetectionQuerySet(models.QuerySet["Detection"]):
@@ -132,31 +151,40 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         return self.order_by("-created_at", "-id")
 
     def with_images(self) -> Self:
-        """With all that an answer shows, in three queries."""
-        results = DetectionResult.objects.order_by("-confidence", "id")
-        images = DetectionImage.objects.order_by("id").prefetch_related(
-            models.Prefetch("results", queryset=results)
-        )
+        """With detector and images, in two queries.
+
+        `reports.show_results` adds the images' results.
+        """
+        images = DetectionImage.objects.order_by("id")
         return self.select_related("detector").prefetch_related(models.Prefetch("images", queryset=images))
 
     def lock(self, ids: Collection[UUID]) -> list["Detection"]:
-        """Take these rows until the transaction ends, in id order: whoever needs several takes them alike."""
+        """Lock these rows until the transaction ends, in id order against deadlocks."""
         return list(self.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
 
     def begin(self, ids: Collection[UUID]) -> None:
-        """`pending → processing`, a row at a time: several locks at once would want an order."""
-        for detection_id in ids:
-            now = timezone.now()
-            self.filter(pk=detection_id, status=Detection.Status.PENDING).update(
+        """`pending → processing`. The rows are locked in id order against deadlocks."""
+        pending = self.filter(pk__in=ids, status=Detection.Status.PENDING)
+        locked = pending.order_by("pk").select_for_update().values("pk")
+        now = timezone.now()
+        with transaction.atomic():
+            self.filter(pk__in=locked).update(
                 status=Detection.Status.PROCESSING, started_at=now, updated_at=now
             )
 
-    def recount(self, detections: Collection["Detection"]) -> None:
-        """Count the images of these locked rows again; finish those whose images have all ended."""
+    def recount(self, detections: Collection["Detection"], images: "Collection[DetectionImage]" = ()) -> None:
+        """Count the images of these locked rows again.
+
+        Rows whose images have all ended are finished. `images` were saved under the same locks: a detection
+        that has no others needs no query.
+        """
         counts: dict[UUID, Counter[str]] = {detection.pk: Counter() for detection in detections}
-        images = DetectionImage.objects.filter(detection__in=counts).values_list("detection", "state")
-        for detection_id, state, count in images.annotate(count=models.Count("pk")).order_by():
-            counts[detection_id][state] = count
+        for image in images:
+            counts[image.detection_id][image.state] += 1
+        if others := [each.pk for each in detections if counts[each.pk].total() < each.total]:
+            states_of = DetectionImage.objects.filter(detection__in=others).values_list("detection", "state")
+            for detection_id, state, count in states_of.annotate(count=models.Count("pk")).order_by():
+                counts[detection_id][state] = count
         for detection in detections:
             states = counts[detection.pk]
             detection.processed = states[DetectionImage.State.DONE]
@@ -181,6 +209,7 @@ class Detection(models.Model):
         PENDING = "pending"
         APPROVED = "approved"
         REJECTED = "rejected"
+        HIDDEN = "hidden"
 
     UNFINISHED = (Status.PENDING, Status.PROCESSING)
 
@@ -237,7 +266,7 @@ class Detection(models.Model):
 
     @property
     def priority(self) -> "DetectionImage.Priority":
-        """Of its images: what somebody sends alone goes before batches."""
+        """The priority of its images: single images go before batches."""
         return DetectionImage.Priority.SINGLE if self.total == 1 else DetectionImage.Priority.BATCH
 
     @property
@@ -246,17 +275,16 @@ class Detection(models.Model):
 
     @property
     def percent(self) -> int:
-        """How many of a hundred images have ended, well or badly: 0..100, and 100 only when all have.
+        """The share of ended images: 0..100, and 100 only when all have ended.
 
-        What a cancelled job left undone is not counted, until a retry has run the job to its end.
+        Cancelled images are not counted, until a retry has run the job to its end.
         """
         if self.status in {self.Status.COMPLETED, self.Status.FAILED}:
             return 100
         return 100 * (self.processed + self.failed) // self.total if self.total else 0
 
-    @property
     def queue_position(self) -> int:
-        """The place of this detection's first waiting image, counted up to 1,000; 0 if none waits."""
+        """The place of the first waiting image, counted up to 1,000; 0 if none waits."""
         waiting = DetectionImage.objects.waiting()
         first = waiting.filter(detection=self).in_fair_order().first()
         if first is None:
@@ -264,14 +292,25 @@ class Detection(models.Model):
         before = waiting.filter(detector=self.detector_id).before(first)
         return len(before.values_list("pk", flat=True)[:999]) + 1
 
+    def change(self, **values: Any) -> bool:
+        """Write these columns alone: a worker writes the others.
+
+        False if the row was deleted meanwhile.
+        """
+        if not Detection.objects.filter(pk=self.pk).update(**values, updated_at=timezone.now()):
+            return False
+        for name, value in values.items():
+            setattr(self, name, value)
+        return True
+
     def finish(self) -> None:
-        """End it, now that all of its images have. The caller saves."""
+        """End it after all of its images have ended. The caller saves."""
         self.status = self.Status.COMPLETED if self.processed else self.Status.FAILED
         self.error = "" if self.processed else self.first_error()
         self.finished_at = timezone.now()
 
     def reopen(self) -> None:
-        """Some of its images wait again. The caller saves."""
+        """Make it pending: some of its images wait again. The caller saves."""
         self.status = self.Status.PENDING
         self.error = ""
         self.finished_at = None
@@ -283,7 +322,7 @@ class Detection(models.Model):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Images that one worker has taken, under a fence that is written on each of their rows."""
+    """Images that one worker has claimed. Each of their rows carries the fence."""
 
     fence: UUID
     images: "Sequence[DetectionImage]"
@@ -291,6 +330,12 @@ class Claim:
     @property
     def detections(self) -> set[UUID]:
         return {image.detection_id for image in self.images}
+
+    @property
+    def pending_detections(self) -> set[UUID]:
+        """The ids of detections that had not begun when they were claimed."""
+        pending = Detection.Status.PENDING
+        return {image.detection_id for image in self.images if image.detection.status == pending}
 
 
 class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
@@ -301,7 +346,7 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         return self.order_by("turn", "priority", "id")
 
     def before(self, image: "DetectionImage") -> Self:
-        """Those that are claimed earlier than `image`."""
+        """The images that are claimed earlier than `image`."""
         same_turn = Q(turn=image.turn)
         return self.filter(
             Q(turn__lt=image.turn)
@@ -310,33 +355,31 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         )
 
     def next_turn(self, user: Any, priority: int, detector: Any) -> int:
-        """One past the larger of the user's highest turn in this priority and the lowest that waits for this
-        detector; where nothing does, the lowest of all.
+        """One past the user's highest turn in this priority or the detector's lowest.
 
-        So a user's images queue behind each other, another user's first one goes before the rest of them, and
-        what waits longest is always among the next, also while another detector cannot be loaded.
+        The larger of the two counts; if nothing waits for the detector, the lowest turn of all. So a user's
+        images queue behind each other, another user's first image goes before the rest of them, and the image
+        that waits longest is always among the next, also while another detector cannot be loaded.
         """
-        own = (
-            self.waiting()
-            .filter(user=user, priority=priority)
-            .order_by("-turn")
-            .values_list("turn", flat=True)
-        )
-        waited_for = Detector.objects.with_waiting_images().values_list("pk", "lowest_turn")  # type: ignore[misc]  # an annotation
-        lowest: dict[UUID, int] = dict(waited_for)
-        return max(own.first() or 0, lowest.get(detector, min(lowest.values(), default=0))) + 1
+        own = self.waiting().filter(user=user, priority=priority).order_by("-turn")
+        waited_for = Detector.objects.with_waiting_images().annotate(own=Subquery(own.values("turn")[:1]))
+        turns = list(waited_for.values_list("pk", "lowest_turn", "own"))
+        lowest: dict[UUID, int] = {pk: turn for pk, turn, _ in turns}
+        highest = max((turn or 0 for *_, turn in turns), default=0)
+        return max(highest, lowest.get(detector, min(lowest.values(), default=0))) + 1
 
     def stamp_turns(self, images: Sequence["DetectionImage"]) -> None:
-        """Put these at the end of their user's queue, one behind the other. They are one user's, of one
-        priority and detector, and not saved here."""
+        """Put images at the end of their user's queue, one behind the other.
+
+        Saves nothing. All are of one user, priority and detector.
+        """
         if images:
             first = self.next_turn(images[0].user_id, images[0].priority, images[0].detector_id)
             for turn, image in enumerate(images, first):
                 image.turn = turn
 
     def done_alike(self, detection: Detection, sha256s: Collection[str]) -> Self:
-        """The user's images with these bytes that are done, by the same detector with the same parameters,
-        newest first."""
+        """The user's done images of equal bytes, detector and parameters, newest first."""
         return self.filter(
             user=detection.user_id,
             sha256__in=sha256s,
@@ -346,21 +389,25 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
             detection__parameters=detection.parameters,
         ).order_by("-pk")
 
-    def claim(self, detector: Detector, count: int) -> Claim | None:
-        """Take up to `count` waiting images of a detector, in fair order. None if nothing waits.
+    def claim(self, detector: Detector, count: int, *, untried: bool = False) -> Claim | None:
+        """Take up to `count` waiting images of a detector, in fair order.
 
-        An image that was claimed before is taken alone: what ended its worker then may do so again.
+        None if nothing waits. An image that was claimed before is claimed alone, and not at all if `untried`
+        ones are asked for: it may have ended its worker, and may do so again. The images come with their
+        detections.
         """
         with transaction.atomic():
             candidates = list(
                 self.waiting()
                 .filter(detector=detector)
+                .select_related("detection")
                 .in_fair_order()
                 .select_for_update(skip_locked=True, of=("self",))[:count]
             )
-            images = list(takewhile(lambda image: not image.attempts, candidates)) or candidates[:1]
+            images = list(takewhile(lambda image: not image.attempts, candidates))
+            images = images or ([] if untried else candidates[:1])
             fence, now = uuid4(), timezone.now()
-            self.filter(pk__in=[image.pk for image in images]).update(
+            self.filter(pk__in=[image.pk for image in images]).update(  # asks nothing for no images
                 state=DetectionImage.State.CLAIMED, claim=fence, claimed_at=now, attempts=F("attempts") + 1
             )
         return Claim(fence, images) if images else None
@@ -373,43 +420,48 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         return self.claimed_by(fence).update(claimed_at=timezone.now())
 
     def lapsed(self, now: datetime) -> Self:
-        """Claims that nobody has renewed for a lease: their worker is gone, or as good as that."""
-        oldest = now - timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
-        return self.filter(state=DetectionImage.State.CLAIMED, claimed_at__lt=oldest)
+        lease = timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
+        return self.filter(leases.lapsed(now, lease), state=DetectionImage.State.CLAIMED)
 
     def put_back(self, *, counted: bool) -> int:
-        """Let the claimed images among these wait again; uncounted if the attempt was none."""
+        """Let the claimed images among these wait again.
+
+        Returns how many. Uncounted, the attempt is taken back.
+        """
         attempts = {} if counted else {"attempts": F("attempts") - 1}
         claimed = self.filter(state=DetectionImage.State.CLAIMED)
         return claimed.update(state=DetectionImage.State.WAITING, claim=None, claimed_at=None, **attempts)
 
     def cancel(self) -> int:
-        """End those that are open: what was done before is done again, with the results that it still has;
-        how many others were cancelled, and have none. Under the locks of their detections."""
+        """End the open images.
+
+        Returns how many were cancelled. Needs the locks of their detections. An image that was done before it
+        was put back is done again, with the results it still has.
+        """
         undone = self.filter(state__in=DetectionImage.OPEN)
         undone.exclude(processed_at=None).update(state=DetectionImage.State.DONE, claim=None, claimed_at=None)
         DetectionResult.objects.filter(image__in=undone).delete()
         return undone.update(state=DetectionImage.State.CANCELLED, claim=None, claimed_at=None)
 
     def put_in_line(self, images: Sequence["DetectionImage"]) -> None:
-        """Save that these wait again."""
+        """Save that these images wait again."""
         upsert(self, images, QUEUE_FIELDS)
 
     def save_outcomes(self, images: Sequence["DetectionImage"]) -> None:
-        """Save what processing wrote on these rows."""
+        """Save the outcomes of these images."""
         upsert(self, images, OUTCOME_FIELDS)
 
 
 def upsert(queryset: models.QuerySet[Any], rows: Collection[Any], fields: Sequence[str]) -> None:
     """Save these fields of rows that exist and are locked, in one statement.
 
-    An insert that always meets its row: a fraction of the work of bulk_update's CASE for every field and row.
+    An insert that always conflicts: a fraction of the work of bulk_update's CASE for each field and row.
     """
     columns = queryset.model._meta.concrete_fields  # noqa: SLF001  # documented, for all its underscore
     stamps = [field.attname for field in columns if is_stamped_once(field)]
     kept = [(row, name, getattr(row, name)) for row in rows for name in stamps]
     queryset.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
-    for row, name, value in kept:  # the insert has stamped these in memory, though not in the table
+    for row, name, value in kept:  # the insert has stamped them in memory, not in the table
         setattr(row, name, value)
 
 
@@ -418,9 +470,9 @@ def is_stamped_once(field: "models.Field[Any, Any]") -> bool:
 
 
 class DetectionImage(models.Model):
-    """One image: a row of the queue until it has ended, and the home of its results after that.
+    """An image: a row of the queue until it has ended, parent of its results.
 
-    Owner and detector stand here too, so that the queue is asked without a join.
+    User and detector stand here too, so that the queue is read without a join.
     """
 
     class State(models.TextChoices):
@@ -433,7 +485,7 @@ class DetectionImage(models.Model):
     class Priority(models.IntegerChoices):
         SINGLE = 0
         BATCH = 1
-        BACKGROUND = 2  # what an operator runs again: no upload of anybody's queues behind it
+        BACKGROUND = 2  # put back by an operator: every upload goes before it
 
     OPEN = (State.WAITING, State.CLAIMED)
 
@@ -459,6 +511,10 @@ class DetectionImage(models.Model):
     processed_at = models.DateTimeField(null=True, blank=True)
     inference_ms = models.FloatField(null=True, blank=True)
 
+    # Set by `reports.show_results`.
+    results_total: int
+    shown_results: "list[DetectionResult]"
+
     objects = DetectionImageQuerySet.as_manager()
 
     class Meta:
@@ -474,7 +530,7 @@ class DetectionImage(models.Model):
             models.Index(fields=["user", "sha256"], name="detections_known", condition=Q(state="done")),
             models.Index(fields=["claim"], name="detections_claim", condition=Q(state="claimed")),
             models.Index(fields=["claimed_at"], name="detections_lease", condition=Q(state="claimed")),
-            # With all that a search reads: a third of the time that the rows themselves take.
+            # Covers a search of names: it takes a third of the time of reading the rows.
             models.Index(fields=["user", "detection", "original_name"], name="detections_image_names"),
         ]
 
@@ -491,33 +547,40 @@ class DetectionImage(models.Model):
         return Path(self.image_path).suffix
 
     @property
+    def given_extension(self) -> str:
+        """Of the original as it is given out."""
+        return given_extension(self.extension)
+
+    @property
     def safe_stem(self) -> str:
-        """What its owner called it, in letters, digits, `-`, `_` and `.` alone, without an extension."""
+        """The original name without extension, of letters, digits, `-`, `_` and `.`."""
         return re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
 
     @property
     def safe_name(self) -> str:
-        return f"{self.safe_stem or self.pk}{self.extension}"
+        return f"{self.safe_stem or self.pk}{self.given_extension}"
 
     @property
     def unique_stem(self) -> str:
-        """A name that no other image has, to be recognised by its owner: for files of many images."""
+        """A unique name that its owner recognises: for files of many images."""
         return f"{self.safe_stem or 'image'}-{self.pk}"
 
     @property
     def unique_name(self) -> str:
-        return f"{self.unique_stem}{self.extension}"
+        return f"{self.unique_stem}{self.given_extension}"
 
     def copy_outcome(self, earlier: "DetectionImage", now: datetime) -> None:
-        """Done, as an image of the same bytes was earlier. The caller saves."""
+        """Make it done like an earlier image of the same bytes. The caller saves."""
         self.state = self.State.DONE
         self.width, self.height = earlier.width, earlier.height
         self.inference_ms = earlier.inference_ms
         self.processed_at = now
 
     def wait_again(self) -> None:
-        """As if it had never been tried, but for the results and the time of one that is done: they hold
-        until there are new ones. The caller stamps its turn, and saves."""
+        """Make it wait as if never tried.
+
+        A done image keeps results and time until there are new ones. The caller stamps its turn, and saves.
+        """
         if self.state != self.State.DONE:
             self.processed_at = None
         self.state = self.State.WAITING
@@ -526,7 +589,7 @@ class DetectionImage(models.Model):
         self.attempts = 0
 
     def fail(self, code: str, reason: str) -> None:
-        """End it badly, with a reason that its owner can read. The caller saves."""
+        """Make it failed, with a reason for its owner. The caller saves."""
         self.state = self.State.FAILED
         self.claim = self.claimed_at = None
         self.error_code, self.error = code, reason
@@ -537,23 +600,39 @@ class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):
     def owned_by(self, user: Any) -> Self:
         return self.filter(user=user)
 
-    def newest_first(self) -> Self:
-        """Of one image the surest first, for in this order they are written.
+    def most_confident_first(self) -> Self:
+        return self.order_by("-confidence", "id")
 
-        By time, not by id alone: then PostgreSQL would rather walk through everybody's.
+    def most_confident_of_each_image(self, count: int) -> Self:
+        """At most `count` of each image."""
+        place = models.Window(
+            RowNumber(), partition_by=[F("image")], order_by=[F("confidence").desc(), F("id").asc()]
+        )
+        return self.annotate(place=place).filter(place__lte=count)
+
+    def count_by_image(self) -> Counter[UUID]:
+        """The number of results by image, of images that have any."""
+        counts = self.order_by().values_list("image").annotate(count=models.Count("pk"))
+        return Counter(dict(counts))
+
+    def newest_first(self) -> Self:
+        """Newest first; of one image the most confident first, as inserted.
+
+        By time, not by id alone: with that, PostgreSQL would walk through the results of all users.
         """
         return self.order_by("-created_at", "id")
 
 
 class DetectionResult(models.Model):
-    """One object found. The box is normalised to 0..1 of the upright image: top-left corner and size.
+    """One object found.
 
-    Owner and time stand here too, so that a search needs no join.
+    The box is normalised to 0..1 of the upright image: top-left corner and size. User and time stand here
+    too, so that a search needs no join.
     """
 
     class Review(models.TextChoices):
         NONE = "none"
-        CONFIRMED = "confirmed"
+        ACCEPTED = "accepted"
         REJECTED = "rejected"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -573,8 +652,8 @@ class DetectionResult(models.Model):
     objects = DetectionResultQuerySet.as_manager()
 
     class Meta:
-        # What is common is looked for detection by detection, or newest first; what is rare, among all of the
-        # user's results. The first one holds all that a history asks for, and serves the foreign key.
+        # Common classes are searched detection by detection, or newest first; rare ones among all results of
+        # the user. The first index covers the history's conditions, and serves the foreign key.
         indexes: ClassVar = [
             models.Index(
                 fields=["detection", "user", "object_class", "-confidence"], name="detections_found"
@@ -588,7 +667,7 @@ class DetectionResult(models.Model):
         return f"{self.object_class} {self.confidence:.2f}"
 
     def copied_to(self, image: DetectionImage) -> "DetectionResult":
-        """The same object, found on an image of the same bytes; not yet reviewed, not saved."""
+        """The same object on an image of the same bytes: not reviewed, not saved."""
         own = {field.attname: getattr(self, field.attname) for field in self._meta.concrete_fields}
         new = {
             "id": uuid7(),
@@ -606,7 +685,7 @@ class DetectionResult(models.Model):
 
     @property
     def pixels(self) -> dict[str, float]:
-        """The box in pixels of the upright image, to the hundredth, as answers and files show it."""
+        """The box in pixels of the upright image, to the hundredth, as answers show it."""
         x1, y1, x2, y2 = self.corners(self.image.width or 0, self.image.height or 0)
         edges = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "width": x2 - x1, "height": y2 - y1}
         return {name: round(value, 2) for name, value in edges.items()}
@@ -622,53 +701,45 @@ class DetectionResult(models.Model):
         }
 
 
-class ExportQuerySet(models.QuerySet["Export"]):
+class ExportQuerySet(leases.LeasedQuerySet["Export"]):
     def owned_by(self, user: Any) -> Self:
         return self.filter(user=user)
 
     def unfinished(self) -> Self:
         return self.filter(status__in=Export.UNFINISHED)
 
-    def waiting(self) -> Self:
-        """Those that a worker may take. What a former attempt stored has to be deleted first."""
-        return self.filter(status=Export.Status.PENDING, path="")
+    def claimable(self) -> Self:
+        """Pending exports, oldest first.
 
-    def claim(self) -> "Export | None":
-        """Take the one that waits longest. None if none waits, or others are faster each time."""
-        for export in self.waiting().select_related("user").order_by("pk")[:10]:
-            if export.take():
-                return export
-        return None
-
-    def lapsed(self, now: datetime) -> Self:
-        """Claimed by a worker that has not been heard of for a lease."""
-        oldest = now - timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
-        return self.filter(status=Export.Status.PROCESSING, claimed_at__lt=oldest)
+        The file of an earlier attempt has to be deleted before.
+        """
+        return self.filter(status=Export.Status.PENDING, path="").select_related("user").order_by("pk")
 
     def release_lapsed(self) -> None:
-        """Let them wait again; fail those that have had all of their attempts."""
-        now = timezone.now()
-        lapsed = self.lapsed(now)
-        lapsed.filter(attempts__gte=MAX_ATTEMPTS).update(
-            status=Export.Status.FAILED,
-            claim=None,
-            error=f"The file could not be made in {MAX_ATTEMPTS} attempts.",
-            expires_at=now + Export.KEPT,
+        """Let exports whose worker is gone wait again, or fail after their last attempt."""
+        now, lease = timezone.now(), timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
+        self.filter(leases.lapsed(now, lease), status=Export.Status.PROCESSING).release(
+            waiting={"status": Export.Status.PENDING, "processed": 0},
+            failed={
+                "status": Export.Status.FAILED,
+                "error": f"The file could not be made in {MAX_ATTEMPTS} attempts.",
+                "expires_at": now + Export.KEPT,
+            },
         )
-        lapsed.update(status=Export.Status.PENDING, claim=None, processed=0)
 
     def left_behind(self) -> Self:
-        """Those for which a worker that is gone may have stored a file."""
+        """Exports for which a worker that is gone may have stored a file."""
         return self.filter(status__in=(Export.Status.PENDING, Export.Status.FAILED)).exclude(path="")
 
     def expired(self) -> Self:
         return self.filter(expires_at__lte=timezone.now())
 
 
-class Export(models.Model):
-    """A file of results, made as a job, kept until `expires_at`. `total` and `processed` count images.
+class Export(leases.Leased):
+    """A file of results, made as a job, kept until `expires_at`.
 
-    `path` is written before the file is: whatever becomes of a worker, no file is forgotten.
+    `total` and `processed` count images. `path` is saved before the file is stored: no file is forgotten when
+    a worker dies.
     """
 
     class Format(models.TextChoices):
@@ -680,6 +751,7 @@ class Export(models.Model):
 
     Status = Detection.Status
     UNFINISHED = Detection.UNFINISHED
+    MOST_ATTEMPTS = MAX_ATTEMPTS
     KEPT = timedelta(hours=24)
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -689,9 +761,6 @@ class Export(models.Model):
     status = models.CharField(max_length=10, choices=Detection.Status, default=Detection.Status.PENDING)
     total = models.PositiveIntegerField(default=0)
     processed = models.PositiveIntegerField(default=0)
-    claim = models.UUIDField(null=True, blank=True)
-    claimed_at = models.DateTimeField(null=True, blank=True)
-    attempts = models.PositiveSmallIntegerField(default=0)
     path = models.CharField(max_length=255, blank=True)
     error = models.TextField(blank=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
@@ -721,30 +790,20 @@ class Export(models.Model):
         lasts = self.expires_at is not None and self.expires_at > timezone.now()
         return self.status == self.Status.COMPLETED and lasts
 
-    def take(self) -> bool:
-        """Claim it. False if another worker was faster."""
-        fence = uuid4()
-        path = f"users/{self.user_id}/exports/{fence}"
-        taken = Export.objects.waiting().filter(pk=self.pk)
-        self.claim, self.path = fence, path
-        return bool(
-            taken.update(
-                status=self.Status.PROCESSING,
-                claim=fence,
-                claimed_at=timezone.now(),
-                attempts=F("attempts") + 1,
-                path=path,
-            )
-        )
+    def values_of_claimed(self) -> dict[str, Any]:
+        self.path = f"users/{self.user_id}/exports/{self.claim}"
+        return {"status": self.Status.PROCESSING, "path": self.path}
 
-    def write(self, **values: Any) -> bool:
-        """Save these values, and renew the claim. False, and nothing saved, if it was taken away."""
-        ours = Export.objects.filter(pk=self.pk, claim=self.claim)
-        return bool(ours.update(claimed_at=timezone.now(), **values))
+    def renew(self, **values: Any) -> bool:
+        """Keep the claim, and save these values.
+
+        False, and nothing saved, if it was taken away.
+        """
+        return self.update_claimed(claimed_at=timezone.now(), **values)
 
     def complete(self) -> bool:
-        """As `write`, for the end."""
-        return self.write(
+        """False, and nothing saved, if the claim was taken away."""
+        return self.update_claimed(
             status=self.Status.COMPLETED,
             claim=None,
             processed=F("total"),
@@ -752,5 +811,7 @@ class Export(models.Model):
         )
 
     def put_back(self) -> None:
-        """Let it wait again, uncounted: the worker was told to stop before it stored anything."""
-        self.write(status=self.Status.PENDING, claim=None, processed=0, attempts=F("attempts") - 1, path="")
+        """Let it wait again, uncounted: the worker stops before it has stored anything."""
+        self.update_claimed(
+            status=self.Status.PENDING, claim=None, processed=0, attempts=F("attempts") - 1, path=""
+        )

@@ -4,53 +4,61 @@ from celery import shared_task
 from celery.signals import worker_shutting_down
 from django.conf import settings
 
-from detections import cleanup, exports, processing
+from accounts import closing
+from detections import erasure
+from detections.exports import runs
+from detections.jobs import processing
+from detections.jobs.sweep import sweep_detections
+from objectvision.lib import doorbell
 
 
 @shared_task(name="detections.process_images")
 def process_images() -> None:
-    """Work through what waits, for a while. The message carries no work, only the news that there is some."""
-    if processing.run(ring):
-        ring()
+    """Process waiting images for a while.
+
+    The message carries no work: the rows are the queue.
+    """
+    if processing.process_waiting():
+        doorbell.ring_doorbell("detections.process_images")
 
 
 @shared_task(name="detections.make_export")
 def make_export() -> None:
-    """Make one of the exports that wait. The next one is another message's: other tasks get their turn."""
-    if exports.run(let_images_pass):
-        ring_for_exports()
+    """Make one waiting export.
+
+    The next one is another message's, so that other tasks get their turn.
+    """
+    if runs.make_next_export(let_images_pass):
+        doorbell.ring_doorbell("detections.make_export")
 
 
 def let_images_pass() -> None:
-    """Where one thread does everything (`serve`), nobody's photo waits for an export of many."""
+    """Under `serve` one thread does everything: no image waits for a large export."""
     if not settings.REDIS_URL:
-        processing.run(ring)
+        processing.process_waiting()
 
 
 @shared_task(name="detections.sweep")
 def sweep() -> None:
-    """End every state that could stick, and ring while anything waits."""
-    if cleanup.sweep():
-        ring()
-    if exports.sweep():
-        ring_for_exports()
-    cleanup.erase_closed()
+    """End every state that could stick, and ring while rows wait."""
+    if sweep_detections():
+        doorbell.ring_doorbell("detections.process_images")
+    if runs.sweep_exports():
+        doorbell.ring_doorbell("detections.make_export")
+    erasure.erase_closed_accounts()
+
+
+@shared_task(name=closing.ERASURE_TASK)
+def erase_closed_accounts() -> None:
+    erasure.erase_closed_accounts()
 
 
 @shared_task(name="detections.delete_expired")
 def delete_expired() -> None:
-    cleanup.delete_expired()
-    exports.delete_expired()
+    erasure.delete_expired_detections()
+    runs.delete_expired_exports()
 
 
 @worker_shutting_down.connect
 def stop_processing(**_: Any) -> None:
     processing.stopping.set()
-
-
-def ring() -> None:
-    process_images.delay()
-
-
-def ring_for_exports() -> None:
-    make_export.delay()

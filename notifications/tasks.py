@@ -1,24 +1,25 @@
 from celery import shared_task
 
-from notifications import delivery
+from notifications.mail import delivery
 from notifications.models import Mail
+from objectvision.lib import doorbell
 
 
 @shared_task(name="notifications.send_mails")
 def send_mails() -> None:
-    """Send one of the mails that are due. The next one is another message's: other tasks get their turn."""
-    if delivery.run():
-        send_mails.delay()
+    """Send one mail that is due. The next one is another message's work: other tasks get their turn."""
+    if delivery.send_next_mail():
+        doorbell.ring_doorbell("notifications.send_mails")
 
 
 @shared_task(name="notifications.sweep")
-def sweep() -> None:
-    """Take mails back from workers that are gone, and ring while any is due."""
+def sweep_mails() -> None:
+    """Release the mails of workers that are gone, and ring while any mail is due."""
     Mail.objects.release_lapsed()
     if Mail.objects.due().exists():
-        send_mails.delay()
+        doorbell.ring_doorbell("notifications.send_mails")
 
 
 @shared_task(name="notifications.forget")
-def forget() -> None:
-    Mail.objects.forgotten().delete()
+def delete_old_mails() -> None:
+    Mail.objects.outdated().delete()

@@ -19,7 +19,7 @@ def keep_django_logging(**_: Any) -> None:
 
 @celeryd_init.connect
 def keep_one_connection(**_: Any) -> None:
-    # A worker's process does one thing at a time: a pool would only be torn down and rebuilt.
+    # A worker process runs one task at a time, and Celery rebuilds a pool after each.
     from django.conf import settings
 
     database = settings.DATABASES["default"]
@@ -30,15 +30,14 @@ def keep_one_connection(**_: Any) -> None:
 
 @celeryd_init.connect
 def leave_soon(**_: Any) -> None:
-    # Told to stop amid many short tasks, a worker now and then does not count its child's last result, and
-    # the child waits for that: 30 s without this, which is all the time that a container has to stop.
+    # A stopping worker may miss its child's last result, for which the child waits 30 s by default.
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10  # tenths of a second
 
 
 @task_prerun.connect
 def drop_broken_connection(task: Any, **_: Any) -> None:
-    # Kept for good, it would stay broken for good after a restart of PostgreSQL.
+    # Workers keep their connection, which a restart of PostgreSQL breaks.
     from django.db import close_old_connections
 
-    if not task.request.is_eager:  # else it runs inside somebody's transaction
+    if not task.request.is_eager:  # an eager task runs inside the caller's transaction
         close_old_connections()

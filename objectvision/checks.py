@@ -1,7 +1,8 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004  # Django's own name
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 
 
 @register(Tags.security)
@@ -35,7 +36,7 @@ def public_address_is_set(**_: Any) -> list[CheckMessage]:
     if not settings.DEPLOYED or settings.API_BASE_URL:
         return []
     return [
-        Warning(
+        checks.Warning(
             "API_BASE_URL is not set: links in answers go by the Host header, those in mails to "
             f"{settings.PUBLIC_URL}.",
             hint="Set it to the address that clients use.",
@@ -49,7 +50,7 @@ def https_is_enforced(**_: Any) -> list[CheckMessage]:
     if not settings.DEPLOYED or settings.SECURE_SSL_REDIRECT:
         return []
     return [
-        Warning(
+        checks.Warning(
             "SECURE_SSL_REDIRECT is off: tokens may travel in the clear.",
             hint="Set SECURE_SSL_REDIRECT=true, or see that the proxy in front redirects to HTTPS.",
             id="objectvision.W002",
@@ -62,7 +63,7 @@ def mails_are_sent(**_: Any) -> list[CheckMessage]:
     if not settings.DEPLOYED or settings.BREVO_API_KEY:
         return []
     return [
-        Warning(
+        checks.Warning(
             "BREVO_API_KEY is not set: mails, and the secret links in them, are printed by the worker.",
             hint="Set BREVO_API_KEY and EMAIL_SENDER.",
             id="objectvision.W003",

@@ -1,4 +1,4 @@
-"""Is it running, and each part that it needs? Answers for load balancers and operators, without internals."""
+"""The health of the service and of each part that it needs, without internals, for probes and operators."""
 
 import logging
 import threading
@@ -14,16 +14,18 @@ from django.db import Error as DatabaseError
 from django.db import connection
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
+from uuid_utils.compat import uuid7
 
 from detections.models import Detector
-from objectvision import connections, heartbeats, shared_redis
-from objectvision.examples import answered
-from objectvision.ids import uuid7
-from objectvision.negotiation import OneForm
+from objectvision import heartbeats
+from objectvision.api.examples import answered
+from objectvision.api.negotiation import OneForm
+from objectvision.api.views import StrictView
+from objectvision.lib import connections
+from objectvision.lib.redis import shared_client
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +35,14 @@ ANSWER_SECONDS = 3
 
 
 class PartAwayError(Exception):
-    """The part does not do its work; the message may be shown to anyone."""
+    """The part does not work. The message is public."""
 
 
 class Part:
-    """Checks a part aside, once at a time: who asks gets an answer in `ANSWER_SECONDS`, whatever hangs.
+    """Checks a part in a thread and answers within ANSWER_SECONDS, even if the part hangs.
 
-    Who asks while a check is under way waits for that one, and no longer than is left of its time. So a part
-    that hangs costs one thread and one connection, however often it is asked for.
+    Requests that come during a check wait for its result, at most until its deadline. A part that hangs
+    costs one thread and one connection, however many requests ask for it.
     """
 
     def __init__(self, check: Callable[[], Facts], silence: str) -> None:
@@ -54,7 +56,7 @@ class Part:
         with self._lock:
             if self._running is None or self._running.done():
                 self._deadline = time.monotonic() + ANSWER_SECONDS
-                self._running = aside(self.check)
+                self._running = run_in_thread(self.check)
             running, deadline = self._running, self._deadline
         try:
             return running.result(max(0.0, deadline - time.monotonic()))
@@ -62,14 +64,14 @@ class Part:
             raise PartAwayError(self.silence) from None
 
 
-def aside(check: Callable[[], Facts]) -> Future[Facts]:
-    """Run it in a thread that keeps no process from ending, as those of an executor would."""
+def run_in_thread(check: Callable[[], Facts]) -> Future[Facts]:
+    """Run the check in a daemon thread: the threads of an executor keep a process from ending."""
     future: Future[Facts] = Future()
 
     def run() -> None:
         try:
             future.set_result(check())
-        except BaseException as error:  # noqa: BLE001  # whoever asked gets it
+        except BaseException as error:  # noqa: BLE001  # raised again by `result()`
             future.set_exception(error)
         finally:
             connections.give_back()
@@ -92,7 +94,7 @@ def database() -> Facts:
 
 
 def redis_part() -> Facts:
-    client = shared_redis.shared()
+    client = shared_client()
     if client is None:
         return {"redis": "not used"}
     try:
@@ -111,7 +113,7 @@ def celery() -> Facts:
     if missing := {"inference", "default"} - served:
         raise PartAwayError(f"No worker serves {' and '.join(sorted(missing))}.")
     if not alive.beat:
-        raise PartAwayError("Beat has not sent its sweep for long: nobody finds lost work.")
+        raise PartAwayError("Beat has not sent its sweep for long: lost work is not found.")
     workers = [{"name": worker["name"], "queues": worker["queues"]} for worker in alive.workers]
     return {"workers": workers, "beat": "alive"}
 
@@ -156,7 +158,7 @@ class WorkerSerializer(serializers.Serializer[Any]):
     ]
 )
 class HealthSerializer(serializers.Serializer[Any]):
-    """What each part says of itself, beside its status."""
+    """The status, and what each part reports."""
 
     status = serializers.ChoiceField(["ok", "error"])
     message = serializers.CharField(required=False, help_text="What is wrong.")
@@ -171,9 +173,10 @@ class HealthSerializer(serializers.Serializer[Any]):
     classes = serializers.IntegerField(required=False)
 
 
-class HealthView(APIView):
-    """One part's health."""
+class HealthView(StrictView):
+    """The health of one part."""
 
+    lenient_methods = SAFE_METHODS  # probes add parameters against caches
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = ()  # probes ask often, many of them from one address
@@ -182,15 +185,14 @@ class HealthView(APIView):
     operation_id: str | None = None
 
     @extend_schema(
-        summary="Health",
-        description=(
-            "`/health` says that the server answers and touches nothing else. The pages below it each look "
-            f"at one part and answer within {ANSWER_SECONDS} seconds, whatever hangs."
-        ),
-        responses={200: HealthSerializer, 503: OpenApiResponse(HealthSerializer, "The part does not work.")},
-        tags=["health"],
+        responses={200: HealthSerializer, 503: OpenApiResponse(HealthSerializer, "The part does not work.")}
     )
-    def get(self, request: Request) -> Response:  # noqa: ARG002  # DRF's signature
+    def get(self, _request: Request) -> Response:
+        """Health.
+
+        `/health` says that the server answers, and touches nothing else. Each page below it looks at one part
+        and answers within 3 seconds, even if the part hangs.
+        """
         try:
             return Response({"status": "ok", **self.part()})
         except PartAwayError as error:

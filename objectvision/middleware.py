@@ -5,25 +5,36 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware as DjangoGZipMiddleware
 from django.utils.deprecation import MiddlewareMixin
+from rest_framework.response import Response
 from whitenoise.middleware import WhiteNoiseMiddleware
 from whitenoise.responders import StaticFile
+
+from objectvision.api.errors import too_many
+from objectvision.api.throttles import StaticThrottle
+from objectvision.lib import connections
 
 COMPRESSED_OVER_BYTES = 1000
 TEXT = re.compile(r"text/|image/svg|application/(json|javascript|vnd\.oai)")
 
 
-class PrivacyMiddleware(MiddlewareMixin):
-    """Answers are for whoever asked: kept by nobody unless they say so, and no part of other sites' pages,
-    which may read them by CORS alone."""
+class AnswerMiddleware(MiddlewareMixin):
+    """Sees every response last: private headers, and nothing kept while a slow client reads.
 
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:  # noqa: ARG002  # Django's signature
+    By default no cache stores the response, and other sites may read it through CORS alone. The database
+    connection goes back to the pool, and the data that was rendered, many times larger, is dropped.
+    """
+
+    def process_response(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        connections.give_back()
+        if isinstance(response, Response):
+            response.data = None
         response.headers.setdefault("Cache-Control", "no-store")
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         return response
 
 
 class GZipMiddleware(DjangoGZipMiddleware):
-    """Texts of some length; pictures are compressed already, and Django's own goes by 200 bytes."""
+    """Compresses texts over 1,000 bytes. Django's begins at 200, and compresses pictures and streams."""
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         is_text = TEXT.match(response.headers.get("Content-Type", ""))
@@ -33,10 +44,13 @@ class GZipMiddleware(DjangoGZipMiddleware):
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped library
-    """Answers with bytes: whitenoise streams by sync iterators, which Django under ASGI warns about."""
+    """Answers with bytes: whitenoise's sync iterators cause warnings in Django under ASGI."""
 
     @staticmethod
     def serve(static_file: StaticFile, request: HttpRequest) -> HttpResponse:
+        throttle = StaticThrottle()
+        if not throttle.admits(request):
+            return too_many(throttle.wait())
         found = static_file.get_response(request.method, request.META)
         with found.file or BytesIO() as file:
             response = HttpResponse(file.read(), status=int(found.status))

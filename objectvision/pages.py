@@ -1,4 +1,4 @@
-"""The API's document and the pages that show it."""
+"""The OpenAPI document and the pages that show it."""
 
 from functools import cache
 from hashlib import sha256
@@ -18,28 +18,30 @@ from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularRedocView, SpectacularSwaggerSplitView
-from rest_framework.permissions import AllowAny
+from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
-from rest_framework.views import APIView
+from typing_extensions import override
 
-from objectvision.negotiation import OneForm
+from objectvision.api.negotiation import OneForm
+from objectvision.api.views import StrictView
 
 REDOC = "drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
 LOGO = b"https://cdn.redoc.ly/redoc/logo-mini.svg"
 NO_LOGO = b"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'/%3E"
-# Both pages write style elements into themselves. Neither holds a script.
+# Both pages insert style elements. Neither has an inline script.
 STYLES = {"style-src": [SELF, UNSAFE_INLINE]}
 
 
 @cache
 def document() -> bytes:
-    """The same for everybody as long as the process lives. Making it takes most of a second."""
+    """The document as JSON: made once a process, since it takes most of a second."""
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]  # the library's
     content: bytes = OpenApiJsonRenderer().render(schema, renderer_context={})
     return content
 
 
-class DocumentView(APIView):
+class DocumentView(StrictView):
+    lenient_methods = SAFE_METHODS
     content_negotiation_class = OneForm
     permission_classes = (AllowAny,)
     authentication_classes = ()
@@ -53,9 +55,10 @@ class DocumentView(APIView):
         return get_conditional_response(request, etag=tag, response=response) or response
 
 
-class Page(APIView):
-    """A page in HTML whose errors have the form of all others."""
+class Page(StrictView):
+    """An HTML page whose errors have the API's form."""
 
+    lenient_methods = SAFE_METHODS
     http_method_names = ("get", "head")
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:  # type: ignore[override]  # past the renderers
@@ -82,7 +85,7 @@ class RedocView(Page, SpectacularRedocView):
 
 @cache
 def redoc_script() -> bytes:
-    """ReDoc, which as it comes asks another host for its maker's logo."""
+    """ReDoc without its request to another host for the maker's logo."""
     found = finders.find(REDOC)
     if not isinstance(found, str):
         raise FileNotFoundError(REDOC)
@@ -90,7 +93,8 @@ def redoc_script() -> bytes:
 
 
 class FaviconView(RedirectView):
-    """Browsers look for it under this name on pages that name none."""
+    """Browsers ask for /favicon.ico where a page names no icon."""
 
-    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:  # noqa: ARG002  # Django's signature
+    @override
+    def get_redirect_url(self, *args: Any, **kwargs: Any) -> str:
         return static("objectvision/favicon.svg")

@@ -13,7 +13,9 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from objectvision import __version__, env
+from objectvision import __version__
+from objectvision.lib import env
+from objectvision.lib.logs import LINE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -34,7 +36,8 @@ MEDIA_ROOT = DATA_DIR / "media"
 DETECTORS_DIR = DATA_DIR / "detectors"
 # On the file system of the media, so that saving a large upload is a rename.
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"
-for folder in (MEDIA_ROOT, DETECTORS_DIR, FILE_UPLOAD_TEMP_DIR):
+STATIC_ROOT = DATA_DIR / "static"
+for folder in (MEDIA_ROOT, DETECTORS_DIR, FILE_UPLOAD_TEMP_DIR, STATIC_ROOT):
     folder.mkdir(parents=True, exist_ok=True)
 
 # --- Secrets and hosts ---------------------------------------------------------------------------
@@ -79,7 +82,7 @@ def previous_secrets(name: str) -> list[str]:
 
 SECRET_KEY = secret("SECRET_KEY")
 JWT_SECRET_KEY = secret("JWT_SECRET_KEY")
-# What these signed is believed until it expires: keys can be changed without logging anybody out.
+# Tokens that these keys signed stay valid until they expire, so that a new key logs no user out.
 JWT_PREVIOUS_SECRET_KEYS = previous_secrets("JWT_PREVIOUS_SECRET_KEYS")
 SECRET_KEY_FALLBACKS = previous_secrets("SECRET_KEY_FALLBACKS")
 ALLOWED_HOSTS = env.listing("ALLOWED_HOSTS", () if DEPLOYED else ("localhost", "127.0.0.1", "[::1]"))
@@ -87,14 +90,14 @@ API_BASE_URL = env.url("API_BASE_URL")
 
 
 def public_url() -> str:
-    """Where links in mails lead: no request says it, and its Host header is what a stranger wrote."""
+    """The base of links in mails. Never from the Host header, which any client may set."""
     named = (host for host in ALLOWED_HOSTS if not host.startswith(("*", ".")))
     deployed = next((f"https://{host}" for host in named), "")
     return API_BASE_URL or (deployed if DEPLOYED else "http://localhost:8000")
 
 
 PUBLIC_URL = public_url()
-# Whose X-Forwarded-For and X-Forwarded-Proto the servers believe: addresses or networks; by default nobody's.
+# Proxies whose X-Forwarded-For and X-Forwarded-Proto are trusted: addresses or networks; none by default.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_HEADERS = [
@@ -152,7 +155,7 @@ else:
 DATABASES = {"default": DATABASE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- Redis: broker, cache, news ------------------------------------------------------------------
+# --- Redis: broker, cache, wake-ups ---------------------------------------------------------------
 
 
 def redis_url() -> str:
@@ -187,7 +190,7 @@ DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
-    # One short try: a broker that is away must not hold up an upload, whose work beat's sweep will find.
+    # One short try: an upload does not wait for a broker that is away. The sweep rings again.
     {"socket_connect_timeout": 1, "socket_timeout": 2, "max_retries": 0}
     if REDIS_URL
     else {"polling_interval": 0.02}
@@ -199,22 +202,24 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"detections.process_images": {"queue": "inference"}}
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]  # nothing pickled: that would be code
+CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]  # unpickling would run code
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_DB_REUSE_MAX = 2**31  # Celery would close the worker's connection after every task
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "objectvision.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1
-CELERY_BEAT_SCHEDULE = {
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep": {"task": "detections.sweep", "schedule": timedelta(seconds=10)},
     "retention": {"task": "detections.delete_expired", "schedule": timedelta(hours=1)},
     "forget": {"task": "accounts.forget", "schedule": timedelta(hours=1)},
     "sweep mails": {"task": "notifications.sweep", "schedule": timedelta(seconds=10)},
     "forget mails": {"task": "notifications.forget", "schedule": timedelta(hours=1)},
 }
+for entry in CELERY_BEAT_SCHEDULE.values():  # beat resets its rows to these values when it starts
+    entry.update(enabled=True, one_off=False, start_time=None, expires=None)
 
 # --- Application ---------------------------------------------------------------------------------
 
@@ -232,7 +237,7 @@ INSTALLED_APPS = [
     "anymail",
     "corsheaders",
     "csp",
-    "django.contrib.admin",
+    "objectvision.apps.StaffAdminConfig",  # django.contrib.admin with a site of its own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.messages",
@@ -240,7 +245,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
 ]
 MIDDLEWARE = [
-    "objectvision.middleware.PrivacyMiddleware",
+    "objectvision.middleware.AnswerMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -271,14 +276,16 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # the packages' own files: nothing to collect
+# Set-up collects and compresses them in STATIC_ROOT; before, they are served as the packages have them.
+WHITENOISE_USE_FINDERS = not any(STATIC_ROOT.iterdir())
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = ("png", "woff", "woff2", "map")  # maps are for debuggers alone
 WHITENOISE_ALLOW_ALL_ORIGINS = False
 STORAGES = {
     "default": {
         "BACKEND": "django.core.files.storage.FileSystemStorage",
         "OPTIONS": {"location": MEDIA_ROOT},
     },
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 LANGUAGE_CODE = "en"
 USE_I18N = False
@@ -303,17 +310,17 @@ REQUIRE_VERIFIED_EMAIL = env.flag("REQUIRE_VERIFIED_EMAIL", default=False)
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
 SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
-# Browsers that have once come by HTTPS ask for nothing else for a year.
+# Browsers that came by HTTPS once use nothing else for a year.
 SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000 if SECURE_SSL_REDIRECT else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
 SILENCED_SYSTEM_CHECKS = [
-    "security.W005",  # what the domain's other hosts speak is the operator's to know
+    "security.W005",  # whether other hosts of the domain speak HTTPS is the operator's decision
     "security.W008",  # objectvision.W002 says it, and that a proxy may redirect
-    "security.W021",  # to be preloaded binds the whole domain for months; nobody else decides that
+    "security.W021",  # preloading binds the whole domain for months: the operator's decision
 ]
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# For all answers; the pages of the documentation say what they need besides (`pages`).
+# For all responses; the documentation pages add to it (`pages`).
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -337,7 +344,7 @@ CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(PUBLIC_URL))] 
 
 BREVO_API_KEY = env.text("BREVO_API_KEY")
 EMAIL_BACKEND = (
-    "anymail.backends.brevo.EmailBackend" if BREVO_API_KEY else "notifications.console.EmailBackend"
+    "anymail.backends.brevo.EmailBackend" if BREVO_API_KEY else "notifications.mail.console.EmailBackend"
 )
 ANYMAIL = {
     "BREVO_API_KEY": BREVO_API_KEY,
@@ -360,11 +367,13 @@ FRONTEND_ERROR_URL = env.url("FRONTEND_ERROR_URL")
 MAX_UPLOAD_MB = env.integer("MAX_UPLOAD_MB", 20, low=1)
 MAX_REQUEST_MB = env.integer("MAX_REQUEST_MB", 250, low=1)
 MAX_IMAGE_PIXELS = env.integer("MAX_IMAGE_PIXELS", 50_000_000, low=1)
-# What is not a file: fields of a form, a JSON body.
+# Form fields and JSON bodies, without files.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 
+# The only paths that take large bodies.
+UPLOAD_PATHS = frozenset({"/api/v1/detect/image", "/api/v1/detect/batch"})
 MAX_WAITING_IMAGES_PER_USER = env.integer("MAX_WAITING_IMAGES_PER_USER", 1000, low=1)
-# A batch has up to 100 images; of more than these Django reads none.
+# A batch has up to 100 images; Django refuses requests with more files than this.
 DATA_UPLOAD_MAX_NUMBER_FILES = 110
 
 MODEL_PATH = env.text("MODEL_PATH")
@@ -375,16 +384,16 @@ CLAIM_LEASE_SECONDS = env.integer("CLAIM_LEASE_SECONDS", 60, low=1)
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "accounts.authentication.SessionTokenAuthentication",  # the first: its challenge is the 401's
-        "accounts.authentication.ApiKeyAuthentication",
+        "accounts.api.authentication.SessionTokenAuthentication",  # the first: its challenge is the 401's
+        "accounts.api.authentication.ApiKeyAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.permissions.MayCall"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.permissions.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "objectvision.schema.AutoSchema",
+    "DEFAULT_PARSER_CLASSES": ["objectvision.api.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "objectvision.api.schema.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": [
-        "objectvision.throttles.AnonThrottle",
-        "objectvision.throttles.ReadThrottle",
+        "objectvision.api.throttles.AnonThrottle",
+        "objectvision.api.throttles.ReadThrottle",
     ],
     "EXCEPTION_HANDLER": "drf_standardized_errors.handler.exception_handler",
     "URL_FORMAT_OVERRIDE": None,
@@ -403,11 +412,14 @@ THROTTLES = {
     "refresh": env.rate("THROTTLE_REFRESH", "60/min"),
 }
 DRF_STANDARDIZED_ERRORS = {
-    "EXCEPTION_HANDLER_CLASS": "objectvision.errors.ExceptionHandler",
-    "ALLOWED_ERROR_STATUS_CODES": ["400", "401", "403", "404", "405", "413", "415", "429", "500", "503"],
+    "EXCEPTION_HANDLER_CLASS": "objectvision.api.errors.ExceptionHandler",
+    "ALLOWED_ERROR_STATUS_CODES": [
+        str(code) for code in (400, 401, 403, 404, 405, 413, 415, 429, 431, 500, 503)
+    ],
     "ERROR_SCHEMAS": {
-        "413": "objectvision.schema.ClientErrorSerializer",
-        "503": "objectvision.schema.UnavailableSerializer",
+        "413": "objectvision.api.schema.ClientErrorSerializer",
+        "431": "objectvision.api.schema.ClientErrorSerializer",
+        "503": "objectvision.api.schema.UnavailableSerializer",
     },
 }
 SPECTACULAR_SETTINGS = {
@@ -416,7 +428,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": __version__,
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "PREPROCESSING_HOOKS": ["objectvision.schema.api_only"],
+    "PREPROCESSING_HOOKS": ["objectvision.api.schema.api_only"],
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
@@ -439,7 +451,12 @@ SPECTACULAR_SETTINGS = {
         "ErrorCode429Enum": "drf_standardized_errors.openapi_serializers.ErrorCode429Enum.choices",
         "ErrorCode500Enum": "drf_standardized_errors.openapi_serializers.ErrorCode500Enum.choices",
     },
-    "POSTPROCESSING_HOOKS": ["drf_standardized_errors.openapi_hooks.postprocess_schema_enums"],
+    "POSTPROCESSING_HOOKS": [
+        "drf_standardized_errors.openapi_hooks.postprocess_schema_enums",
+        "objectvision.api.schema.declare_refused_forms",
+        "objectvision.api.schema.share_name_errors",
+        "objectvision.api.schema.close_request_bodies",
+    ],
 }
 
 ACCESS_TOKEN_MINUTES = env.integer("ACCESS_TOKEN_EXPIRE_MINUTES", 30, low=1, high=525_600)
@@ -462,11 +479,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "request_id": {"()": "objectvision.logs.RequestIdFilter"},
-        "once_a_minute": {"()": "objectvision.logs.OnceAMinuteFilter"},
+        "request_id": {"()": "objectvision.lib.logs.RequestIdFilter"},
+        "once_a_minute": {"()": "objectvision.lib.logs.OnceAMinuteFilter"},
     },
     "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"},
+        "line": {"()": "objectvision.lib.logs.LineFormatter", "format": LINE},
     },
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
@@ -478,15 +495,15 @@ LOGGING = {
     "loggers": {
         # Django logs every 4xx as a warning; the access log has them already.
         "django.request": {"level": "ERROR"},
-        # A stranger's Host header is no fault of ours.
+        # Any client can send a wrong Host header.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
-        # A cache that is away would be a traceback for every request.
+        # Without its cache every request would log a traceback.
         "django_redis.cache": {"filters": ["once_a_minute"]},
-        # A line a message, and messages carry no work.
+        # One line a message, which says nothing about the work.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
-        # What is wrong with an upload its owner is told. Its debugging writes down what pictures tell.
+        # The owner is told about a bad upload; debug lines would hold the metadata of pictures.
         "PIL": {"level": "CRITICAL"},
     },
 }

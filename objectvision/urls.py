@@ -1,14 +1,14 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from accounts.reset_page import ResetPasswordPage
+from accounts.api.pages import EndAccessPage, ResetPasswordPage
 from objectvision.health import PARTS, HealthView
 from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
 
-handler400 = "objectvision.errors.bad_request"
-handler403 = "objectvision.errors.permission_denied"
-handler404 = "objectvision.errors.not_found"
-handler500 = "objectvision.errors.server_error"
+handler400 = "objectvision.api.errors.bad_request"
+handler403 = "objectvision.api.errors.permission_denied"
+handler404 = "objectvision.api.errors.not_found"
+handler500 = "objectvision.api.errors.server_error"
 
 # For people and probes, who look for them without the API's prefix as well.
 pages = [
@@ -21,11 +21,12 @@ pages = [
     path("redoc", RedocView.as_view(url_name="openapi"), name="redoc"),
 ]
 urlpatterns = [
-    path("api/v1/", include("accounts.urls")),
-    path("api/v1/", include("detections.urls")),
+    path("api/v1/", include("accounts.api.urls")),
+    path("api/v1/", include("detections.api.urls")),
     path("api/v1/", include(pages)),
     path("", include(pages)),
     path("reset-password", ResetPasswordPage.as_view(), name="reset-password"),
+    path("end-access", EndAccessPage.as_view(), name="end-access"),
     path("favicon.ico", FaviconView.as_view()),
     path("admin/", admin.site.urls),
 ]

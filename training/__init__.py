@@ -1,7 +1,7 @@
 """Renders scenes with codes and trains the bundled detector on them. Never imported by the running system."""
 
 VERSION = 6
-"""Of what is rendered and how it is trained on; the manifest of weights says which made them."""
+"""The version of rendering and training; manifests name the version that made the weights."""
 
 WEIGHTS, RECORD = "weights.npz", "record.json"
-"""What a training leaves in its folder."""
+"""The files that a training writes into its folder."""

@@ -1,4 +1,4 @@
-"""Measures a detector on the held-out scenes, through the project's own inference, as it ships."""
+"""Measures a detector on the held-out scenes, through the project's own inference."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detections.inference import LoadedDetector, Options, load
-from detections.preparing import MANIFEST
-from training.heldout import held_out
+from detections.detectors.preparation import MANIFEST
+from detections.inference import LoadedDetector, Options, load_detector
 from training.render import encoded
-from training.scenes import Box, Scene
-from training.symbols import CLASSES
+from training.scenes.composition import Box, Scene
+from training.scenes.heldout import held_out
+from training.scenes.symbols import CLASSES
 
 IOU = 0.5
 LEAST_MAP50, LEAST_PRECISION, AT_RECALL = 0.95, 0.95, 0.90
 SIZES = ((0, 32), (32, 64), (64, 128), (128, 256), (256, 10_000))
-"""Of a code's longer side in pixels of the 640-pixel picture."""
+"""Ranges of a code's longer side, in pixels of the 640-pixel picture."""
 
 SPEED_PASSES = 5
 
@@ -36,8 +36,10 @@ Numbers = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one scene holds and what was found in it. `matches[i]` is the box that finding i meets, or -1.
-    Findings that meet an unclear code are left out, as are those of PASCAL VOC's difficult objects."""
+    """The codes of one scene and the findings in it. `matches[i]` is the box that finding i meets, or -1.
+
+    Findings that meet an unclear code are left out, like PASCAL VOC's difficult objects.
+    """
 
     classes: Numbers
     extents: Floats
@@ -48,15 +50,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """All between 0 and 1, but for `false_alarms`: findings per scene without codes, by confidence."""
+    """Values from 0 to 1, except `false_alarms`: findings per scene without codes, by confidence."""
 
     ap50: dict[str, float]
     precision: float
-    """At a recall of 0.90, all classes together."""
+    """Precision at a recall of 0.90, all classes together."""
     threshold: float
-    """The confidence there."""
+    """The confidence at that recall."""
     recall: dict[str, float]
-    """At a confidence of 0.25, by class and by the size of the code in pixels."""
+    """Recall at a confidence of 0.25, by class and by the size of the code in pixels."""
     precision_at: dict[str, float]
     false_alarms: dict[str, float]
     scenes: int
@@ -91,14 +93,13 @@ def outcome(detector: LoadedDetector, scene: Scene) -> Outcome:
 
 
 def arrays(boxes: list[Box]) -> tuple[Boxes, Numbers]:
-    """Their corners and their classes."""
+    """The corners and the classes of boxes."""
     corners = np.array([(box.x1, box.y1, box.x2, box.y2) for box in boxes], float)
     return corners.reshape(-1, 4), np.array([box.class_id for box in boxes], int)
 
 
 def match(true: Boxes, classes: Numbers, found: Boxes, found_classes: Numbers) -> Numbers:
-    """Best finding first, each takes the box of its class that it overlaps most, if by half and still
-    free."""
+    """For each finding, best first, the free box of its class with the highest IoU from 0.5 up, or -1."""
     free = overlaps(found, found_classes, true, classes)
     matches = np.full(len(found), -1)
     for number, row in enumerate(free):
@@ -109,7 +110,7 @@ def match(true: Boxes, classes: Numbers, found: Boxes, found_classes: Numbers) -
 
 
 def overlaps(found: Boxes, found_classes: Numbers, there: Boxes, classes: Numbers) -> Floats:
-    """The IoU of each two, 0 if they are of different classes."""
+    """The IoU of each pair; 0 for different classes."""
     return ious(found, there) * (found_classes[:, None] == classes[None])
 
 
@@ -145,14 +146,14 @@ def measure(scenes: list[Outcome]) -> Measures:
 
 
 def curve(confidences: Floats, right: NDArray[np.bool_], count: int) -> tuple[Floats, Floats, Floats]:
-    """Recall, precision and confidence, from the surest finding to the last."""
+    """Recall, precision and confidence, from the most confident finding to the least."""
     order = np.argsort(-confidences, kind="stable")
     hits = np.cumsum(right[order])
     return hits / max(count, 1), hits / np.arange(1, len(order) + 1), confidences[order]
 
 
 def average_precision(confidences: Floats, right: NDArray[np.bool_], count: int) -> float:
-    """The area under the curve, over 101 points of recall, as COCO and ultralytics have it."""
+    """The area under the curve over 101 points of recall, as COCO and ultralytics compute it."""
     recall, precision, _ = curve(confidences, right, count)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.searchsorted(recall, np.linspace(0, 1, 101))
@@ -174,12 +175,12 @@ def recalls(scenes: list[Outcome], limit: float) -> dict[str, float]:
     found = np.concatenate([
         np.isin(np.arange(len(scene.classes)), scene.matches[scene.confidences >= limit]) for scene in scenes
     ])  # fmt: skip
-    by_class = {name: share(found[classes == number]) for number, name in enumerate(CLASSES)}
-    by_size = {f"{low} to {high}": share(found[(extents >= low) & (extents < high)]) for low, high in SIZES}
+    by_class = {name: mean_of(found[classes == number]) for number, name in enumerate(CLASSES)}
+    by_size = {f"{low} to {high}": mean_of(found[(extents >= low) & (extents < high)]) for low, high in SIZES}
     return by_class | by_size
 
 
-def share(chosen: NDArray[np.bool_]) -> float:
+def mean_of(chosen: NDArray[np.bool_]) -> float:
     return float(chosen.mean()) if len(chosen) else 1.0
 
 
@@ -200,21 +201,21 @@ def main() -> None:
     )
     parser.add_argument("--record", action="store_true", help="write the measures into the folder's manifest")
     arguments = parser.parse_args()
-    detector = load(arguments.folder, "openvino")
+    detector = load_detector(arguments.folder, "openvino")
     measures = measure(
         outcomes(detector, (held_out(seed, arguments.size) for seed in range(arguments.scenes)))
     )
     report(measures)
     if arguments.record:
-        record(measures, arguments.folder / MANIFEST)
+        record_measures(measures, arguments.folder / MANIFEST)
     compare_speed(detector)
     if measures.map50 < LEAST_MAP50 or measures.precision < LEAST_PRECISION:
         sys.exit(
-            f"Below what is asked: mAP50 {LEAST_MAP50}, precision {LEAST_PRECISION} at recall {AT_RECALL}."
+            f"Below the requirements: mAP50 {LEAST_MAP50}, precision {LEAST_PRECISION} at recall {AT_RECALL}."
         )
 
 
-def record(measures: Measures, file: Path) -> None:
+def record_measures(measures: Measures, file: Path) -> None:
     manifest = json.loads(file.read_text("utf-8"))
     manifest["measured"] = rounded({"map50": measures.map50, **asdict(measures)})
     file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -240,9 +241,10 @@ def report(measures: Measures) -> None:
 
 
 def compare_speed(detector: LoadedDetector) -> None:
-    """Against the detectors that COCO_DETECTORS names, each image in turn, so that all meet the same load."""
+    """Compare with the detectors of COCO_DETECTORS, alternating on each image for equal load."""
     folders = [Path(folder) for folder in os.environ.get("COCO_DETECTORS", "").split(":") if folder]
-    detectors = {"this one": detector} | {folder.name: load(folder, "openvino") for folder in folders}
+    others = {folder.name: load_detector(folder, "openvino") for folder in folders}
+    detectors = {"this one": detector} | others
     times: dict[str, list[float]] = {name: [] for name in detectors}
     pictures = [encoded(held_out(seed, 640)) for seed in range(20)]
     for picture in pictures * SPEED_PASSES:

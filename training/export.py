@@ -1,4 +1,4 @@
-"""Trained weights become what ships: an OpenVINO model of 640 pixels with its manifest."""
+"""Exports trained weights as the bundled detector: an OpenVINO model of 640 pixels with its manifest."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import yaml
 
 from training import RECORD, WEIGHTS
 from training.quiet import YOLO
-from training.symbols import CLASSES
+from training.scenes.symbols import CLASSES
 from training.train import MODEL, load_weights
 
 FOLDER = Path(__file__).parents[1] / "detections" / "bundled"
 MANIFEST = "manifest.json"
 SIZE = 640
 OVERLAP = 0.4
-"""Of two boxes of a class (IoU), from which on they are one code: none lies over another."""
+"""The IoU from which two boxes of a class are one code, since codes do not overlap."""
 FILES = ("codes.xml", "codes.bin", "metadata.yaml")
 LIBRARIES = ("numpy", "opencv-python-headless", "openvino", "pillow", "torch", "ultralytics-opencv-headless")
 

@@ -1,6 +1,6 @@
-"""Weights go on in the direction that the last stage of a training took, without training.
+"""Moves weights further in the direction of the last training stage, without training.
 
-A short stage on hard scenes without codes takes away false alarms; so more of them go in no time.
+A short stage on hard scenes without codes removes false alarms; going further removes more of them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def extend(before: Path, after: Path, by: float, output: Path) -> None:
-    """`after + by * (after - before)`, but for counts and variances, which would not stay what they are."""
+    """Write `after + by * (after - before)`; counts and variances are taken from `after`."""
     with np.load(before, allow_pickle=False) as first, np.load(after, allow_pickle=False) as last:
         extended: dict[str, Any] = {name: last[name] for name in last}
         for name, array in extended.items():

@@ -1,4 +1,4 @@
-"""What training makes small: ultralytics' loss for YOLOv8, with other targets and another mean."""
+"""The loss: that of ultralytics for YOLOv8, with other targets and another mean."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import torch
 
 from training.quiet import TaskAlignedAssigner, make_anchors, v8DetectionLoss
-from training.symbols import UNCLEAR
+from training.scenes.symbols import UNCLEAR
 
 LEAST = 0.05
-"""The overlap below which a code's best box does not yet make it a surer target."""
+"""Scores are scaled up by the best one, but by no lower one than this."""
 MEMORY = 0.98
-"""The share of the earlier batches in the usual sum of targets."""
+"""The weight of earlier batches in the running mean of the sum of targets."""
 NOTHING = -20.0
-"""The logit of a class from which nothing is learnt where none is."""
+"""A logit so low that it gives no gradient where no code is."""
 
 
 class Assigner(TaskAlignedAssigner):  # type: ignore[misc]  # untyped library
-    """The best box of a code is a target of 1, and of its others each as much less as it is worse.
+    """The best box of a code has a target of 1; its other boxes have less in proportion.
 
     ultralytics' targets are at most the box's overlap with the code: small codes, whose boxes are less exact,
     then rank behind false alarms. Here a box that overlaps by half is as good as an exact one.
@@ -27,7 +27,7 @@ class Assigner(TaskAlignedAssigner):  # type: ignore[misc]  # untyped library
     total = 0.0
     """The sum of the last batch's targets."""
 
-    def _forward(self, *args: Any, **kwargs: Any) -> Any:
+    def _forward(self, *args: Any, **kwargs: Any) -> Any:  # the only method that computes targets
         labels, boxes, scores, chosen, codes = super()._forward(*args, **kwargs)
         of_box = scores.amax(dim=-1) * chosen
         best = torch.zeros(len(scores), self.n_max_boxes).scatter_reduce(1, codes, of_box, "amax")
@@ -66,7 +66,7 @@ class Loss(v8DetectionLoss):  # type: ignore[misc]  # as above
         return loss * self.evened(self.assigner.total), parts
 
     def covered(self, feats: list[torch.Tensor], batch: dict[str, Any], chosen: torch.Tensor) -> torch.Tensor:
-        """Of each picture, the places whose middle lies in one of the chosen boxes."""
+        """For each picture, the anchors whose centre lies in one of the chosen boxes."""
         middles, strides = make_anchors(feats, self.stride, 0.5)
         height, width = (self.stride[0] * side for side in feats[0].shape[2:])
         middles = middles * strides / torch.stack([width, height])
@@ -76,6 +76,6 @@ class Loss(v8DetectionLoss):  # type: ignore[misc]  # as above
         return covered
 
     def evened(self, total: float) -> float:
-        """By what the mean over this batch's targets becomes one over as many as there usually are."""
+        """The factor that turns the mean over this batch's targets into one over their usual number."""
         self.usual = total if self.usual is None else MEMORY * self.usual + (1 - MEMORY) * total
         return max(total, 1) / max(self.usual, 1)

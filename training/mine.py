@@ -1,4 +1,4 @@
-"""Renders scenes and keeps those in which a detector errs: what it has yet to learn."""
+"""Renders scenes and keeps those in which a detector errs, to train on them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from detections.inference import load
+from detections.inference import load_detector
 from training.evaluate import Outcome, outcome
 from training.render import ABOUT, prepare, save
-from training.scenes import Scene, scene
+from training.scenes.composition import Scene, scene
 
 FALSE_ALARM = 0.2
 """The confidence from which a finding where no code is counts as an error."""
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=640, help="the longer side, about, in pixels (640)")
     parser.add_argument("--codes", action="store_true", help="scenes of all kinds, not only empty ones")
     arguments = parser.parse_args()
-    detector = load(arguments.detector, "openvino")
+    detector = load_detector(arguments.detector, "openvino")
     seeds = range(arguments.first, arguments.first + arguments.count)
     make = scene if arguments.codes else barren
     prepare(arguments.folder, make, seeds, arguments.size)
@@ -46,7 +46,7 @@ def barren(seed: int, size: int) -> Scene:
 
 
 def errs(of: Outcome) -> bool:
-    """Whether it sees a code where none is, or misses one that is."""
+    """Whether there is a false alarm or a missed code."""
     false_alarms = (of.matches < 0) & (of.confidences >= FALSE_ALARM)
     found = of.matches[(of.matches >= 0) & (of.confidences >= SURE)]
     return bool(false_alarms.any()) or len(np.unique(found)) < len(of.classes)

@@ -1,4 +1,4 @@
-"""An optimizer that gets further than AdamW in as many steps."""
+"""The Muon optimizer, which gets further than AdamW in the same number of steps."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from training.quiet import muon_update
 
 
 class Muon(torch.optim.AdamW):  # type: ignore[misc]  # untyped library
-    """Kernels step along the orthogonal matrix that is next to their momentum (Jordan et al., 2024), by as
-    much as AdamW usually steps (a fifth of the rate an element: Liu et al., 2025); all else is AdamW's."""
+    """Muon for kernels, AdamW for all other weights.
+
+    Kernels step along the orthogonal matrix nearest to their momentum (Jordan et al., 2024), by the usual
+    length of AdamW's steps, a fifth of the rate for each element (Liu et al., 2025).
+    """
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # as above
     def step(self, closure: Any = None) -> Any:

@@ -1,4 +1,4 @@
-"""ultralytics with everything off that would reach out of this machine or write into the home folder."""
+"""ultralytics without network access and without files in the home folder."""
 
 from __future__ import annotations
 

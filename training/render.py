@@ -1,4 +1,4 @@
-"""Renders a set of scenes into a folder in YOLO's layout: images/ and labels/, of unclear codes too."""
+"""Renders a set of scenes into a folder in YOLO's layout: images/ and labels/, unclear codes included."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 import cv2
 
 from training import VERSION
-from training.heldout import held_out
-from training.scenes import Scene, crowd, scene
-from training.symbols import UNCLEAR
+from training.scenes.composition import Scene, crowd, scene
+from training.scenes.heldout import held_out
+from training.scenes.symbols import UNCLEAR
 
 ABOUT = "about.json"
 Render = Callable[[int, int], Scene]
-"""Of a seed and a size."""
+"""Makes the scene of a seed and a size."""
 MAKERS: dict[str, Render] = {make.__name__: make for make in (scene, crowd, held_out)}
 
 
@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="one for each core")
     arguments = parser.parse_args()
     seeds = range(arguments.first, arguments.first + arguments.count)
-    render(arguments.folder, MAKERS[arguments.made], seeds, arguments.size, arguments.workers)
+    render_set(arguments.folder, MAKERS[arguments.made], seeds, arguments.size, arguments.workers)
 
 
-def render(folder: Path, make: Render, seeds: range, size: int, workers: int = 1) -> None:
+def render_set(folder: Path, make: Render, seeds: range, size: int, workers: int = 1) -> None:
     prepare(folder, make, seeds, size)
     with multiprocessing.get_context("spawn").Pool(workers, cv2.setNumThreads, [1]) as pool:
         for _ in pool.imap_unordered(partial(render_one, folder, make, size), seeds, chunksize=16):
@@ -53,7 +53,7 @@ def render_one(folder: Path, make: Render, size: int, seed: int) -> None:
 
 
 def prepare(folder: Path, make: Render, seeds: range, size: int) -> None:
-    """An empty set that says which scenes it will hold."""
+    """Make the folders of a set and note which scenes it will hold."""
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     about = {
@@ -79,7 +79,7 @@ def save(folder: Path, made: Scene, seed: int) -> None:
 
 
 def encoded(made: Scene) -> bytes:
-    """The JPEG that the scene's camera writes."""
+    """The scene as a JPEG, in its camera's quality."""
     _, data = cv2.imencode(".jpg", made.picture, [cv2.IMWRITE_JPEG_QUALITY, made.quality])
     return data.tobytes()
 

@@ -1,10 +1,9 @@
-"""Trains on rendered sets, from scratch or onwards from earlier weights, on a CPU.
+"""Trains on rendered sets on a CPU, from scratch or onwards from earlier weights.
 
-Several processes, each with its share of the scenes and a core, step together by the mean of their gradients:
-two so use two cores better than one with two threads.
+Several processes, each with its part of the scenes and a core, step together by the mean of their gradients;
+that uses two cores better than one process with two threads.
 
-Leaves `weights.npz` and `record.json` in the output folder: what `training.export` ships, and what a later
-training can go on from.
+Writes `weights.npz` and `record.json` into the output folder, for `training.export` and later trainings.
 """
 
 from __future__ import annotations
@@ -29,23 +28,25 @@ from training.loss import Loss
 from training.muon import Muon
 from training.quiet import YOLO, DetectionTrainer, engine
 from training.render import ABOUT
-from training.symbols import CLASSES, UNCLEAR
+from training.scenes.symbols import CLASSES, UNCLEAR
 
 MODEL = Path(__file__).parent / "model.yaml"
 AUGMENTATION = {
     "fliplr": 0.5, "flipud": 0.3, "scale": (0.8, 1.05), "translate": 0.05, "mosaic": 0.0, "close_mosaic": 0,
     "hsv_h": 0.01, "hsv_s": 0.3, "hsv_v": 0.2,
 }  # fmt: skip
-"""Little is cut off: of a turned code that is, the box becomes too large, since only its box is known. Little
-is made smaller: codes that can just be seen would be asked for where they no longer can."""
+"""Little is cut off, since the box of a turned code that is cut becomes too large. Little is made smaller,
+since codes that are barely visible would vanish but remain labelled."""
 GAINS = {"cls": 1.0, "box": 5.0, "dfl": 1.0}
-"""Of the parts of the loss: what is a code counts for more than ultralytics has it, and where exactly it ends
-for less, since where a detector errs, it is seldom there."""
+"""Weights of the parts of the loss: classes count for more than in ultralytics and box edges for less, since
+few errors are in the edges."""
 
 
 class Trainer(DetectionTrainer):  # type: ignore[misc]  # untyped library
-    """ultralytics' own. On CPUs it loads pictures in between and computes in 32 bits, at half this speed, and
-    its rate of learning changes once an epoch."""
+    """ultralytics' trainer at twice its speed on a CPU.
+
+    It loads pictures in parallel, computes in 16 bits, and changes the learning rate at every step.
+    """
 
     data: dict[str, Any]
     metrics: dict[str, float]
@@ -55,15 +56,16 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]  # untyped library
         self.args.workers = 1
         self.onwards = onwards
         self.seconds = hours * 3600
+        self.add_callback("on_pretrain_routine_end", Trainer.prepare_model)
         self.add_callback("on_train_batch_start", Trainer.anneal)
 
     @property
     def elapsed(self) -> float:
-        """The share of the time there is."""
+        """The share of the given time that has passed."""
         return (time.time() - self.train_time_start) / self.seconds
 
     def anneal(self) -> None:
-        """From the whole rate to its last share along half a cosine, over the time there is."""
+        """Lower the learning rate along half a cosine, to its final share at the end of the time."""
         share = self.args.lrf + (1 - self.args.lrf) * (1 + math.cos(math.pi * min(self.elapsed, 1))) / 2
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * share
@@ -76,7 +78,7 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]  # untyped library
         super().optimizer_step()
 
     def agree(self) -> None:
-        """All take the mean of their gradients, and end with the step at which the first has no time left."""
+        """Average the gradients of all processes; all end when the first one has no time left."""
         gradients = [weights.grad for weights in self.model.parameters() if weights.grad is not None]
         late = torch.tensor([float(self.elapsed > 1)])
         shared = torch.cat([*(gradient.flatten() for gradient in gradients), late])
@@ -97,13 +99,12 @@ class Trainer(DetectionTrainer):  # type: ignore[misc]  # untyped library
             distributed.broadcast(weights, 0)
         return model
 
-    def _setup_train(self) -> None:
-        super()._setup_train()
+    def prepare_model(self) -> None:
         self.model.to(memory_format=torch.channels_last)
         self.model.criterion = Loss(self.model)
 
     def validate(self) -> tuple[dict[str, float], float]:
-        """Of nothing: `training.evaluate` measures what comes out."""
+        """Skipped: `training.evaluate` measures the result."""
         return self.metrics, 0.0
 
     def final_eval(self) -> None:
@@ -133,7 +134,9 @@ def main() -> None:
 def train(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         multiprocessing.spawn(work, (arguments, Path(scratch)), arguments.processes)
-    (arguments.output / RECORD).write_text(json.dumps(record(arguments), indent=2) + "\n", encoding="utf-8")
+    (arguments.output / RECORD).write_text(
+        json.dumps(training_record(arguments), indent=2) + "\n", encoding="utf-8"
+    )
 
 
 def work(process: int, arguments: argparse.Namespace, scratch: Path) -> None:
@@ -141,7 +144,7 @@ def work(process: int, arguments: argparse.Namespace, scratch: Path) -> None:
     engine.autocast = lambda *_, **__: torch.autocast("cpu", torch.bfloat16)  # it has it for GPUs alone
     meeting = f"file://{scratch / 'meeting'}"
     distributed.init_process_group("gloo", meeting, rank=process, world_size=arguments.processes)
-    scenes = share(arguments.scenes, scratch / str(process), process, arguments.processes)
+    scenes = link_share(arguments.scenes, scratch / str(process), process, arguments.processes)
     output = arguments.output / str(process)
     output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(settings(arguments, scenes, output, process), arguments.onwards, arguments.hours)
@@ -151,8 +154,8 @@ def work(process: int, arguments: argparse.Namespace, scratch: Path) -> None:
     distributed.destroy_process_group()
 
 
-def share(sets: list[Path], folder: Path, process: int, processes: int) -> Path:
-    """Links to every so many of the pictures and their labels: ultralytics writes beside them."""
+def link_share(sets: list[Path], folder: Path, process: int, processes: int) -> Path:
+    """Link one process's part of the pictures and labels, since ultralytics writes beside them."""
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True)
     pictures = [(number, file) for number, one in enumerate(sets) for file in sorted(one.glob("images/*"))]
@@ -196,8 +199,8 @@ def settings(arguments: argparse.Namespace, scenes: Path, output: Path, process:
     }
 
 
-def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """What these weights went through, one stage after another."""
+def training_record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """The stages of training that led to these weights, in order."""
     before = json.loads((arguments.onwards / RECORD).read_text("utf-8")) if arguments.onwards else []
     stage = {
         "scenes": [json.loads((folder / ABOUT).read_text("utf-8")) for folder in arguments.scenes],
@@ -213,7 +216,7 @@ def record(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def save_weights(model: Any, file: Path) -> None:
-    """In 16 bits, by name; no pickle."""
+    """Save the weights by name in 16 bits, without pickle."""
     arrays = {name: tensor.numpy() for name, tensor in model.float().state_dict().items()}
     halves = {name: array.astype(np.float16) if array.ndim else array for name, array in arrays.items()}
     np.savez_compressed(file, **halves)

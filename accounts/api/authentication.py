@@ -1,15 +1,18 @@
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.exceptions import AuthenticationFailed, Throttled
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts import keys
 from accounts.models import ApiKey, Session, User
-from accounts.tokens import NO_TOKEN, claimed_id, refuse
+from accounts.tokens import DECODE_ERRORS, LONGEST_TOKEN, claimed_id, refuse_token
+from objectvision.api.throttles import CountedFailure, CredentialThrottle
+
+KEY_REFUSED = "The API key is invalid, has expired, or was revoked."
 
 
-def bearer(request: Request) -> str | None:
+def bearer_token(request: Request) -> str | None:
     scheme, _, raw = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     # The scheme's name is case-insensitive (RFC 9110).
     return raw.strip() if scheme.lower() == "bearer" else None
@@ -22,33 +25,56 @@ class SessionTokenAuthentication(JWTAuthentication):
     """
 
     def authenticate(self, request: Request) -> tuple[User, Session] | None:  # type: ignore[override]  # Session
-        raw = bearer(request)
+        raw = bearer_token(request)
         if raw is None or raw.startswith(keys.START):
             return None
+        if len(raw) > LONGEST_TOKEN:
+            refuse_token()
         session = self.session_of(raw)
         return session.user, session
 
     def session_of(self, raw: str) -> Session:
         try:
             token = self.get_validated_token(raw.encode())
-        except (InvalidToken, *NO_TOKEN):
-            refuse()
+        except (InvalidToken, *DECODE_ERRORS):
+            refuse_token()
         sid, user_id = claimed_id(token, "sid"), claimed_id(token, "user_id")
         try:
             return Session.objects.alive().select_related("user__settings").get(pk=sid, user_id=user_id)
         except Session.DoesNotExist:
-            refuse()
+            refuse_token()
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """A live API key, in `X-API-Key` or as the Bearer. The key's row is the request's `auth`."""
+    """A live API key, in `X-API-Key` or as the Bearer. The key's row is the request's `auth`.
+
+    Keys that were valid lately (`keys.is_remembered`) are looked up at once, others within their own rate.
+    """
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
-        raw = request.META.get("HTTP_X_API_KEY") or bearer(request)
+        raw = request.META.get("HTTP_X_API_KEY") or bearer_token(request)
         if not raw:
             return None
-        key = keys.find(raw)
-        if key is None:
-            raise AuthenticationFailed("The API key is invalid, has expired, or was revoked.")
+        if not keys.looks_like_key(raw):
+            raise AuthenticationFailed(KEY_REFUSED)
+        key = self.remembered_key(raw) if keys.is_remembered(raw) else self.counted_key(raw, request)
         key.note_use()
         return key.user, key
+
+    def remembered_key(self, raw: str) -> ApiKey:
+        key = keys.find_key(raw)
+        if key is None:
+            keys.forget_key(raw)
+            raise AuthenticationFailed(KEY_REFUSED)
+        return key
+
+    def counted_key(self, raw: str, request: Request) -> ApiKey:
+        """Counts the request before the look-up: made-up keys must not reach the database without limit."""
+        throttle = CredentialThrottle()
+        if not throttle.admits(request):
+            raise Throttled(throttle.wait())
+        key = keys.find_key(raw)
+        if key is None:
+            raise CountedFailure(KEY_REFUSED)
+        keys.remember_key(raw)
+        return key

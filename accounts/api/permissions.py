@@ -1,17 +1,17 @@
-"""Who may call what: a session everything, an API key what its scopes cover."""
-
 from typing import Any
 
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import IsAuthenticated
 from rest_framework.request import Request
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, Scope
 
 
 class MayCall(IsAuthenticated):
-    """A view's `key_scopes` names the scope that API keys need, by method; where it names none, keys open
-    nothing: it asks for a session."""
+    """Lets sessions call everything, and API keys the methods that the view's `key_scopes` names.
+
+    `key_scopes` maps a method to the scope that a key needs.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
         if not super().has_permission(request, view):
@@ -28,3 +28,8 @@ def check_scope(key: ApiKey, needed: str | None) -> None:
         raise PermissionDenied("An API key is not enough for this: log in.")
     if needed not in key.scopes:
         raise PermissionDenied(f"This needs an API key with the scope '{needed}'.")
+
+
+def may_read(request: Request) -> bool:
+    """Whether the answer may hold results and images: to a session, or to a key with the scope `read`."""
+    return not isinstance(request.auth, ApiKey) or Scope.READ in request.auth.scopes

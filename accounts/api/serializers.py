@@ -2,11 +2,10 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, ClassVar
 
-from django.db import IntegrityError, transaction
+from django.core.exceptions import ValidationError as InvalidAddress
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound
 
 from accounts import passwords
 from accounts.models import (
@@ -18,25 +17,31 @@ from accounts.models import (
     User,
     UserSettings,
 )
-from notifications import mail
-from objectvision.errors import invalid
-from objectvision.examples import answered, sent
-from objectvision.fields import IntegerField, NumberField, TextField, TextListField, TruthField
+from accounts.tokens import LONGEST_TOKEN
+from objectvision.api.examples import answered, sent
+from objectvision.api.fields import IntegerField, NumberField, TextField, TextListField, TruthField
+from objectvision.api.serializers import StrictSerializer
+from objectvision.lib import addresses
 
-# Argon2 reads every byte: a password of megabytes would be work for free.
+# Argon2 reads every byte: passwords of megabytes would be an attack.
 PASSWORD_LENGTH = 128
-TOKEN_LENGTH = 4096
-ADDRESS_LENGTH = 254
+PASSWORD_CODES = [
+    "password_entirely_numeric", "password_too_common", "password_too_short", "password_too_similar",
+]  # fmt: skip  # a list to read at a glance
 NAME_LENGTH = 150
 AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 MOST_CLASSES = 1000
 CLASS_NAME_LENGTH = 100
+MOST_SCOPES = 10
 
+EXAMPLE_EMAIL = {"email": "ada@example.com"}
 EXAMPLE_CREDENTIALS = {"email": "ada@example.com", "password": "a-long-passphrase"}
-EXAMPLE_TOKEN = "header.claims.signature"  # noqa: S105  # no token at all
+EXAMPLE_NEW = "a-longer-passphrase"
+EXAMPLE_LINK = "01a20ed0-51a7-7cc2-b0a4-0e2ddc8e1a52.d5xw2c-9a1c"
+EXAMPLE_JWT = "header.claims.signature"
 EXAMPLE_PAIR = {
-    "access_token": EXAMPLE_TOKEN,
-    "refresh_token": EXAMPLE_TOKEN,
+    "access_token": EXAMPLE_JWT,
+    "refresh_token": EXAMPLE_JWT,
     "token_type": "bearer",
     "expires_in": 1800,
 }
@@ -76,32 +81,32 @@ EXAMPLE_SETTINGS = {
 
 
 class AddressField(serializers.EmailField):
-    """In lower case, as it is kept: of some letters that is longer, and other letters."""
+    """An e-mail address, normalised as it is stored."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=ADDRESS_LENGTH, **options)
+        super().__init__(max_length=addresses.LONGEST, **options)
 
     def to_internal_value(self, data: Any) -> str:
-        return super().to_internal_value(data).lower()
+        try:
+            return addresses.normalised(super().to_internal_value(data))
+        except InvalidAddress as error:
+            raise serializers.ValidationError(error.messages, error.code) from error
+
+
+class PasswordField(TextField):
+    def __init__(self, **options: Any) -> None:
+        style = {"input_type": "password"}
+        super().__init__(max_length=PASSWORD_LENGTH, trim_whitespace=False, style=style, **options)
 
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_USER), sent({"name": "Ada Lovelace"})])
-class UserSerializer(serializers.ModelSerializer[User]):
+class UserSerializer(StrictSerializer, serializers.ModelSerializer[User]):
     name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
 
     class Meta:
         model = User
         fields = ("id", "email", "name", "is_staff", "email_verified_at", "created_at", "updated_at")
         read_only_fields = tuple(name for name in fields if name != "name")
-
-    def update(self, instance: User, validated_data: dict[str, Any]) -> User:
-        # These columns alone: a password that is replaced meanwhile stays replaced, a closed account closed.
-        now = timezone.now()
-        if not User.objects.filter(pk=instance.pk, is_active=True).update(**validated_data, updated_at=now):
-            raise NotFound
-        for name, value in {**validated_data, "updated_at": now}.items():
-            setattr(instance, name, value)
-        return instance
 
 
 @extend_schema_field(
@@ -112,23 +117,26 @@ class UserSerializer(serializers.ModelSerializer[User]):
     }
 )
 class ClassNamesField(TextListField):
-    pass
+    """Each name once."""
+
+    def to_internal_value(self, data: Any) -> list[str]:
+        return list(dict.fromkeys(super().to_internal_value(data)))
 
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_SETTINGS), sent({"default_confidence": 0.4})])
-class UserSettingsSerializer(serializers.ModelSerializer[UserSettings]):
-    theme = serializers.ChoiceField(UserSettings.Theme.choices, help_text="For clients that show something.")
-    notifications = TruthField(help_text="Whether to be told of what happens.")
+class UserSettingsSerializer(StrictSerializer, serializers.ModelSerializer[UserSettings]):
+    theme = serializers.ChoiceField(UserSettings.Theme.choices, help_text="For clients with an interface.")
+    notifications = TruthField(help_text="Whether to send notifications.")
     default_confidence = NumberField(
         min_value=0,
         max_value=1,
         allow_null=True,
-        help_text="Where a request names none; null: the server's.",
+        help_text="For requests that name none; null: the server's.",
     )
     default_classes = ClassNamesField(
         length=MOST_CLASSES,
         text_length=CLASS_NAME_LENGTH,
-        help_text="Names of the classes to look for where a request names none; empty: all.",
+        help_text="Classes to look for in requests that name none; empty: all.",
     )
     retention_days = IntegerField(
         min_value=1,
@@ -141,17 +149,11 @@ class UserSettingsSerializer(serializers.ModelSerializer[UserSettings]):
         model = UserSettings
         fields = ("theme", "notifications", "default_confidence", "default_classes", "retention_days")
 
-    def update(self, instance: UserSettings, validated_data: dict[str, Any]) -> UserSettings:
-        saved, _ = UserSettings.objects.update_or_create(user=instance.user, defaults=validated_data)
-        return saved
-
 
 @extend_schema_serializer(examples=[sent({**EXAMPLE_CREDENTIALS, "name": "Ada"})])
-class SignupSerializer(serializers.ModelSerializer[User]):
+class SignupSerializer(StrictSerializer, serializers.ModelSerializer[User]):
     email = AddressField()
-    password = TextField(
-        max_length=PASSWORD_LENGTH, write_only=True, trim_whitespace=False, style={"input_type": "password"}
-    )
+    password = PasswordField(write_only=True)
     name = TextField(max_length=NAME_LENGTH, required=False, allow_blank=True)
 
     class Meta:
@@ -160,49 +162,58 @@ class SignupSerializer(serializers.ModelSerializer[User]):
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         user = User(email=attrs["email"], name=attrs.get("name", ""))
-        if faults := passwords.faults(attrs["password"], user):
-            raise serializers.ValidationError({"password": faults})
+        if weaknesses := passwords.password_weaknesses(attrs["password"], user):
+            raise serializers.ValidationError({"password": weaknesses})
         return attrs
-
-    def create(self, validated_data: dict[str, Any]) -> User:
-        try:
-            with transaction.atomic():
-                user = User.objects.create_user(**validated_data)
-                mail.send(mail.Kind.VERIFY_EMAIL, user.email)
-                return user
-        except IntegrityError as error:  # decided by the index: two sign-ups at once make one user
-            raise invalid("email", "A user with this e-mail address exists.", "unique") from error
-
-    def to_representation(self, instance: User) -> dict[str, Any]:
-        return UserSerializer(instance).data
 
 
 @extend_schema_serializer(examples=[sent(EXAMPLE_CREDENTIALS)])
-class LoginSerializer(serializers.Serializer[Any]):
+class LoginSerializer(StrictSerializer):
     email = AddressField()
-    password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
+    password = PasswordField()
 
 
 @extend_schema_serializer(examples=[sent({"password": EXAMPLE_CREDENTIALS["password"]})])
-class PasswordSerializer(serializers.Serializer[Any]):
-    password = TextField(max_length=PASSWORD_LENGTH, trim_whitespace=False, style={"input_type": "password"})
+class PasswordSerializer(StrictSerializer):
+    password = PasswordField()
 
 
-class FormLoginSerializer(serializers.Serializer[Any]):
-    """The fields that OAuth2's password form has."""
+class FormLoginSerializer(StrictSerializer):
+    """The fields of OAuth2's password form, which has others besides: unknown ones are ignored (RFC 6749)."""
+
+    ignores_unknown = True
 
     username = AddressField(source="email")
     password = serializers.CharField(max_length=PASSWORD_LENGTH, trim_whitespace=False)
 
 
-@extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_TOKEN})])
-class RefreshSerializer(serializers.Serializer[Any]):
-    refresh_token = TextField(max_length=TOKEN_LENGTH)
+@extend_schema_serializer(
+    examples=[sent({"current_password": "a-long-passphrase", "new_password": EXAMPLE_NEW})]
+)
+class PasswordChangeSerializer(StrictSerializer):
+    current_password = PasswordField()
+    new_password = PasswordField()
 
 
-@extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_TOKEN})])
-class LogoutSerializer(serializers.Serializer[Any]):
-    refresh_token = TextField(max_length=TOKEN_LENGTH, required=False)
+@extend_schema_serializer(examples=[sent(EXAMPLE_EMAIL)])
+class AddressSerializer(StrictSerializer):
+    email = AddressField()
+
+
+@extend_schema_serializer(examples=[sent({"token": EXAMPLE_LINK, "new_password": EXAMPLE_NEW})])
+class PasswordResetSerializer(StrictSerializer):
+    token = TextField(max_length=LONGEST_TOKEN, help_text="From the mailed link.")
+    new_password = PasswordField()
+
+
+@extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_JWT})])
+class RefreshSerializer(StrictSerializer):
+    refresh_token = TextField(max_length=LONGEST_TOKEN)
+
+
+@extend_schema_serializer(examples=[sent({"refresh_token": EXAMPLE_JWT})])
+class LogoutSerializer(StrictSerializer):
+    refresh_token = TextField(max_length=LONGEST_TOKEN, required=False)
 
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_PAIR)])
@@ -215,7 +226,7 @@ class TokenPairSerializer(serializers.Serializer[Any]):
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_SESSION)])
 class SessionSerializer(serializers.ModelSerializer[Session]):
-    is_current = serializers.SerializerMethodField(help_text="Whether it is the one that asks.")
+    is_current = serializers.SerializerMethodField(help_text="Whether it is the session of this request.")
     last_used_at = serializers.DateTimeField(read_only=True, help_text="When its tokens were renewed last.")
 
     class Meta:
@@ -237,9 +248,25 @@ class FutureField(serializers.DateTimeField):
         return moment
 
 
-@extend_schema_field({"type": "array", "items": {"type": "string", "enum": Scope.values}, "minItems": 1})
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {"type": "string", "enum": Scope.values},
+        "minItems": 1,
+        "maxItems": MOST_SCOPES,
+    }
+)
 class ScopesField(serializers.MultipleChoiceField):
-    """A list without repetitions, in the order of the alphabet."""
+    """A list without repetitions, sorted."""
+
+    default_error_messages: ClassVar = {"max_length": f"Must have at most {MOST_SCOPES} items."}
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, list):  # a mapping's keys would be taken for a list
+            self.fail("not_a_list", input_type=type(data).__name__)
+        if len(data) > MOST_SCOPES:
+            self.fail("max_length")
+        return super().to_internal_value(data)  # type: ignore[arg-type]  # the stubs know no list
 
     def to_representation(self, value: Collection[str]) -> list[str]:  # type: ignore[override]  # not a set
         return sorted(value)
@@ -248,15 +275,16 @@ class ScopesField(serializers.MultipleChoiceField):
 @extend_schema_serializer(
     examples=[answered(EXAMPLE_KEY), sent({"name": "Camera at the gate", "scopes": ["detect", "read"]})]
 )
-class ApiKeySerializer(serializers.ModelSerializer[ApiKey]):
+class ApiKeySerializer(StrictSerializer, serializers.ModelSerializer[ApiKey]):
     name = TextField(max_length=KEY_NAME_LENGTH)
     scopes = ScopesField(
         choices=Scope.choices,
         allow_empty=False,
         default=lambda: {Scope.DETECT.value, Scope.READ.value},
         help_text=(
-            "`detect`: upload and change detections; `read`: read and export them; `account`: profile, "
-            "settings, everything as a ZIP."
+            "`detect`: upload and change detections; `read`: read and export them; `account`: profile and "
+            "settings. Everything as a ZIP needs `account` and `read`; `retention_days` needs `account` and "
+            "`detect`."
         ),
     )
     expires_at = FutureField(allow_null=True, default=None, help_text="null: never.")

@@ -1,4 +1,4 @@
-"""A program acts for its user by a key that is shown once, does what its scopes say, and ends at once."""
+"""API keys: creation, scopes, expiry and revocation."""
 
 import string
 from datetime import timedelta
@@ -6,11 +6,13 @@ from hashlib import sha256
 
 import pytest
 import time_machine
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import keys
 from accounts.models import ApiKey, Scope, User
+from testing.pictures import photo
 
 URL = "/api/v1/users/api-keys"
 PROFILE = "/api/v1/users/get-profile"
@@ -25,7 +27,7 @@ def raw(user):
     return keys.issue(user, "Everything", Scope.values, None)[1]
 
 
-def test_a_new_key_is_shown_once_and_kept_as_its_hash(api, user):
+def test_a_new_key_is_shown_once_and_stored_as_its_hash(api, user):
     response = api(user).post(URL, {"name": "Camera", "scopes": ["read", "detect", "read"]})
     assert response.status_code == 201
     answer = response.json()
@@ -49,12 +51,12 @@ def test_a_new_key_is_shown_once_and_kept_as_its_hash(api, user):
     assert secret not in str(ApiKey.objects.values().get())
 
 
-def test_a_key_detects_and_reads_where_nothing_else_is_asked_for(api, user):
+def test_the_default_scopes_are_detect_and_read(api, user):
     assert api(user).post(URL, {"name": "Camera"}).json()["scopes"] == ["detect", "read"]
 
 
 @pytest.mark.parametrize("header", ["X-API-Key", "Authorization"])
-def test_it_opens_the_door_in_either_header(user, raw, header):
+def test_a_key_is_accepted_in_either_header(user, raw, header):
     value = raw if header == "X-API-Key" else f"bearer {raw}"
     assert APIClient().get(PROFILE, headers={header: value}).json()["id"] == str(user.pk)
 
@@ -69,18 +71,36 @@ def test_it_opens_the_door_in_either_header(user, raw, header):
         ("scopes", ["admin"], "invalid_choice"),
         ("scopes", "read", "not_a_list"),
         ("scopes", [["read"]], "invalid_choice"),
+        ("scopes", {"detect": 1}, "not_a_list"),
+        ("scopes", {"detect": 1, "read": {}}, "not_a_list"),
+        ("scopes", {}, "not_a_list"),
+        ("scopes", 1, "not_a_list"),
+        ("scopes", True, "not_a_list"),
+        ("scopes", [{"detect": 1}], "invalid_choice"),
+        ("scopes", [None], "invalid_choice"),
+        ("scopes", [1], "invalid_choice"),
+        ("scopes", ["READ"], "invalid_choice"),
+        ("scopes", ["read\0"], "invalid_choice"),
+        ("scopes", ["read"] * 11, "max_length"),
+        ("scopes", ["read"] * 50_000, "max_length"),
+        ("scopes", None, "null"),
+        ("name", ["Camera"], "invalid"),
+        ("name", {"a": 1}, "invalid"),
+        ("expires_at", ["2030-01-01T00:00:00Z"], "invalid"),
+        ("expires_at", {"year": 2030}, "invalid"),
+        ("expires_at", 1e300, "invalid"),
         ("expires_at", "2020-01-01T00:00:00Z", "past"),
         ("expires_at", "tomorrow", "invalid"),
     ],
 )
-def test_what_no_key_may_be_is_refused_by_name(api, user, field, value, code):
+def test_invalid_fields_of_a_key_are_named(api, user, field, value, code):
     response = api(user).post(URL, {"name": "Camera", field: value})
     assert response.status_code == 400
     assert [(error["attr"], error["code"]) for error in response.json()["errors"]] == [(field, code)]
     assert not ApiKey.objects.exists()
 
 
-def test_at_most_twenty_are_kept_also_of_many_at_once(user, at_once):
+def test_concurrent_requests_create_at_most_twenty_keys(user, at_once):
     def issue():
         try:
             return keys.issue(user, "Camera", ["read"], None)[0]
@@ -91,7 +111,7 @@ def test_at_most_twenty_are_kept_also_of_many_at_once(user, at_once):
     assert sum(key is not None for key in made) == ApiKey.objects.kept().count() == 20
 
 
-def test_the_twenty_first_is_told_to_revoke_one(api, user):
+def test_the_twenty_first_key_is_refused(api, user):
     for _ in range(20):
         keys.issue(user, "Camera", ["read"], None)
     response = api(user).post(URL, {"name": "One more"})
@@ -112,7 +132,7 @@ def test_a_revoked_key_is_refused_at_once_and_no_longer_listed(api, user, raw):
     assert api(user).delete(f"{URL}/{row.pk}").status_code == 404
 
 
-def test_it_ends_when_it_expires(user):
+def test_a_key_is_refused_after_it_expires(user):
     _, raw = keys.issue(user, "For a day", ["account"], timezone.now() + timedelta(days=1))
     with time_machine.travel(timezone.now() + timedelta(hours=23), tick=False):
         assert ask(raw).status_code == 200
@@ -120,7 +140,7 @@ def test_it_ends_when_it_expires(user):
         assert ask(raw).status_code == 401
 
 
-def test_its_last_use_is_noted_to_the_minute(user, raw, django_assert_num_queries):
+def test_the_last_use_of_a_key_is_noted_to_the_minute(user, raw, django_assert_num_queries):
     assert ask(raw).status_code == 200
     used = ApiKey.objects.get().last_used_at
     assert timezone.now() - used < timedelta(seconds=10)
@@ -151,7 +171,7 @@ def wrong(raw):
 
 
 @pytest.mark.parametrize("which", wrong("ov_" + string.ascii_lowercase[:12] + "_" + "x" * 43))
-def test_what_is_no_key_is_refused(user, raw, which):
+def test_a_wrong_key_is_refused(user, raw, which):
     response = ask(wrong(raw)[which])
     assert response.status_code == 401
     assert response.json()["errors"][0] == {
@@ -163,12 +183,12 @@ def test_what_is_no_key_is_refused(user, raw, which):
     assert ApiKey.objects.get().last_used_at is None
 
 
-def test_a_bad_token_is_not_saved_by_a_good_key(user, raw):
+def test_a_valid_key_beside_an_invalid_token_is_refused(user, raw):
     headers = {"X-API-Key": raw, "Authorization": "Bearer x.y.z"}
     assert APIClient().get(PROFILE, headers=headers).status_code == 401
 
 
-def test_a_key_is_no_session(user, raw):
+def test_a_key_may_not_use_endpoints_that_need_a_session(user, raw):
     client = APIClient(HTTP_X_API_KEY=raw)
     for path in ("auth/logout", "auth/logout-all", "users/api-keys"):
         response = client.post(f"/api/v1/{path}", {"name": "Another"})
@@ -177,7 +197,7 @@ def test_a_key_is_no_session(user, raw):
     assert ApiKey.objects.count() == 1
 
 
-def test_a_missing_scope_is_named(user):
+def test_the_error_names_the_missing_scope(user):
     _, raw = keys.issue(user, "Camera", [Scope.DETECT], None)
     response = ask(raw)
     assert response.status_code == 403
@@ -188,15 +208,30 @@ def test_a_missing_scope_is_named(user):
     }
 
 
-def test_each_key_has_the_rate_of_a_user_for_itself(user, settings):
-    settings.THROTTLES = {**settings.THROTTLES, "read": (2, 60)}
-    one, other = (keys.issue(user, name, ["account"], None)[1] for name in ("One", "Other"))
-    assert [ask(one).status_code for _ in range(3)] == [200, 200, 429]
-    assert ask(other).status_code == 200
+def test_all_keys_of_a_user_share_one_rate(api, user, stranger, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "read": (3, 60)}
+    several = [keys.issue(user, "Camera", ["account"], None)[1] for _ in range(20)]
+    _, strangers = keys.issue(stranger, "Camera", ["account"], None)
+    with time_machine.travel("2027-11-25 12:30:00", tick=False):
+        assert [ask(raw).status_code for raw in several] == [200] * 3 + [429] * 17
+        assert ask(strangers).status_code == 200
+
+
+def test_uploads_by_all_keys_of_a_user_share_one_rate(user, stranger, detector, settings):
+    settings.THROTTLES = {**settings.THROTTLES, "upload": (2, 60)}
+    several = [keys.issue(one, "Camera", ["detect"], None)[1] for one in (user, user, user, stranger)]
+
+    def upload(raw):
+        form = {"image": SimpleUploadedFile("bus.jpg", photo())}
+        client = APIClient(HTTP_X_API_KEY=raw)
+        return client.post("/api/v1/detect/image", form, format="multipart").status_code
+
+    with time_machine.travel("2027-11-25 12:30:00", tick=False):
+        assert [upload(raw) for raw in several] == [202, 202, 429, 202]
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_the_list_takes_the_same_queries_however_long(api, user, rows, django_assert_num_queries):
+def test_listing_keys_takes_three_queries(api, user, rows, django_assert_num_queries):
     for _ in range(rows):
         keys.issue(user, "Camera", ["read"], None)
     client = api(user)

@@ -1,4 +1,4 @@
-"""A session lasts until it is ended, and not a moment longer."""
+"""Refreshing, listing and ending sessions."""
 
 from datetime import timedelta
 
@@ -47,7 +47,7 @@ def test_a_refresh_answers_with_a_new_pair_of_the_same_session(api, pair):
     assert Session.objects.count() == 1
 
 
-def test_each_refresh_puts_off_the_end_of_the_session(api, pair):
+def test_each_refresh_prolongs_the_session(api, pair):
     Session.objects.update(expires_at=timezone.now() + timedelta(hours=1), last_used_at=timezone.now())
     before = Session.objects.get()
     assert refresh(api, pair.refresh_token).status_code == 200
@@ -56,7 +56,7 @@ def test_each_refresh_puts_off_the_end_of_the_session(api, pair):
     assert after.last_used_at > before.last_used_at
 
 
-def test_a_refresh_token_that_is_used_again_ends_its_session(api, pair):
+def test_a_refresh_token_used_twice_ends_its_session(api, pair):
     fresh = refresh(api, pair.refresh_token).json()
     again = refresh(api, pair.refresh_token)
     assert (again.status_code, again["WWW-Authenticate"]) == (401, "Bearer")
@@ -65,14 +65,14 @@ def test_a_refresh_token_that_is_used_again_ends_its_session(api, pair):
     assert Session.objects.get().revoked_at is not None
 
 
-def test_a_refresh_token_used_again_ends_no_other_session(api, user, pair):
+def test_a_refresh_token_used_twice_ends_no_other_session(api, user, pair):
     other = open_session(user, "phone")
     refresh(api, pair.refresh_token)
     refresh(api, pair.refresh_token)
     assert works(api, other.access_token)
 
 
-def test_of_twenty_refreshes_at_once_at_most_one_succeeds_and_the_session_is_over(api, pair, at_once):
+def test_of_twenty_concurrent_refreshes_at_most_one_succeeds(api, pair, at_once):
     statuses = [
         response.status_code for response in at_once(*[lambda: refresh(api, pair.refresh_token)] * 20)
     ]
@@ -106,7 +106,7 @@ def test_odd_claims_in_a_refresh_token_are_refused(api, pair, changed):
     assert refresh(api, token).status_code == 401
 
 
-def test_the_refresh_token_of_another_user_takes_over_no_session(api, pair, stranger):
+def test_a_refresh_token_with_another_users_id_is_refused(api, pair, stranger):
     claims = jwt.decode(pair.refresh_token, options={"verify_signature": False})
     token = jwt.encode({**claims, "user_id": str(stranger.pk)}, settings.JWT_SECRET_KEY, "HS256")
     assert refresh(api, token).status_code == 401
@@ -144,7 +144,7 @@ def test_a_log_out_ends_no_session_of_a_stranger(api, pair, stranger):
     assert works(api, theirs.access_token)
 
 
-def test_log_out_everywhere_ends_every_session_of_the_user_and_of_nobody_else(api, user, pair, stranger):
+def test_log_out_everywhere_ends_every_session_of_this_user_only(api, user, pair, stranger):
     other, theirs = open_session(user, "phone"), open_session(stranger, "phone")
     assert bearer(api, pair.access_token).post(LOGOUT_ALL).status_code == 204
     assert not works(api, pair.access_token)
@@ -154,15 +154,15 @@ def test_log_out_everywhere_ends_every_session_of_the_user_and_of_nobody_else(ap
 
 
 @pytest.mark.parametrize("path", [LOGOUT, LOGOUT_ALL])
-def test_nobody_logs_out_without_a_session(api, db, path):
+def test_a_log_out_needs_a_session(api, db, path):
     assert api().post(path).status_code == 401
 
 
 # The list
 
 
-def test_the_list_has_ones_live_sessions_and_says_which_asks(api, user, stranger, pair):
-    open_session(stranger, "Somebody else's")
+def test_the_list_shows_own_live_sessions_and_marks_the_current_one(api, user, stranger, pair):
+    open_session(stranger, "Another user's")
     Session.objects.filter(pk=session_of(open_session(user, "Over"))).revoke()
     current = open_session(user, "Firefox")
     answer = bearer(api, current.access_token).get(SESSIONS).json()
@@ -177,14 +177,14 @@ def test_the_list_has_ones_live_sessions_and_says_which_asks(api, user, stranger
 
 
 @pytest.mark.parametrize("rows", [1, 3])
-def test_the_list_takes_the_same_queries_however_long(api, user, rows, django_assert_num_queries):
+def test_listing_sessions_takes_three_queries(api, user, rows, django_assert_num_queries):
     pairs = [open_session(user, "pytest") for _ in range(rows)]
     client = bearer(api, pairs[0].access_token)
     with django_assert_num_queries(3):  # the session, the total, the page
         assert len(client.get(SESSIONS).json()["items"]) == rows
 
 
-def test_a_session_that_is_ended_from_another_is_over_at_once(api, user, pair):
+def test_a_session_can_be_ended_from_another_session(api, user, pair):
     current = open_session(user, "Firefox")
     client = bearer(api, current.access_token)
     assert client.delete(f"{SESSIONS}/{session_of(pair)}").status_code == 204
@@ -194,7 +194,7 @@ def test_a_session_that_is_ended_from_another_is_over_at_once(api, user, pair):
     assert works(api, current.access_token)
 
 
-def test_a_session_may_end_itself(api, pair):
+def test_a_session_can_end_itself(api, pair):
     assert bearer(api, pair.access_token).delete(f"{SESSIONS}/{session_of(pair)}").status_code == 204
     assert not works(api, pair.access_token)
 
@@ -216,7 +216,7 @@ def keys_are(settings):
     keyring.cache_clear()
 
 
-def test_keys_can_be_changed_without_logging_anybody_out(api, keys_are, user):
+def test_signing_keys_can_be_changed_without_ending_sessions(api, keys_are, user):
     keys_are("o" * 32)
     old = open_session(user, "pytest")
     keys_are("n" * 32, "x" * 32, "o" * 32)
@@ -228,7 +228,7 @@ def test_keys_can_be_changed_without_logging_anybody_out(api, keys_are, user):
     assert refresh(api, old.refresh_token).status_code == 401
 
 
-def test_a_previous_key_does_not_lengthen_a_tokens_life(api, keys_are, user):
+def test_a_previous_signing_key_does_not_extend_tokens(api, keys_are, user):
     keys_are("o" * 32)
     old = open_session(user, "pytest")
     keys_are("n" * 32, "o" * 32)

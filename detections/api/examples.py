@@ -1,4 +1,4 @@
-"""What the API's document shows: one photo on its way through."""
+"""Examples for the API's document: one photo, its detection, results and exports."""
 
 from typing import Any
 
@@ -21,8 +21,10 @@ IMAGE: dict[str, Any] = {
     "processed": True,
     "error": None,
     "inference_ms": 17.4,
+    "results_total": 1,
     "results": [RESULT],
 }
+IMAGE_RESULT = {**RESULT, "image_id": IMAGE["id"]}
 SUMMARY: dict[str, Any] = {
     "id": ID,
     "name": "Bus stop",

@@ -9,12 +9,12 @@ from django_filters import rest_framework as filters
 from django_filters.fields import BaseCSVField, IsoDateTimeField
 from drf_spectacular.utils import extend_schema_field
 
-from detections import reports
+from detections import search
 from detections.models import Detection, DetectionQuerySet, DetectionResult
 
 
 class FilterForm(Form):
-    """A condition that is there has a value: an empty one is a mistake, not a wish for everything."""
+    """Refuses conditions without a value: an empty one is a mistake, not a wish for everything."""
 
     def clean(self) -> dict[str, Any]:
         for name, field in self.fields.items():
@@ -28,7 +28,7 @@ class MomentField(IsoDateTimeField):  # type: ignore[misc]  # untyped library
         moment: datetime | None = super().to_python(value)
         try:
             return moment and moment.astimezone(UTC)
-        except OverflowError as error:  # a time of the year 1 or 9999 that is another year's in UTC
+        except OverflowError as error:  # at the ends of the years 1 and 9999
             raise ValidationError("Enter a time that there is in UTC.", "invalid") from error
 
 
@@ -37,18 +37,17 @@ class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]  # untyped 
 
 
 class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
-    """What is alike in the field asked for is ordered by id, so that pages neither repeat nor leave out."""
+    """Rows that are equal in the chosen field are ordered by id, so that pages have each row once."""
 
     def filter(self, queryset: QuerySet[Detection], value: list[str] | None) -> QuerySet[Detection]:
         fields = [self.get_ordering_value(param) for param in value or () if param]
         if not fields:
             return queryset
-        return queryset.order_by(*map(placed, fields), "-id" if fields[0].startswith("-") else "id")
+        return queryset.order_by(*map(order_by_field, fields), "-id" if fields[0].startswith("-") else "id")
 
 
-def placed(field: str) -> OrderBy:
-    """In this order, what has no value behind all others, or in front where it is turned round, as PostgreSQL
-    has it and its indexes."""
+def order_by_field(field: str) -> OrderBy:
+    """NULLs come last, in descending order first, as in PostgreSQL's indexes."""
     name = F(field.removeprefix("-"))
     return name.desc(nulls_first=True) if field.startswith("-") else name.asc(nulls_last=True)
 
@@ -59,19 +58,19 @@ def confidence(help_text: str) -> filters.NumberFilter:
 
 
 class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
-    """What the conditions mean is said in `reports`, for exports take the same."""
+    """The conditions of a history; `detections.search` applies them, for exports as well."""
 
     status = filters.ChoiceFilter(choices=Detection.Status.choices)
-    object_class = filters.CharFilter(max_length=100, help_text="Found on it.")
+    object_class = filters.CharFilter(max_length=100, help_text="An image has a result of this class.")
     min_confidence = confidence(
-        "Something, or some `object_class`, found on it with at least this confidence."
+        "A result has at least this confidence (and this `object_class`, if it is given)."
     )
     created_after = MomentFilter()
     created_before = MomentFilter()
     detector = filters.CharFilter(max_length=100)
-    search = filters.CharFilter(max_length=200, help_text="In its name or the names of its images.")
+    search = filters.CharFilter(max_length=200, help_text="A text in its name or in the names of its images.")
     ordering = Ordering(
-        fields=["created_at", "finished_at", "name", "total"], help_text="By default newest first."
+        fields=["created_at", "finished_at", "name", "total"], help_text="By default the newest come first."
     )
 
     class Meta:
@@ -81,15 +80,16 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
 
     def filter_queryset(self, queryset: DetectionQuerySet) -> QuerySet[Detection]:
         conditions = self.form.cleaned_data
-        detections = reports.narrowed(queryset, self.request.user, conditions)
-        return self.filters["ordering"].filter(detections, conditions["ordering"])  # type: ignore[no-any-return]  # untyped library
+        detections = search.filter_detections(queryset, self.request.user, conditions)
+        # django-filter has no types.
+        return self.filters["ordering"].filter(detections, conditions["ordering"])  # type: ignore[no-any-return]
 
 
 class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
     object_class = filters.CharFilter(max_length=100)
-    min_confidence = confidence("Found with at least this confidence.")
-    created_after = MomentFilter(help_text="Found at this time or later.")
-    created_before = MomentFilter(help_text="Found before this time.")
+    min_confidence = confidence("The result has at least this confidence.")
+    created_after = MomentFilter(help_text="The result was found at this time or later.")
+    created_before = MomentFilter(help_text="The result was found before this time.")
     detector = filters.CharFilter(max_length=100, help_text="Name of the detector that found it.")
 
     class Meta:
@@ -98,4 +98,4 @@ class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
         form = FilterForm
 
     def filter_queryset(self, queryset: QuerySet[DetectionResult]) -> QuerySet[DetectionResult]:
-        return reports.among(queryset, self.form.cleaned_data)
+        return search.filter_results(queryset, self.form.cleaned_data)

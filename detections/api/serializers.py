@@ -1,18 +1,19 @@
-from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field, extend_schema_serializer
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound
 
-from detections import examples, exports
+from accounts.api.permissions import may_read
+from detections import reports
+from detections.api import examples
+from detections.exports import runs
 from detections.models import Detection, DetectionImage, DetectionResult, Detector, Export
-from objectvision.examples import answered, sent
-from objectvision.fields import NumberField, QuerySerializer, TextField, TruthField
-from objectvision.links import absolute
+from objectvision.api.examples import answered, sent
+from objectvision.api.fields import NumberField, QuerySerializer, TextField, TextsField, TruthField
+from objectvision.api.serializers import StrictSerializer
+from objectvision.lib.links import absolute
 
 TITLE_LENGTH = 200
 CLASSES_LENGTH = 2000
@@ -47,28 +48,69 @@ class ResultSerializer(serializers.ModelSerializer[DetectionResult]):
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = fields
 
+    def to_representation(self, instance: DetectionResult) -> dict[str, Any]:
+        """Without DRF's fields, which take more than a second for the 10,000 results of an answer."""
+        return {
+            "id": str(instance.pk),
+            "object_class": instance.object_class,
+            "class_id": instance.class_id,
+            "confidence": instance.confidence,
+            "bbox": instance.pixels,
+            "bbox_normalized": instance.shares,
+        }
+
 
 class ImageErrorSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     detail = serializers.CharField()
 
 
-class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
+class ImageSerializer(serializers.ModelSerializer[DetectionImage]):
+    """An image without its results."""
+
     processed = serializers.BooleanField(read_only=True)
     error = serializers.SerializerMethodField()
-    results = ResultSerializer(many=True, read_only=True)
 
     class Meta:
         model = DetectionImage
-        fields = (
+        fields: tuple[str, ...] = (
             "id", "original_name", "width", "height", "state", "processed", "error", "inference_ms",
-            "results",
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = fields
 
     @extend_schema_field(ImageErrorSerializer(allow_null=True))
     def get_error(self, image: DetectionImage) -> dict[str, str] | None:
         return {"code": image.error_code, "detail": image.error} if image.error_code else None
+
+
+class DetectionImageSerializer(ImageSerializer):
+    """An image with its results, except for API keys without the scope `read`."""
+
+    # Not required: this tells the document that they may be absent.
+    results_total = serializers.IntegerField(
+        min_value=0,
+        required=False,
+        help_text="How many results the image has. Absent for API keys without the scope `read`.",
+    )
+    results = ResultSerializer(
+        source="shown_results",
+        many=True,
+        required=False,
+        help_text=(
+            f"The most confident {reports.MOST_SHOWN_OF_IMAGE:,} of the image, as far as they are among the "
+            f"most confident {reports.MOST_SHOWN:,} of all images; `/detect/{{id}}/results` has the others. "
+            "Absent for API keys without the scope `read`."
+        ),
+    )
+
+    class Meta(ImageSerializer.Meta):
+        fields = (*ImageSerializer.Meta.fields, "results_total", "results")
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        if not may_read(self.context["request"]):
+            del fields["results_total"], fields["results"]
+        return fields
 
 
 @extend_schema_field(
@@ -80,12 +122,12 @@ class DetectionImageSerializer(serializers.ModelSerializer[DetectionImage]):
             "classes": {
                 "type": ["array", "null"],
                 "items": {"type": "integer"},
-                "description": "Ids; null: all.",
+                "description": "Class ids; null: all classes.",
             },
             "max_detections": {"type": "integer", "minimum": 1},
             "image_size": {"type": ["integer", "null"], "description": "Pixels; null: the detector's own."},
             "augment": {"type": "boolean"},
-            "tile": {"type": "integer", "minimum": 0, "description": "Pixels; 0: the whole picture alone."},
+            "tile": {"type": "integer", "minimum": 0, "description": "Pixels; 0: no tiles."},
             "overlap": {"type": "number", "minimum": 0, "maximum": 0.5},
         },
         "required": ["confidence", "iou", "classes", "max_detections"],
@@ -96,13 +138,15 @@ class ParametersField(serializers.JSONField):
 
 
 @extend_schema_serializer(examples=[answered(examples.SUMMARY)])
-class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
-    """A detection in a list, without its images; and what of it may be changed."""
+class DetectionSummarySerializer(StrictSerializer, serializers.ModelSerializer[Detection]):
+    """A detection without its images; its name and visibility can be changed."""
 
     name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
     is_public = TruthField(required=False)
     detector = serializers.CharField(source="detector.name", read_only=True)
-    parameters = ParametersField(read_only=True, help_text="All that a repetition needs beside the images.")
+    parameters = ParametersField(
+        read_only=True, help_text="The parameters of the upload, with all defaults filled in."
+    )
 
     class Meta:
         model = Detection
@@ -112,19 +156,10 @@ class DetectionSummarySerializer(serializers.ModelSerializer[Detection]):
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = tuple(name for name in fields if name not in {"name", "is_public"})
 
-    def update(self, instance: Detection, validated_data: dict[str, Any]) -> Detection:
-        # These columns alone, for a worker writes the rest; and no row comes back that was deleted meanwhile.
-        row = Detection.objects.filter(pk=instance.pk)
-        if not row.update(**validated_data, updated_at=timezone.now()):
-            raise NotFound
-        for name, value in validated_data.items():
-            setattr(instance, name, value)
-        return instance
-
 
 @extend_schema_serializer(examples=[answered(examples.DETECTION), sent(examples.CHANGE)])
 class DetectionSerializer(DetectionSummarySerializer):
-    """A detection with its images and what was found on them."""
+    """A detection with its images and their results."""
 
     images = DetectionImageSerializer(many=True, read_only=True)
 
@@ -155,20 +190,23 @@ class DetectorSerializer(serializers.ModelSerializer[Detector]):
 
 
 class AnnotationSerializer(QuerySerializer):
-    """What is drawn of a detection."""
+    """What the annotated picture shows."""
 
-    image_id = serializers.UUIDField(required=False, help_text="By default its first image.")
+    image_id = serializers.UUIDField(required=False, help_text="Default: the detection's first image.")
     min_confidence = serializers.FloatField(min_value=0, max_value=1, default=0.0)
-    classes = serializers.CharField(
-        max_length=CLASSES_LENGTH, default="", allow_blank=True, help_text="Names, separated by commas."
+    classes = TextsField(
+        max_length=CLASSES_LENGTH,
+        default="",
+        allow_blank=True,
+        help_text="Names, separated by commas, or each for itself.",
     )
-    download = TruthField(default=False, help_text="As an attachment, to be saved.")
+    download = TruthField(default=False, help_text="Send the picture as an attachment, which browsers save.")
 
 
 class OriginalSerializer(QuerySerializer):
-    """How an original is given out."""
+    """How the original picture is sent."""
 
-    download = TruthField(default=False, help_text="As an attachment, to be saved.")
+    download = TruthField(default=False, help_text="Send the picture as an attachment, which browsers save.")
 
 
 class ProgressSerializer(serializers.ModelSerializer[Detection]):
@@ -189,7 +227,7 @@ class JobSerializer(serializers.ModelSerializer[Detection]):
         min_value=0,
         max_value=1000,
         read_only=True,
-        help_text="Images in front, itself included; 0: not waiting.",
+        help_text="The place of its next image in the queue, from 1; 0: none waits.",
     )
 
     class Meta:
@@ -214,12 +252,12 @@ class AcceptedSerializer(serializers.ModelSerializer[Detection]):
 
     @extend_schema_field(OpenApiTypes.URI)
     def get_job_url(self, detection: Detection) -> str:
-        return absolute(self.context["request"], reverse("job", args=[detection.pk]))
+        return absolute(self.context["request"], reverse("job-detail", args=[detection.pk]))
 
 
 @extend_schema_serializer(examples=[answered(examples.FOUND)])
 class FoundResultSerializer(ResultSerializer):
-    """A result outside its detection."""
+    """A result with its detection and image."""
 
     detection_id = serializers.UUIDField(read_only=True)
     image_id = serializers.UUIDField(read_only=True)
@@ -236,6 +274,37 @@ class FoundResultSerializer(ResultSerializer):
             "created_at",
         )
         read_only_fields = fields
+
+    def to_representation(self, instance: DetectionResult) -> dict[str, Any]:
+        created_at = self.fields["created_at"].to_representation(instance.created_at)
+        return {
+            **super().to_representation(instance),
+            "detection_id": str(instance.detection_id),
+            "image_id": str(instance.image_id),
+            "original_name": instance.image.original_name,
+            "detector": instance.image.detector.name,
+            "created_at": created_at,
+        }
+
+
+@extend_schema_serializer(examples=[answered(examples.IMAGE_RESULT)])
+class ImageResultSerializer(ResultSerializer):
+    """A result inside its detection."""
+
+    image_id = serializers.UUIDField(read_only=True)
+
+    class Meta(ResultSerializer.Meta):
+        fields = (*ResultSerializer.Meta.fields, "image_id")
+        read_only_fields = fields
+
+    def to_representation(self, instance: DetectionResult) -> dict[str, Any]:
+        return {**super().to_representation(instance), "image_id": str(instance.image_id)}
+
+
+class ImageResultsSerializer(QuerySerializer):
+    """Which results of a detection are listed."""
+
+    image_id = serializers.UUIDField(required=False, help_text="Only the results of this image.")
 
 
 class ClassCountSerializer(serializers.Serializer[Any]):
@@ -269,31 +338,26 @@ class FormatSerializer(QuerySerializer):
 
 
 @extend_schema_serializer(examples=[sent(examples.EXPORT_REQUEST)])
-class ExportRequestSerializer(serializers.Serializer[Any]):
-    """Which file of which detections: the conditions are those of the history."""
+class ExportRequestSerializer(StrictSerializer):
+    """The format, and the conditions of a history."""
 
     format = serializers.ChoiceField(Export.Format.choices)
     status = serializers.ChoiceField(Detection.Status.choices, required=False)
-    object_class = TextField(max_length=100, required=False, help_text="Found on it.")
+    object_class = TextField(max_length=100, required=False, help_text="An image has a result of this class.")
     min_confidence = NumberField(min_value=0, max_value=1, required=False)
     created_after = serializers.DateTimeField(required=False)
     created_before = serializers.DateTimeField(required=False)
     detector = TextField(max_length=100, required=False)
-    search = TextField(max_length=200, required=False, help_text="In its name or the names of its images.")
-
-    def filters(self) -> dict[str, Any]:
-        """The conditions as JSON knows them."""
-        given = {name: value for name, value in self.validated_data.items() if name != "format"}
-        return {
-            name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()
-        }
+    search = TextField(
+        max_length=200, required=False, help_text="A text in its name or in the names of its images."
+    )
 
 
 @extend_schema_serializer(examples=[answered(examples.EXPORT), answered(examples.EXPORT_WAITING, 202)])
 class ExportSerializer(serializers.ModelSerializer[Export]):
-    filters = serializers.DictField(read_only=True, help_text="The conditions that it was asked for with.")
+    filters = serializers.DictField(read_only=True, help_text="The conditions of the request that made it.")
     download_url = serializers.SerializerMethodField(
-        help_text="Opens the file without a log-in until `expires_at`; null as long as there is none."
+        help_text="Opens the file without a log-in until `expires_at`; null while there is no file."
     )
 
     class Meta:
@@ -309,8 +373,8 @@ class ExportSerializer(serializers.ModelSerializer[Export]):
         if not export.is_downloadable:
             return None
         path = reverse("export-file", args=[export.pk])
-        return absolute(self.context["request"], f"{path}?signature={exports.signature(export)}")
+        return absolute(self.context["request"], f"{path}?signature={runs.signature(export)}")
 
 
 class DownloadSerializer(QuerySerializer):
-    signature = serializers.CharField(max_length=100, help_text="As the link has it.")
+    signature = serializers.CharField(max_length=100, help_text="From the link in `download_url`.")

@@ -1,4 +1,4 @@
-"""Makes a detector that workers can load out of what an operator names: once, checked, never at run time."""
+"""Turns weights that an operator names into a detector that workers can load. Never runs in a worker."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ import tempfile
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self, TypeVar
 
-from PIL import Image
-
 from detections import inference
-from detections.inference import runtimes, weights
+from detections.detectors.trial import Trial, try_out
+from detections.inference import checkpoints, metadata, runtimes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,9 +31,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 BUNDLED = "bundled"
-BUNDLED_FOLDER = Path(__file__).parent / "bundled"
+BUNDLED_FOLDER = Path(__file__).parents[1] / "bundled"
 BACKENDS = ("auto", "openvino", "ultralytics")
 MANIFEST = "manifest.json"
+LONGEST_NAME = 100
 PUBLISHED = re.compile(r"[\w-]+\.pt")
 DISTRIBUTIONS = ("openvino", "torch", "ultralytics", "ultralytics-opencv-headless")
 IMPORT_SECONDS, REACH_SECONDS, DOWNLOAD_SECONDS = 60, 10, 600
@@ -42,16 +42,16 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 class PreparationError(Exception):
-    """A source that no detector can be made of, and why."""
+    """Why no detector can be made of a source, as a sentence for the operator."""
 
 
 class DownloadError(PreparationError):
-    """Published weights that did not come."""
+    """Published weights that could not be downloaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a prepared folder holds. `sha256` is of the source's files, `image_size` in pixels."""
+    """Describes a prepared folder. `sha256` is of the source's files, `image_size` in pixels."""
 
     name: str
     version: str
@@ -73,124 +73,140 @@ class Manifest:
         (folder / MANIFEST).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
-def prepare(source: str, backend: str, detectors: Path) -> tuple[Path, Manifest]:
-    """A folder below `detectors` that `inference.load` has loaded, and its manifest. Raises PreparationError.
+def prepare_detector(source: str, backend: str, detectors: Path) -> tuple[Path, Manifest]:
+    """A folder below `detectors` that was loaded once on trial, and its manifest.
 
     `source` is a .pt, .onnx or .xml file, a folder with one of them, the name of weights that ultralytics
-    publishes, such as yolo26n.pt, or `bundled` for those that come with the project. A .pt file is a pickle:
-    one that names anything but a model's layers is refused before any of it runs. Preparing the same again
-    answers with the folder that is there.
+    publishes, such as yolo26n.pt, or `bundled` for the detector that comes with the project. A .pt file is a
+    pickle: one that names anything but a model's layers is refused before any of it runs. Preparing the same
+    source again returns the existing folder. Raises PreparationError.
     """
     if backend not in BACKENDS:
         raise PreparationError(f"There is no backend {backend!r}: choose one of {', '.join(BACKENDS)}.")
     detectors.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".preparing-", dir=detectors) as scratch:
-        file = locate(source, detectors, Path(scratch))
-        return prepare_file(file, name_of(source), backend, Path(scratch), detectors)
+        file = locate_weights(source, detectors, Path(scratch))
+        return prepare_weights(file, detector_name(source), backend, Path(scratch), detectors)
 
 
-def prepare_file(
+def prepare_weights(
     file: Path, name: str, backend: str, scratch: Path, detectors: Path
 ) -> tuple[Path, Manifest]:
-    files = parts(file)
-    sha256 = digest(files)
+    files = weight_files(file)
+    sha256 = sha256_of(files)
     if backend == "auto":
-        backend = "ultralytics" if file.suffix == ".pt" and apart(_has_cuda) else "openvino"
+        backend = "ultralytics" if file.suffix == ".pt" and in_subprocess(_has_cuda) else "openvino"
     target = detectors / f"{name}-{sha256[:12]}-{backend}"
     if not (target / MANIFEST).exists():
         folder = scratch / "prepared"
-        collect(files, backend, folder)
-        classes, image_size = try_out(folder, backend, name)
+        source = copy_weights(files, backend, folder)
+        trial = try_detector(folder, backend, name)
+        if source and not trial.agrees_with(source):
+            raise PreparationError(
+                f"{name}: the export finds other boxes than {file.name} on sample pictures."
+            )
         manifest = Manifest(
             name=name,
             version=sha256[:12],
             sha256=sha256,
-            classes=classes,
-            image_size=image_size,
+            classes=trial.classes,
+            image_size=trial.image_size,
             backend=backend,
             task="detect",
-            libraries=libraries(),
+            libraries=installed_libraries(),
             prepared_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
         manifest.write(folder)
-        move(folder, target)
+        move_into_place(folder, target)
     return target, Manifest.read(target)
 
 
-def locate(source: str, detectors: Path, scratch: Path) -> Path:
-    """The source's main weights file, downloaded where it is only a name."""
+def locate_weights(source: str, detectors: Path, scratch: Path) -> Path:
+    """The main file of the source's weights, downloaded if the source is only a name."""
     path = BUNDLED_FOLDER if source == BUNDLED else Path(source).expanduser()
     if path.is_dir():
         try:
-            return weights.find(path)
+            return checkpoints.find_weights(path)
         except ValueError as error:
             raise PreparationError(f"{path} is no detector: {error}.") from error
     if path.is_file():
-        if path.suffix not in weights.KINDS:
-            raise PreparationError(f"{path} is none of {', '.join(weights.KINDS)}.")
+        if path.suffix not in checkpoints.KINDS:
+            raise PreparationError(f"{path} is none of {', '.join(checkpoints.KINDS)}.")
         return path
     if PUBLISHED.fullmatch(source):
-        return download(source, detectors / ".downloads", scratch / "download")
+        return download_weights(source, detectors / ".downloads", scratch / "download")
     raise PreparationError(f"{source} is neither a file or folder nor the name of published weights.")
 
 
-def name_of(source: str) -> str:
+def detector_name(source: str) -> str:
     """yolo26n for yolo26n.pt, yolo26n_int8_openvino_model and the like."""
     name = re.sub(r"(_int8|_fp16|_half)?(_openvino_model)?(\.pt|\.onnx|\.xml)?$", "", Path(source).name)
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "detector"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:LONGEST_NAME].rstrip("-") or "detector"
 
 
-def parts(file: Path) -> list[Path]:
-    """All files that the weights consist of, the main one first."""
+def weight_files(file: Path) -> list[Path]:
+    """All files that the weights consist of, the main file first."""
+    beside = file.with_name(metadata.FILE)
+    if file.suffix == ".onnx" and beside.is_file():
+        return [file, beside]
     if file.suffix != ".xml":
         return [file]
-    files = [file, file.with_suffix(".bin"), file.with_name("metadata.yaml")]
+    files = [file, file.with_suffix(".bin"), beside]
     for part in files:
         if not part.is_file():
             raise PreparationError(f"{part} is missing.")
     return files
 
 
-def digest(files: list[Path]) -> str:
-    """SHA-256 of the files' bytes, one after another: of a single file, its own."""
+def sha256_of(files: list[Path]) -> str:
+    """SHA-256 of the files' bytes, one after another; a single file's own SHA-256."""
     total = hashlib.sha256()
     for file in files:
         total.update(file.read_bytes())
     return total.hexdigest()
 
 
-def collect(files: list[Path], backend: str, folder: Path) -> None:
-    """Put into `folder` what the backend loads."""
+def copy_weights(files: list[Path], backend: str, folder: Path) -> Trial | None:
+    """Copy the files into `folder`, in the form that the backend loads; a trial of what was exported."""
     # ultralytics recognises an IR only by this ending of its folder's name
     inner = folder / f"{files[0].stem}_openvino_model" if files[0].suffix == ".xml" else folder
     inner.mkdir(parents=True)
     copies = [shutil.copyfile(file, inner / file.name) for file in files]
-    if backend == "openvino" and files[0].suffix == ".pt":
-        export(copies[0])
-        copies[0].unlink()
+    if backend != "openvino" or files[0].suffix != checkpoints.PICKLE:
+        return None
+    trial = export_to_openvino(copies[0])
+    copies[0].unlink()
+    return trial
 
 
-def export(file: Path) -> None:
+def export_to_openvino(file: Path) -> Trial:
+    """Write the export beside the file; a trial of the file itself, by its own framework."""
     try:
-        apart(_export, str(file))
-    except inference.UnsafeWeightsError as error:
+        return in_subprocess(_export, file)
+    except inference.LoadError as error:
+        raise PreparationError(str(error).replace(str(file.parent), file.name)) from error
+    except inference.ModelError as error:
         raise PreparationError(f"{file.name} is refused: {error}.") from error
-    except Exception as error:  # ultralytics and torch promise no types, and the process itself may have died
-        raise PreparationError(f"{file.name} could not be exported to OpenVINO: {error}") from error
+    except Exception as error:  # ultralytics and torch promise no types
+        raise PreparationError(
+            f"{file.name} could not be exported to OpenVINO: {inference.reason_of(error)}"
+        ) from error
 
 
-def try_out(folder: Path, backend: str, name: str) -> tuple[dict[int, str], int]:
-    """The classes and the image size of a folder that loads and predicts."""
+def try_detector(folder: Path, backend: str, name: str) -> Trial:
+    """Raises PreparationError."""
     try:
-        return apart(_try_out, folder, backend)
+        return in_subprocess(try_out, folder, backend)
     except inference.LoadError as error:
         raise PreparationError(str(error).replace(str(folder), name)) from error
+    except inference.ModelError as error:
+        raise PreparationError(f"{name} is refused: {error}.") from error
     except Exception as error:  # as above
-        raise PreparationError(f"{name} does not run with {backend}: {error}") from error
+        raise PreparationError(f"{name} does not run with {backend}: {inference.reason_of(error)}") from error
 
 
-def libraries() -> dict[str, str]:
-    """The installed versions of what loads and makes detectors."""
+def installed_libraries() -> dict[str, str]:
+    """The installed versions of the libraries that export and run detectors."""
     installed = {}
     for name in DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -198,16 +214,16 @@ def libraries() -> dict[str, str]:
     return installed
 
 
-def move(folder: Path, target: Path) -> None:
+def move_into_place(folder: Path, target: Path) -> None:
     try:
         folder.rename(target)
     except OSError:
-        if not (target / MANIFEST).exists():  # else another preparation of the same was first
+        if not (target / MANIFEST).exists():  # else another preparation of the same source was faster
             raise
 
 
-def download(name: str, kept: Path, scratch: Path) -> Path:
-    """Weights that ultralytics publishes: kept from before, else downloaded if that begins within 10 s."""
+def download_weights(name: str, kept: Path, scratch: Path) -> Path:
+    """Weights that ultralytics publishes, from `kept` or downloaded. Gives up if no byte comes in 10 s."""
     if (kept / name).exists():
         return kept / name
     scratch.mkdir()
@@ -231,13 +247,16 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> None:
         time.sleep(0.05)
 
 
-def apart(deed: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """In a process of its own: torch and its memory end with it, and if it dies that is an exception here."""
-    with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
-        return pool.submit(deed, *args, **kwargs).result()
+def in_subprocess(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Torch's memory is freed when the process ends. Raises ModelError if it crashes."""
+    try:
+        with ProcessPoolExecutor(1, mp_context=SPAWN) as pool:
+            return pool.submit(function, *args, **kwargs).result()
+    except BrokenProcessPool as error:
+        raise inference.ModelError("the process that tried it crashed or had too little memory") from error
 
 
-# What follows runs in processes of its own.
+# The functions below run in processes of their own.
 
 
 def _download(file: Path, ready: Event) -> None:
@@ -245,25 +264,18 @@ def _download(file: Path, ready: Event) -> None:
     from ultralytics.utils.downloads import attempt_download_asset
 
     ready.set()
-    with contextlib.suppress(Exception):  # whatever the reason: the parent looks for the file
+    with contextlib.suppress(Exception):  # the parent sees by the missing file that it failed
         attempt_download_asset(file, retry=0, progress=False)
 
 
-def _export(file: str) -> None:
-    warnings.simplefilter("ignore")  # ultralytics still exports by what torch deprecates
-    inference.open_model(file).export(format="openvino")
+def _export(file: Path) -> Trial:
+    trial = try_out(file.parent, "ultralytics")
+    warnings.simplefilter("ignore")  # ultralytics still exports through functions that torch deprecates
+    inference.open_model(str(file)).export(format="openvino")
+    return trial
 
 
 def _has_cuda() -> bool:
     import torch
 
     return bool(torch.cuda.is_available())
-
-
-def _try_out(folder: Path, backend: str) -> tuple[dict[int, str], int]:
-    stream = BytesIO()
-    Image.linear_gradient("L").save(stream, "PNG")
-    detector = inference.load(folder, backend)
-    for alone in (True, False):
-        detector.predict(stream.getvalue(), inference.Options(), alone=alone)
-    return detector.classes, detector.image_size

@@ -1,4 +1,4 @@
-"""Prepared weights become rows that detections run on."""
+"""Which detectors there are: registers prepared weights as rows, and finds rows by name."""
 
 import logging
 
@@ -6,7 +6,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
-from detections import preparing
+from detections.detectors import preparation
+from detections.inference import checkpoints
 from detections.models import Detector, DetectorQuerySet, some
 
 logger = logging.getLogger(__name__)
@@ -15,11 +16,11 @@ DOWNLOADED_BY_DEFAULT = "yolo26n.pt"
 
 
 def register(source: str, *, backend: str = "auto", default: bool = False) -> Detector:
-    """Prepare what `source` names and make or find its row. The first detector is the default in any case.
+    """Prepare the source and create or update its row. The first detector becomes the default anyway.
 
     Raises PreparationError.
     """
-    folder, manifest = preparing.prepare(source, backend, settings.DETECTORS_DIR)
+    folder, manifest = preparation.prepare_detector(source, backend, settings.DETECTORS_DIR)
     with transaction.atomic():
         detector, _ = Detector.objects.update_or_create(
             name=manifest.name,
@@ -30,6 +31,7 @@ def register(source: str, *, backend: str = "auto", default: bool = False) -> De
                 "sha256": manifest.sha256,
                 "task": manifest.task,
                 "image_size": manifest.image_size,
+                "takes_any_size": checkpoints.takes_any_size(folder, manifest.backend),
                 "classes": [manifest.classes[class_id] for class_id in sorted(manifest.classes)],
                 "is_active": True,
             },
@@ -40,30 +42,30 @@ def register(source: str, *, backend: str = "auto", default: bool = False) -> De
 
 
 def choose_default() -> Detector:
-    """What `MODEL_PATH` names; unset, the default there is; with none, one that can be downloaded, else the
-    bundled one.
+    """The default detector, prepared if there is none yet.
 
-    Raises PreparationError.
+    `MODEL_PATH` decides; unset, the present default stays; without one, published weights are downloaded, and
+    if that fails the bundled detector is taken. Raises PreparationError.
     """
     if settings.MODEL_PATH:
         return register(settings.MODEL_PATH, default=True)
-    return Detector.objects.default() or register_first()
+    return Detector.objects.default() or register_first_default()
 
 
-def register_first() -> Detector:
+def register_first_default() -> Detector:
     try:
         return register(DOWNLOADED_BY_DEFAULT, default=True)
-    except preparing.DownloadError as error:
+    except preparation.DownloadError as error:
         logger.warning("%s Until then the bundled detector is the default.", error)
-        return register(preparing.BUNDLED, default=True)
+        return register(preparation.BUNDLED, default=True)
 
 
 class UnknownDetectorError(ValueError):
-    """A detector that is not there. The text names it and those that are."""
+    """There is no such detector. The text names it and the known ones."""
 
 
-def matching(text: str) -> DetectorQuerySet:
-    """Those of this name, which may be followed by `:VERSION`, `:BACKEND` or both.
+def find_detectors(text: str) -> DetectorQuerySet:
+    """Detectors named NAME, NAME:VERSION, NAME:BACKEND or NAME:VERSION:BACKEND, inactive ones included.
 
     Raises UnknownDetectorError.
     """
@@ -72,19 +74,22 @@ def matching(text: str) -> DetectorQuerySet:
     for part in parts:
         found = found.filter(Q(version=part) | Q(backend=part))
     if not found.exists():
-        raise unknown(text, Detector.objects.all())
+        raise unknown_detector(text, Detector.objects.all())
     return found
 
 
-def named(text: str) -> Detector:
-    """The active one of those; of several the default one, else the newest. Raises UnknownDetectorError."""
-    detector = matching(text).active().order_by("-is_default", "-id").first()
+def find_detector(text: str) -> Detector:
+    """The active detector of that name; of several the default, else the newest.
+
+    Raises UnknownDetectorError.
+    """
+    detector = find_detectors(text).active().order_by("-is_default", "-id").first()
     if detector is None:
-        raise unknown(text, Detector.objects.active())
+        raise unknown_detector(text, Detector.objects.active())
     return detector
 
 
-def unknown(text: str, among: DetectorQuerySet) -> UnknownDetectorError:
-    known = among.order_by("name", "version", "backend")
-    names = [f"{each.name}:{each.version}:{each.backend}" for each in known]
+def unknown_detector(text: str, known: DetectorQuerySet) -> UnknownDetectorError:
+    ordered = known.order_by("name", "version", "backend")
+    names = [f"{each.name}:{each.version}:{each.backend}" for each in ordered]
     return UnknownDetectorError(f"There is no detector {text!r}, but {some(names) or 'none at all'}.")

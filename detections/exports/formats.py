@@ -1,4 +1,4 @@
-"""The forms in which results leave: COCO, YOLO, Pascal VOC, CSV, JSON Lines.
+"""Export formats: COCO, YOLO, Pascal VOC, CSV and JSON Lines.
 
 Each writes the images that it is given, in their order, and keeps none of them: memory does not grow with
 their number. The images come with their detectors and results.
@@ -7,19 +7,28 @@ their number. The images come with their detectors and results.
 import csv
 import io
 import json
+import re
 import shutil
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 from xml.etree import ElementTree as ET
 
-from detections.archives import Archive, temporary_file
+from detections.exports.zip_writer import Archive
 from detections.models import DetectionImage, DetectionResult, Detector, Export
+from detections.storage import temporary_file
 
 Images = Iterable[DetectionImage]
 
-# Characters by which a spreadsheet takes a text for a formula, or that hide one of these.
-FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n")
+# First characters by which a spreadsheet takes a text for a formula.
+FORMULAS = frozenset("=+-@\N{MINUS SIGN}")
+ENDS_OF_CELLS = ("\t", "\r", "\n")
+# Characters that begin a new cell if they are the list separator or if quotes are ignored.
+SEPARATORS = re.compile("([;,|\t\r\n\v\f\x1c-\x1e\x85\u2028\u2029])")
+# Letters without ink, although Unicode counts them as no blanks: Hangul's fillers, Braille's empty pattern.
+FILLERS = frozenset("\u115f\u1160\u2800")
 
 encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -31,28 +40,39 @@ class Format:
     write: Callable[[IO[bytes], Images], None]
 
 
-class Numbers:
-    """Numbers for classes, from 0: a detector's own, as long as it is the only one.
+class ClassNumbers:
+    """Numbers for classes, from 0: the first detector's own ids, then new classes of later detectors.
 
-    What several detectors call alike has one number, that of the first of them to come by; what the first
-    does not know follows.
+    Detectors share a class if its name is the same, and its place among their classes of that name.
     """
 
     def __init__(self) -> None:
-        self.by_name: dict[str, int] = {}
-        self.met: set[Any] = set()
+        self.names: list[str] = []
+        self.by_name: dict[str, list[int]] = {}
+        self.by_detector: dict[Any, list[int]] = {}
 
     def meet(self, detector: Detector) -> None:
-        if detector.pk not in self.met:
-            self.met.add(detector.pk)
-            for name in detector.classes:
-                self.of(name)
+        if detector.pk not in self.by_detector:
+            places = Counter[str]()
+            self.by_detector[detector.pk] = [self.number(name, places) for name in detector.classes]
 
-    def of(self, name: str) -> int:
-        return self.by_name.setdefault(name, len(self.by_name))
+    def number(self, name: str, places: Counter[str]) -> int:
+        """The number of the next class of this name; `places` counts the earlier ones."""
+        numbers = self.by_name.setdefault(name, [])
+        if places[name] == len(numbers):
+            numbers.append(len(self.names))
+            self.names.append(name)
+        places[name] += 1
+        return numbers[places[name] - 1]
+
+    def of(self, result: DetectionResult) -> int:
+        numbers = self.by_detector[result.image.detector_id]
+        if result.class_id < len(numbers):
+            return numbers[result.class_id]
+        return self.number(result.object_class, Counter())  # a class that the detector's names do not count
 
 
-def counted(images: Images, numbers: Numbers) -> Iterator[DetectionImage]:
+def with_numbered_classes(images: Images, numbers: ClassNumbers) -> Iterator[DetectionImage]:
     for image in images:
         numbers.meet(image.detector)
         yield image
@@ -66,11 +86,11 @@ def compact(value: Any) -> bytes:
 
 
 def write_coco(file: IO[bytes], images: Images) -> None:
-    numbers = Numbers()
+    numbers = ClassNumbers()
     count = 0
     with temporary_file() as annotations:
         file.write(b'{"info":{"description":"ObjectVision"},"images":[')
-        for number, image in enumerate(counted(images, numbers), 1):
+        for number, image in enumerate(with_numbered_classes(images, numbers), 1):
             file.write(b",\n" if number > 1 else b"\n")
             file.write(compact(coco_image(image, number)))
             for result in image.results.all():
@@ -80,7 +100,7 @@ def write_coco(file: IO[bytes], images: Images) -> None:
         file.write(b'],\n"annotations":[')
         annotations.seek(0)
         shutil.copyfileobj(annotations, file)
-    categories = [{"id": number + 1, "name": name} for name, number in numbers.by_name.items()]
+    categories = [{"id": number + 1, "name": name} for number, name in enumerate(numbers.names)]
     file.write(b'],\n"categories":' + compact(categories) + b"}\n")
 
 
@@ -96,12 +116,14 @@ def coco_image(image: DetectionImage, number: int) -> dict[str, Any]:
     }
 
 
-def coco_annotation(result: DetectionResult, number: int, image: int, numbers: Numbers) -> dict[str, Any]:
+def coco_annotation(
+    result: DetectionResult, number: int, image: int, numbers: ClassNumbers
+) -> dict[str, Any]:
     box = result.pixels
     return {
         "id": number,
         "image_id": image,
-        "category_id": numbers.of(result.object_class) + 1,
+        "category_id": numbers.of(result) + 1,
         "bbox": [box["x1"], box["y1"], box["width"], box["height"]],
         "area": round(box["width"] * box["height"], 2),
         "iscrowd": 0,
@@ -114,23 +136,23 @@ def coco_annotation(result: DetectionResult, number: int, image: int, numbers: N
 
 
 def write_yolo(file: IO[bytes], images: Images) -> None:
-    numbers = Numbers()
+    numbers = ClassNumbers()
     with Archive(file) as archive:
-        for image in counted(images, numbers):
+        for image in with_numbered_classes(images, numbers):
             lines = [yolo_line(result, numbers) for result in image.results.all()]
             archive.add(f"labels/{image.unique_stem}.txt", "".join(lines).encode())
         archive.add("data.yaml", yolo_data(numbers).encode())
 
 
-def yolo_line(result: DetectionResult, numbers: Numbers) -> str:
+def yolo_line(result: DetectionResult, numbers: ClassNumbers) -> str:
     x, y = result.bbox_x + result.bbox_width / 2, result.bbox_y + result.bbox_height / 2
     box = f"{x:.6f} {y:.6f} {result.bbox_width:.6f} {result.bbox_height:.6f}"
-    return f"{numbers.of(result.object_class)} {box}\n"
+    return f"{numbers.of(result)} {box}\n"
 
 
-def yolo_data(numbers: Numbers) -> str:
-    # A name as JSON has it is one for YAML as well.
-    names = [f"  {number}: {compact(name).decode()}\n" for name, number in numbers.by_name.items()]
+def yolo_data(numbers: ClassNumbers) -> str:
+    # A JSON string is a YAML string as well.
+    names = [f"  {number}: {compact(name).decode()}\n" for number, name in enumerate(numbers.names)]
     return "path: .\ntrain: images\nval: images\nnames:" + ("\n" + "".join(names) if names else " {}\n")
 
 
@@ -164,7 +186,7 @@ def fill(element: ET.Element, **values: object) -> None:
 
 
 def voc_box(result: DetectionResult) -> dict[str, int]:
-    """Whole pixels of the image, counted from 1; the last row and column belong to the box."""
+    """Whole pixels, counted from 1 as in VOC; the last row and column belong to the box."""
     box, image = result.pixels, result.image
     left = min(round(box["x1"]) + 1, image.width or 1)
     top = min(round(box["y1"]) + 1, image.height or 1)
@@ -176,11 +198,11 @@ def voc_box(result: DetectionResult) -> dict[str, int]:
     }
 
 
-# CSV and JSON Lines: a line a result
+# CSV and JSON Lines: a line for each result
 
 
 def about(result: DetectionResult) -> dict[str, Any]:
-    """As the search shows it, with the size of its image."""
+    """A result as the search returns it, with the size of its image."""
     image = result.image
     return {
         "id": str(result.pk),
@@ -214,7 +236,7 @@ def write_csv(file: IO[bytes], images: Images) -> None:
         for image in images:
             writer.writerows(map(csv_row, image.results.all()))
     finally:
-        text.detach()  # else the file is closed with it
+        text.detach()  # else closing it closes the file
 
 
 def csv_row(result: DetectionResult) -> list[Any]:
@@ -225,8 +247,20 @@ def csv_row(result: DetectionResult) -> list[Any]:
 
 
 def defused(text: str) -> str:
-    """The text with an apostrophe in front where a spreadsheet would compute it."""
-    return f"'{text}" if text.startswith(FORMULAS) else text
+    """The text with an apostrophe before each part that a spreadsheet would evaluate."""
+    parts = SEPARATORS.split(text)
+    safe = "".join(f"'{part}" if is_formula(part) else part for part in parts)
+    return f"'{safe}" if text.startswith(ENDS_OF_CELLS) else safe
+
+
+def is_formula(text: str) -> bool:
+    letters = (letter for character in text for letter in unicodedata.normalize("NFKC", character))
+    return next((letter for letter in letters if not is_blank(letter)), "") in FORMULAS
+
+
+def is_blank(letter: str) -> bool:
+    """Whether a formula may follow it: quotes, spaces, controls, lone marks, unassigned characters."""
+    return letter == '"' or letter in FILLERS or unicodedata.category(letter)[0] in "ZCM"
 
 
 def write_json_lines(file: IO[bytes], images: Images) -> None:

@@ -1,11 +1,11 @@
 """Files of results: of one detection at once, of many as a job.
 
-A job's row is its place in the queue. Which images are in its file is decided when it begins: 16 bytes for
-each are all that is kept of them. They are then read a few at a time.
+A job's row is its place in the queue. Its images are chosen when it begins; their ids are kept, 16 bytes
+each, and the images are then read a few at a time.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import cache
 from time import monotonic
@@ -17,22 +17,22 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
-from django.db.models import Prefetch
+from django.db.models import F, Prefetch
 
 from accounts.models import User
-from detections import cleanup, reports
-from detections.archives import temporary_file
-from detections.formats import FORMATS
+from detections import search, storage
+from detections.exports.formats import FORMATS
+from detections.jobs.processing import stopping
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector, Export
-from detections.processing import stopping
-from objectvision import connections
+from objectvision.lib import doorbell
+from objectvision.lib.limits import DISK_FULL
 
 log = logging.getLogger(__name__)
 
 MOST_UNFINISHED = 5
-MOST_KEPT = 50  # files that a user has in the storage at once, and what is under way
+MOST_KEPT = 50  # of a user, finished and unfinished
 
-CHUNK = 50
+CHUNK, MOST_RESULTS = 50, 2_000  # images and their results that are in memory at once
 ID_BYTES = 16
 PROGRESS_SECONDS = 1
 
@@ -40,73 +40,83 @@ signer = Signer(salt="detections.exports")
 
 
 class TooManyError(Exception):
-    """The user has as many exports as they may have. The text says so to them."""
+    """The user has as many exports as allowed. The text is for the user."""
 
 
-class InterruptedExport(Exception):  # noqa: N818  # no error
-    """Somebody else is to go on with it."""
+class ExportInterruptedError(Exception):
+    """The worker stops, or has lost its claim."""
 
 
-def submit(
+def submit_export(
     user: User,
     file_format: str,
     filters: Mapping[str, Any],
-    ring: Callable[[], None],
     *,
     key: str | None = None,
     fingerprint: str = "",
 ) -> Export:
-    """A job for a file of all detections that fulfil the history's conditions. Raises TooManyError."""
+    """A job for a file of all detections that fulfil the history's conditions.
 
-    def ring_alone() -> None:
-        connections.give_back()  # a broker that hangs holds up this request alone
-        ring()
-
+    Raises TooManyError, and User.DoesNotExist if the account was closed meanwhile.
+    """
     with transaction.atomic():
-        # One request of a user at a time, so that nobody passes the limit by haste.
-        User.objects.select_for_update(no_key=True).get(pk=user.pk)
-        theirs = Export.objects.owned_by(user)
-        if theirs.unfinished().count() >= MOST_UNFINISHED:
+        # One request of a user at a time, so that parallel ones keep the limit; none of a closed account.
+        User.objects.select_for_update(no_key=True).get(pk=user.pk, is_active=True)
+        own = Export.objects.owned_by(user)
+        if own.unfinished().count() >= MOST_UNFINISHED:
             raise TooManyError(f"{MOST_UNFINISHED} exports are being made already; wait for one of them.")
-        if theirs.count() >= MOST_KEPT:
+        if own.count() >= MOST_KEPT:
             raise TooManyError(f"{MOST_KEPT} exports are kept already; the oldest expires within a day.")
-        # A broker that is away fails no request: the sweep rings again.
-        transaction.on_commit(ring_alone, robust=True)
+        doorbell.ring_after_commit("detections.make_export")
         return Export.objects.create(
             user=user,
             format=file_format,
-            filters=dict(filters),
+            filters=search.as_json(filters),
             idempotency_key=key,
             request_hash=fingerprint,
         )
 
 
-def nothing() -> None:
+def do_nothing() -> None:
     pass
 
 
-def run(meanwhile: Callable[[], None] = nothing) -> bool:
-    """Make the export that waits longest. False if none waits. `meanwhile` is called now and then."""
+def make_next_export(meanwhile: Callable[[], None] = do_nothing) -> bool:
+    """Make the export that waits longest.
+
+    False if none waits. `meanwhile` is called about every second.
+    """
     export = None if stopping.is_set() else Export.objects.claim()
     if export is None:
         return False
     try:
-        make(export, meanwhile)
-    except InterruptedExport:
+        make_export(export, meanwhile)
+    except ExportInterruptedError:
         log.info("Export %s is left to another attempt", export.pk)
         export.put_back()
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        log.warning("Export %s waits for a place to write to: %s", export.pk, error)
+        storage.delete_file(export.path)
+        export.renew(attempts=F("attempts") - 1)  # uncounted; the next comes when the claim has lapsed
     return True
 
 
-def make(export: Export, meanwhile: Callable[[], None]) -> None:
-    """Write the file, store it, say so. Any fault leaves the claim to lapse: the next attempt comes later."""
-    detections = reports.narrowed(Detection.objects.owned_by(export.user), export.user, export.filters)
+def make_export(export: Export, meanwhile: Callable[[], None]) -> None:
+    """Write the file and store it.
+
+    Any fault leaves the claim to lapse: the next attempt comes later.
+    """
+    detections = search.filter_detections(
+        Detection.objects.owned_by(export.user), export.user, export.filters
+    )
     ids = ids_of_images(detections)
     keep = Keeper(export, meanwhile)
     keep.write(total=len(ids) // ID_BYTES)
-    with temporary_file() as file:
-        FORMATS[export.format].write(file, images(ids, keep.progress))
-        store(export.path, file, keep)
+    with storage.temporary_file() as file:
+        FORMATS[export.format].write(file, read_images(ids, keep.progress))
+        store_file(export.path, file, keep)
     if export.complete():
         log.info("Export %s completed: images %d", export.pk, len(ids) // ID_BYTES)
     else:
@@ -114,7 +124,10 @@ def make(export: Export, meanwhile: Callable[[], None]) -> None:
 
 
 class Keeper:
-    """Keeps an export's claim while a worker has it. Raises InterruptedExport once it is to stop."""
+    """Keeps an export's claim while a worker has it.
+
+    Raises ExportInterruptedError at a stop or a lost claim.
+    """
 
     def __init__(self, export: Export, meanwhile: Callable[[], None]) -> None:
         self.export = export
@@ -123,29 +136,29 @@ class Keeper:
 
     def write(self, **values: Any) -> None:
         self.written_at = monotonic()
-        if not self.export.write(**values):
-            raise InterruptedExport
+        if not self.export.renew(**values):
+            raise ExportInterruptedError
 
     def progress(self, processed: int) -> None:
         if stopping.is_set():
-            raise InterruptedExport
+            raise ExportInterruptedError
         if monotonic() - self.written_at > PROGRESS_SECONDS:
             self.meanwhile()
             self.write(processed=processed)
 
 
-def store(path: str, file: IO[bytes], keep: Keeper) -> None:
-    """Save it under this path, however long the storage takes."""
+def store_file(path: str, file: IO[bytes], keep: Keeper) -> None:
+    """Save the file under this path, and renew the claim meanwhile."""
     file.seek(0)
     with ThreadPoolExecutor(1, "store") as thread:
         saved = thread.submit(default_storage.save, path, File(file))
         while wait([saved], timeout=settings.CLAIM_LEASE_SECONDS / 3).not_done:
-            keep.export.write()
+            keep.export.renew()
         saved.result()
 
 
 def ids_of_images(detections: DetectionQuerySet) -> bytearray:
-    """Of the images that were processed, oldest first; the rest have no size, and nothing found on them."""
+    """The ids of processed images, oldest first. Others have no size and no results."""
     done = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.DONE)
     ids = bytearray()
     for pk in done.order_by("pk").values_list("pk", flat=True).iterator():
@@ -153,63 +166,90 @@ def ids_of_images(detections: DetectionQuerySet) -> bytearray:
     return ids
 
 
-def images(ids: bytearray, progress: Callable[[int], None] | None = None) -> Iterator[DetectionImage]:
-    """Those of these images that exist, with their detectors and results; few of them in memory at once."""
+def read_images(ids: bytearray, progress: Callable[[int], None] | None = None) -> Iterator[DetectionImage]:
+    """The images that still exist, with detectors and results, few in memory at once."""
     detector = cache(lambda pk: Detector.objects.get(pk=pk))
-    results = Prefetch("results", DetectionResult.objects.order_by("-confidence", "id"))
+    results = Prefetch("results", DetectionResult.objects.most_confident_first())
     for start in range(0, len(ids), CHUNK * ID_BYTES):
         chunk = ids[start : start + CHUNK * ID_BYTES]
         keys = [UUID(bytes=bytes(chunk[at : at + ID_BYTES])) for at in range(0, len(chunk), ID_BYTES)]
-        for image in DetectionImage.objects.filter(pk__in=keys).order_by("pk").prefetch_related(results):
-            image.detector = detector(image.detector_id)
-            yield image
+        totals = DetectionResult.objects.filter(image__in=keys).count_by_image()
+        for group in grouped(keys, totals, MOST_RESULTS):
+            for image in DetectionImage.objects.filter(pk__in=group).order_by("pk").prefetch_related(results):
+                image.detector = detector(image.detector_id)
+                yield image
         if progress:
             progress((start + len(chunk)) // ID_BYTES)
 
 
+def grouped(keys: Iterable[UUID], totals: Mapping[UUID, int], most: int) -> Iterator[list[UUID]]:
+    """Neighbours with at most `most` results together; an image with more is alone."""
+    group: list[UUID] = []
+    together = 0
+    for key in keys:
+        together += totals[key]
+        if group and together > most:
+            yield group
+            group, together = [], totals[key]
+        group.append(key)
+    if group:
+        yield group
+
+
 def file_of(detection: Detection, file_format: str) -> IO[bytes]:
-    """A file of what was found so far, to be read from its beginning and closed by the caller."""
-    file = temporary_file()
+    """A file of the results so far, at its beginning, to be closed by the caller."""
+    file = storage.temporary_file()
     try:
         ids = ids_of_images(Detection.objects.filter(pk=detection.pk))
-        FORMATS[file_format].write(file, images(ids))
+        FORMATS[file_format].write(file, read_images(ids))
         file.seek(0)
-    except BaseException:  # whatever ends it: it is raised again, and nobody else has the file
+    except BaseException:  # whatever ends it: it is raised again, and nothing else closes the file
         file.close()
         raise
     return file
 
 
 def signature(export: Export) -> str:
-    """What opens this export's file to whoever has it."""
-    return signer.signature(str(export.pk))
+    """Opens this export's file without a log-in, until its owner's password changes."""
+    return signer.signature(signed(export))
+
+
+def signed(export: Export) -> str:
+    return f"{export.pk} {export.user.password}"
 
 
 def find_by_signature(pk: UUID, given: str) -> Export | None:
-    """The export, if the signature is its own and its file can be had."""
+    """The export, if signature, file and its owner's account are valid."""
+    export = Export.objects.filter(pk=pk, user__is_active=True).select_related("user").first()
+    if export is None or not export.is_downloadable:
+        return None
     try:
-        signer.unsign(f"{pk}{signer.sep}{given}")
+        signer.unsign(f"{signed(export)}{signer.sep}{given}")
     except BadSignature:
         return None
-    export = Export.objects.filter(pk=pk).first()
-    return export if export and export.is_downloadable else None
+    return export
 
 
-def sweep() -> bool:
-    """Take exports back from workers that are gone, with what these may have stored. Whether any waits."""
+def sweep_exports() -> bool:
+    """Release lapsed claims, and delete files that their workers stored.
+
+    Returns whether any export waits.
+    """
     Export.objects.release_lapsed()
     for export in Export.objects.left_behind():
-        if cleanup.delete_file(export.path):
+        if storage.delete_file(export.path):
             Export.objects.left_behind().filter(pk=export.pk, path=export.path).update(path="")
-    return Export.objects.waiting().exists()
+    return Export.objects.claimable().exists()
 
 
-def delete_expired() -> int:
-    """Files first: a row that is left because the storage is away is tried again, and keeps no other. How
-    many."""
+def delete_expired_exports() -> int:
+    """Delete expired exports, files first. How many.
+
+    A row whose file cannot be deleted stays for the next time, and keeps no other.
+    """
     count = 0
     for export in Export.objects.expired():
-        if not export.path or cleanup.delete_file(export.path):
+        if not export.path or storage.delete_file(export.path):
             export.delete()
             count += 1
     return count

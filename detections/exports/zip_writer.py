@@ -6,26 +6,25 @@ many images may take. Here the directory waits in a temporary file.
 
 import shutil
 import struct
-import tempfile
 import zlib
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import IO, Protocol, Self
+from typing import Protocol, Self
 
-from django.conf import settings
+from detections.storage import temporary_file
 
 _VERSION = 45  # ZIP64
-_UTF_8 = 0x800
+_FLAGS = 0x808  # names in UTF-8; checksum and sizes follow a file's content
 _DEFLATED = 8
-_NEW_YEAR_1980 = 0x21  # the least date there is: two archives of the same are the same
+_NEW_YEAR_1980 = 0x21  # the lowest date: the same files give the same archive
 _READABLE = 0o100644 << 16
 _MOST, _LONGEST = 0xFFFF, 0xFFFFFFFF
-# Both kinds of header begin with these: version, flags, method, time, date, checksum, sizes, lengths.
-_COMMON = struct.Struct("<5H3L2H")
 
 
-def temporary_file() -> IO[bytes]:
-    """Gone when it is closed, however this process ends."""
-    return tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # the caller's to close
+def _common(checksum: int, packed: int, size: int, raw_name: bytes) -> bytes:
+    """The fields that both kinds of header share."""
+    about = _VERSION, _FLAGS, _DEFLATED, 0, _NEW_YEAR_1980
+    return struct.pack("<5H3LH", *about, checksum, packed, size, len(raw_name))
 
 
 class Sink(Protocol):
@@ -34,7 +33,7 @@ class Sink(Protocol):
 
 
 class Archive:
-    """Writes to an empty file from its beginning. A file in it may have up to 4 GB."""
+    """Writes an archive into an empty file. Each file in it may have up to 4 GB."""
 
     def __init__(self, file: Sink) -> None:
         self.file = file
@@ -54,23 +53,43 @@ class Archive:
             if error is None:
                 self.close()
 
-    def add(self, name: str, content: bytes, level: int = 6) -> None:
-        """`level` 0 packs nothing: for what is packed already."""
+    def add(self, name: str, content: bytes) -> None:
+        for _ in self.adding(name, [content]):
+            pass
+
+    def adding(self, name: str, pieces: Iterable[bytes], level: int = 6) -> Iterator[None]:
+        """Add a file in pieces. Yields after each, so that the caller can send the bytes written so far.
+
+        `level` 0 is for content that is compressed already.
+        """
+        raw_name, offset = name.encode(), self.file.tell()
+        self.file.write(b"PK\3\4" + _common(0, 0, 0, raw_name) + struct.pack("<H", 0) + raw_name)
         compressor = zlib.compressobj(level=level, wbits=-zlib.MAX_WBITS)
-        packed = compressor.compress(content) + compressor.flush()
-        raw_name = name.encode()
-        offset = self.file.tell()
+        checksum = packed = size = 0
+        for piece in pieces:
+            checksum, size = zlib.crc32(piece, checksum), size + len(piece)
+            packed += self.write(compressor.compress(piece))
+            yield
+        packed += self.write(compressor.flush())
+        self.file.write(struct.pack("<4s3L", b"PK\7\x08", checksum, packed, size))
+        self.list(raw_name, offset, _common(checksum, packed, size, raw_name))
+        yield
+
+    def write(self, data: bytes) -> int:
+        self.file.write(data)
+        return len(data)
+
+    def list(self, raw_name: bytes, offset: int, common: bytes) -> None:
         large = struct.pack("<2HQ", 1, 8, offset) if offset >= _LONGEST else b""
-        sizes = zlib.crc32(content), len(packed), len(content), len(raw_name)
-        about = (_VERSION, _UTF_8, _DEFLATED, 0, _NEW_YEAR_1980, *sizes)
-        self.file.write(b"PK\3\4" + _COMMON.pack(*about, 0) + raw_name + packed)
         self.directory.write(
             struct.pack("<4s2B", b"PK\1\2", _VERSION, 3)
-            + _COMMON.pack(*about, len(large))
-            + struct.pack("<3H2L", 0, 0, 0, _READABLE, min(offset, _LONGEST))
+            + common
+            + struct.pack("<4H2L", len(large), 0, 0, 0, _READABLE, min(offset, _LONGEST))
             + raw_name
             + large
         )
+        if not self.count:
+            self.directory.flush()  # a full disk fails at the beginning
         self.count += 1
 
     def close(self) -> None:
@@ -84,7 +103,7 @@ class Archive:
         self.file.write(struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, count, count, *bounds, 0))
 
     def close_large(self, offset: int, length: int) -> None:
-        """ZIP64's end, before the one that everybody knows, in which such numbers have no place."""
+        """Write the end records of ZIP64, since the usual record has no room for such numbers."""
         end = self.file.tell()
         self.file.write(
             struct.pack("<4sQ2H2L", b"PK\6\6", 44, _VERSION, _VERSION, 0, 0)

@@ -4,18 +4,21 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from . import assembling
-from .contract import Found, boxes_from
-from .decoding import decode
+from detections.inference import tiling
+from detections.inference.decoding import decoded
+from detections.inference.types import Found, boxes_from
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .contract import Backend, Options
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from detections.inference.types import Backend, Options, Rows
 
 
 class LoadedDetector:
-    """A backend with what all of them share: decoding before it, views around it, boxes after it."""
+    """A backend with the steps that all backends share: decoding, tiling, and boxes from rows."""
 
     def __init__(self, backend: Backend, most_overlap: float) -> None:
         self._backend = backend
@@ -33,16 +36,23 @@ class LoadedDetector:
         alone: bool = False,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Found:
-        """Decode and detect; safe to call from several threads.
+        """Decode one image and detect objects in it. Safe to call from several threads.
 
-        `alone` says that no other image waits, so that this one may have all cores. The boxes are the same
-        either way, and whatever runs beside it. Where several views are wanted, `stopped` is asked before
-        each. Raises DecodeError, InterruptedPrediction.
+        `alone` says that no other image waits, so that this one may use all cores; the boxes are the same
+        either way. With tiles or mirrored views, `stopped` is called before each view. Raises DecodeError,
+        PredictionInterruptedError.
         """
         start = time.perf_counter()
-        image = decode(data)
-        height, width = image.shape[:2]
         options = replace(options, iou=min(options.iou, self._most_overlap))
-        rows = assembling.find(self._backend, image, options, alone=alone, stopped=stopped)
+        with decoded(data) as image:
+            height, width = image.shape[:2]
+            rows = tiling.find_in_views(self._backend, image, options, alone=alone, stopped=stopped)
         boxes = boxes_from(rows, (width, height), self.classes)
         return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
+
+    def find(self, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:
+        """Rows as the backend returns them, unchecked: for a trial."""
+        return self._backend.find(image, options, alone=alone)
+
+    def is_sound_on(self, image: NDArray[np.uint8]) -> bool:
+        return self._backend.is_sound_on(image)

@@ -1,4 +1,4 @@
-"""Where a picture lies in a model's fixed input, and back: pure arithmetic on pixels."""
+"""Tiles of an image and the letterbox of a model's input: arithmetic on pixels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ if TYPE_CHECKING:
 
 
 def tiles(picture: tuple[int, int], size: int, overlap: float) -> list[tuple[int, int]]:
-    """Left and top of square tiles that cover a picture (width, height), in pixels; none if one is enough.
+    """Left and top, in pixels, of square tiles that cover a picture (width, height); none if one is enough.
 
-    Neighbours share at least `overlap` of a tile, 0..1; the last of a row or column ends with the picture.
+    Neighbours share at least `overlap` (0..1) of a tile. The last tile of a row or column ends at the edge of
+    the picture.
     """
     columns, rows = (_starts(side, size, overlap) for side in picture)
     return [(left, top) for top in rows for left in columns] if len(columns) * len(rows) > 1 else []
 
 
 def tile_count(picture: tuple[int, int], size: int, overlap: float) -> int:
-    """How many `tiles` gives, without making them."""
+    """The number of tiles that `tiles` returns, without making the list."""
     columns, rows = (len(range(0, max(side - size, 0), _step(size, overlap))) + 1 for side in picture)
     return columns * rows if columns * rows > 1 else 0
 
@@ -36,7 +37,7 @@ def _step(size: int, overlap: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Letterbox:
-    """A picture scaled to fit a larger canvas, its shape kept, and centred there. All in pixels."""
+    """An image scaled to fit a canvas with its aspect ratio kept, and centred there. In pixels."""
 
     picture_width: int
     picture_height: int
@@ -53,12 +54,12 @@ class Letterbox:
         left, top = round((canvas[0] - width) / 2 - 0.1), round((canvas[1] - height) / 2 - 0.1)
         return cls(*picture, left, top, width, height)
 
-    def place(self, canvas: NDArray[Any]) -> NDArray[Any]:
-        """The view of a canvas (height, width, channels) that the scaled picture covers."""
+    def part_of(self, canvas: NDArray[Any]) -> NDArray[Any]:
+        """A NumPy view of the part of the canvas (height, width, channels) that the scaled image covers."""
         return canvas[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def restore(self, corners: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Corners x1 y1 x2 y2 (n, 4) on the canvas as corners in the picture, clipped to it."""
+        """Corners x1 y1 x2 y2 (n, 4) on the canvas as corners in the image, clipped to it."""
         restored = corners.copy()
         for axis, offset, scaled, whole in (
             (0, self.left, self.width, self.picture_width),

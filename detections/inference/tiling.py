@@ -1,7 +1,7 @@
-"""Several views of one picture, each seen by the same backend, and what they found put together.
+"""Tiling and mirroring: runs a backend on several views of an image and merges the boxes.
 
-Tiles show small objects larger than the whole picture does once it is scaled to a model's input. Mirrored
-views (`augment`) show everything once more. An object is found once, whatever number of views show it.
+A view is the whole image, a tile of it, or the mirror image of either. Tiles show small objects larger than
+the whole image does once it is scaled to the model's input. An object that several views show is one box.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from detections import geometry
-
-from .contract import InterruptedPrediction
+from detections.inference import geometry
+from detections.inference.types import PredictionInterruptedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -19,22 +18,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .contract import Backend, Options, Rows
+    from detections.inference.types import Backend, Options, Rows
 
-# Boxes of one class that overlap by so much (IoU) are one object seen in two views: views differ in scale, so
-# their boxes agree less than those of one view do.
-SAME = 0.5
-# A box that a tile's edge cuts off is a part of what covers at least half of it.
-COVERED = 0.5
-# Of all views together, the surest: what comes behind costs time by its square.
+# IoU from which boxes of one class in different views are one object. Views differ in scale, so their boxes
+# agree less than boxes of the same view.
+SAME_OBJECT_IOU = 0.5
+# A box that a tile's edge cuts is dropped if another box covers this share of it.
+COVERED_SHARE = 0.5
+# Of all views together, the most confident: the time for merging grows with the square of their number.
 MOST_CANDIDATES = 10_000
-# How near an edge cuts, in pixels: models hardly ever draw a box to the very last one.
-NEAR = 2.0
+# Pixels from an edge within which a box counts as cut: models rarely draw a box to the very last pixel.
+EDGE_PIXELS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Part of a picture, perhaps mirrored. `left` and `top` are its place in the picture, in pixels."""
+    """Part of an image, perhaps mirrored. `left` and `top` are its position in the image, in pixels."""
 
     pixels: NDArray[np.uint8]
     left: int = 0
@@ -42,7 +41,7 @@ class View:
     mirrored: bool = False
 
     def restore(self, rows: Rows) -> Rows:
-        """Rows found in this view, in pixels of the whole picture."""
+        """Rows found in this view, in pixels of the whole image."""
         rows = rows.copy()
         if self.mirrored:
             rows[:, [0, 2]] = self.pixels.shape[1] - rows[:, [2, 0]]
@@ -51,19 +50,19 @@ class View:
         return rows
 
     def cuts(self, rows: Rows, width: int, height: int) -> NDArray[np.bool_]:
-        """Which restored rows reach an edge of this view that is none of the picture's."""
+        """Which restored rows reach an edge of this view that is no edge of the image."""
         right, bottom = self.left + self.pixels.shape[1], self.top + self.pixels.shape[0]
         x1, y1, x2, y2 = rows[:, :4].T
         reached: NDArray[np.bool_] = (
-            ((x1 < self.left + NEAR) & (self.left > 0))
-            | ((y1 < self.top + NEAR) & (self.top > 0))
-            | ((x2 > right - NEAR) & (right < width))
-            | ((y2 > bottom - NEAR) & (bottom < height))
+            ((x1 < self.left + EDGE_PIXELS) & (self.left > 0))
+            | ((y1 < self.top + EDGE_PIXELS) & (self.top > 0))
+            | ((x2 > right - EDGE_PIXELS) & (right < width))
+            | ((y2 > bottom - EDGE_PIXELS) & (bottom < height))
         )
         return reached
 
 
-def find(
+def find_in_views(
     backend: Backend,
     image: NDArray[np.uint8],
     options: Options,
@@ -71,9 +70,9 @@ def find(
     alone: bool,
     stopped: Callable[[], bool],
 ) -> Rows:
-    """Rows as a backend gives them, from all views that the options want, in pixels of the picture.
+    """Rows as a backend returns them, from all views that the options ask for, in pixels of the image.
 
-    Asks before every view whether it is stopped. Raises InterruptedPrediction.
+    Calls `stopped` before every view. Raises PredictionInterruptedError.
     """
     import numpy as np
 
@@ -81,17 +80,17 @@ def find(
         return backend.find(image, options, alone=alone)
     height, width = image.shape[:2]
     found, cut = [], []
-    for view in views(image, options):
+    for view in make_views(image, options):
         if stopped():
-            raise InterruptedPrediction
+            raise PredictionInterruptedError
         rows = view.restore(backend.find(view.pixels, options, alone=alone))
         found.append(rows)
         cut.append(view.cuts(rows, width, height))
-    return merge(np.concatenate(found), np.concatenate(cut), options)
+    return merge_rows(np.concatenate(found), np.concatenate(cut), options)
 
 
-def views(image: NDArray[np.uint8], options: Options) -> Iterator[View]:
-    """The whole picture first, then its tiles, each followed by its mirror image where that is wanted."""
+def make_views(image: NDArray[np.uint8], options: Options) -> Iterator[View]:
+    """The whole image, then its tiles; each followed by its mirror image if `augment` is set."""
     import numpy as np
 
     plain = [View(image)]
@@ -106,39 +105,40 @@ def views(image: NDArray[np.uint8], options: Options) -> Iterator[View]:
             yield View(np.ascontiguousarray(view.pixels[:, ::-1]), view.left, view.top, mirrored=True)
 
 
-def merge(rows: Rows, cut: NDArray[np.bool_], options: Options) -> Rows:
-    """Each object once: of whole boxes by NMS, and of cut ones what no box of their class covers."""
+def merge_rows(rows: Rows, cut: NDArray[np.bool_], options: Options) -> Rows:
+    """Each object once: whole boxes after NMS, then cut boxes that no box of their class covers."""
     import numpy as np
 
     best = np.argsort(-rows[:, 4], kind="stable")[:MOST_CANDIDATES]
     rows, cut = rows[best], cut[best]
-    whole = suppress(rows[~cut], min(options.iou, SAME))
+    whole = suppress_by_class(rows[~cut], min(options.iou, SAME_OBJECT_IOU))
     kept = np.empty((len(whole) + int(cut.sum()), 6), np.float32)
     kept[: len(whole)], count = whole, len(whole)
     for row in rows[cut]:
         if (kept[:count, 4] >= row[4]).sum() >= options.max_detections:
-            break  # the rest is less sure than all that is wanted
+            break  # the rest is less confident than all that will be returned
         alike = kept[:count][kept[:count, 5] == row[5]]
-        if not (share_covered(row, alike) >= COVERED).any():
+        if not (share_covered(row, alike) >= COVERED_SHARE).any():
             kept[count], count = row, count + 1
     found = kept[:count]
     return found[np.argsort(-found[:, 4], kind="stable")][: options.max_detections]
 
 
-def suppress(rows: Rows, iou: float) -> Rows:
-    """NMS of each class by itself."""
+def suppress_by_class(rows: Rows, iou: float) -> Rows:
+    """NMS within each class."""
     import cv2
     import numpy as np
 
     if not len(rows):
         return rows
     boxes = np.column_stack([rows[:, :2], rows[:, 2:4] - rows[:, :2]]).astype(float)
-    kept = cv2.dnn.NMSBoxesBatched(boxes, rows[:, 4], rows[:, 5].astype(np.int32), 0.0, iou)  # type: ignore[arg-type]  # takes arrays
+    # The stubs of OpenCV name sequences; it takes arrays.
+    kept = cv2.dnn.NMSBoxesBatched(boxes, rows[:, 4], rows[:, 5].astype(np.int32), 0.0, iou)  # type: ignore[arg-type]
     return rows[list(kept)]
 
 
 def share_covered(row: Any, others: Rows) -> Any:
-    """How much of this row's box each of the others covers, 0..1."""
+    """The share of this row's box, 0..1, that each of the others covers."""
     import numpy as np
 
     width = np.minimum(row[2], others[:, 2]) - np.maximum(row[0], others[:, 0])

@@ -1,9 +1,11 @@
-"""What every backend takes and gives."""
+"""The types that all backends share: options, boxes, errors, and the backend's own interface."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from detections.images.boxes import Box
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,30 +14,34 @@ if TYPE_CHECKING:
     Rows = NDArray[np.float32]
 
 
-class UnsafeWeightsError(ValueError):
-    """Why weights are not to be loaded, as the end of a sentence for the operator."""
+class ModelError(ValueError):
+    """Why a model cannot be used, as the end of a sentence for the operator."""
+
+
+class UnsafeWeightsError(ModelError):
+    """Why weights must not even be loaded."""
 
 
 class DecodeError(Exception):
-    """Bytes that no image comes out of."""
+    """Why bytes cannot be decoded, as a sentence for the owner."""
 
 
-class InterruptedPrediction(Exception):  # noqa: N818  # no error
-    """Whoever asked for it does not want it any longer."""
+class PredictionInterruptedError(Exception):
+    """The worker stops, and the prediction was given up between two views."""
 
 
 class LoadError(Exception):
-    """A folder that no detector loads from. Names the folder and the reason."""
+    """No detector can be loaded from a folder. The text names the folder and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one prediction may choose.
+    """The parameters of one prediction.
 
-    `classes` are ids; None means all of them. `image_size` is the longer side in pixels that a picture is
-    scaled to, where the weights leave a choice; None: their own. `tile` is the side in pixels of square tiles
-    that are looked at besides the whole picture, 0 for none, and `overlap` the share of a tile, 0..1, that
-    its neighbour shows again. `augment` looks at everything mirrored, too.
+    `classes` are ids; None means all. `image_size` is the longer side in pixels that the image is scaled to,
+    if the weights leave a choice; None means the weights' own. `tile` is the side in pixels of square tiles
+    that are predicted besides the whole image, 0 for none; `overlap` is the share of a tile, 0..1, that its
+    neighbour shows again. `augment` adds the mirror image of every view.
     """
 
     confidence: float = 0.25
@@ -49,21 +55,8 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """One object: top-left corner and size, normalised to 0..1 of the upright image."""
-
-    class_id: int
-    object_class: str
-    confidence: float
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True, slots=True)
 class Found:
-    """Size of the upright image in pixels; boxes, highest confidence first; the time from bytes to boxes."""
+    """Size of the upright image in pixels; boxes, highest confidence first; time from bytes to boxes."""
 
     width: int
     height: int
@@ -72,7 +65,7 @@ class Found:
 
 
 class Backend(Protocol):
-    """Weights on a runtime."""
+    """Weights that are loaded in a runtime."""
 
     classes: dict[int, str]
     image_size: int
@@ -84,9 +77,12 @@ class Backend(Protocol):
         """Rows (n, 6), best first: corners x1 y1 x2 y2 in pixels of the image, confidence, class id.
 
         The image is BGR, (height, width, 3). Safe to call from several threads. `alone` says that no other
-        image waits, so that this one may have all cores. The rows are the same either way, and whatever runs
-        beside it. Knows nothing of `tile` and `augment`.
+        image waits, so that this one may use all cores; the rows are the same either way. Ignores `tile` and
+        `augment`.
         """
+
+    def is_sound_on(self, image: NDArray[np.uint8]) -> bool:
+        """Whether all that the model says of the image is finite numbers."""
 
 
 def boxes_from(rows: NDArray[np.float32], size: tuple[int, int], names: dict[int, str]) -> tuple[Box, ...]:

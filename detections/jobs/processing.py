@@ -2,8 +2,7 @@
 
 import logging
 import multiprocessing
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Event
@@ -17,21 +16,24 @@ from django.db import transaction
 from django.utils import timezone
 
 from detections import inference
+from detections.jobs.progress import recount_and_publish
 from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
-from notifications import news
-from objectvision import logs
+from objectvision.lib import doorbell, logs
 
 log = logging.getLogger(__name__)
 
 CHUNK = 16
-# A chunk begins no further image after this: one that is looked at in tiles takes long.
+# A chunk begins no further image after this: an image that is looked at in tiles takes long.
 CHUNK_SECONDS = 2
 # A task ends after this, so that a worker with one thread gets to its other tasks.
 TURN_SECONDS = 10
 
 
 class Flag:
-    """Shared with the children that this process forks. Without a lock, which a killed child could keep."""
+    """A truth shared with forked children.
+
+    Without a lock, which a killed child would keep.
+    """
 
     def __init__(self) -> None:
         self._raised = multiprocessing.get_context("fork").RawValue("b", 0)
@@ -46,13 +48,13 @@ class Flag:
         return bool(self._raised.value)
 
 
-# Set when this worker has been told to stop: what is not begun is given back.
+# Set when this worker has been told to stop: images that are not begun wait again.
 stopping = Flag()
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An image that no further attempt would read, with a reason for its owner."""
+    """An image that no further attempt can read, with a reason for its owner."""
 
     code: str
     reason: str
@@ -61,85 +63,150 @@ class Refused:
 Outcome = inference.Found | Refused
 
 
-def run(ring: Callable[[], None]) -> bool:
-    """Process chunks for up to `TURN_SECONDS`. Whether images may still be waiting.
-
-    A full chunk rings once more, so that every worker wakes while there is work for it.
-    """
+def process_waiting() -> bool:
+    """Process chunks for up to `TURN_SECONDS`. Whether images may still be waiting."""
     deadline = monotonic() + TURN_SECONDS
-    # One after the other, as long as the time lasts: changing the detector costs a load.
+    # One detector after the other while the time lasts: each change costs a load.
     for detector in Detector.objects.with_waiting_images():
         if stopping.is_set():
             return True
         try:
-            loaded = load(detector.path, detector.backend)
+            loaded = cached_detector(detector.path, detector.backend)
         except inference.LoadError:
             log.exception("Nothing claimed for the detector %s", detector)
             continue
-        while not stopping.is_set() and (claim := DetectionImage.objects.claim(detector, CHUNK)):
-            if len(claim.images) == CHUNK:
-                ring()
-            process(claim, loaded)
+        while not stopping.is_set() and (claim := claim_chunk(detector)):
+            process_chunks(claim, loaded, detector, deadline)
             if monotonic() > deadline:
                 return True
-    return False
+    return stopping.is_set()
 
 
-# One a process, for its life: a second one in use takes the place of the first.
+def claim_chunk(detector: Detector, *, untried: bool = False) -> Claim | None:
+    """A full chunk rings once more, so that every worker wakes while there is work for it."""
+    claim = DetectionImage.objects.claim(detector, CHUNK, untried=untried)
+    if claim and len(claim.images) == CHUNK:
+        doorbell.ring_doorbell("detections.process_images")
+    return claim
+
+
+def process_chunks(
+    claim: Claim, loaded: inference.LoadedDetector, detector: Detector, deadline: float
+) -> None:
+    """Process this chunk and, as long as chunks are full, those behind it until the deadline.
+
+    The next chunk is claimed once each lane has its last image of this one, and is under way while this one
+    is recorded. An image that was tried before is not claimed beside others: it may have ended its worker.
+    """
+    under_way = [begin_work(claim, loaded)]
+    try:
+        while under_way:
+            if len(under_way[0].futures) == CHUNK and not stopping.is_set() and monotonic() < deadline:
+                keep_claims(*under_way, left=loaded.lanes)
+                if behind := claim_chunk(detector, untried=True):
+                    under_way.append(begin_work(behind, loaded))
+            finish_work(*under_way)
+            del under_way[0]
+    except BaseException:  # whatever ends it: it is raised again
+        for work in under_way:
+            work.effort.lost.set()  # else lanes work on for nothing: the claims lapse
+        raise
+
+
+# One a process: a second detector in use replaces the first.
 @lru_cache(maxsize=1)
-def load(path: str, backend: str) -> inference.LoadedDetector:
-    return inference.load(settings.DETECTORS_DIR / path, backend)
+def cached_detector(path: str, backend: str) -> inference.LoadedDetector:
+    return inference.load_detector(settings.DETECTORS_DIR / path, backend)
 
 
-def process(claim: Claim, detector: inference.LoadedDetector) -> None:
-    """Predict a claim's images and record what came of them; what was left out is given back uncounted."""
-    Detection.objects.begin(claim.detections)
-    outcomes = predict(claim, detector)
-    record(claim, {pk: outcome for pk, outcome in outcomes.items() if outcome})
-    give_back(claim, [pk for pk, outcome in outcomes.items() if outcome is None])
+# As many threads as a detector has lanes, for the life of the process.
+@lru_cache(maxsize=1)
+def threads_of_lanes(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, "lane")
 
 
-def predict(claim: Claim, detector: inference.LoadedDetector) -> dict[UUID, Outcome | None]:
-    """What came of each image, by its id; None for one that was left out, because of a stop or because the
-    others took long. One that met a passing fault is not in it."""
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A claim whose images the lanes work on."""
+
+    claim: Claim
+    futures: "dict[Future[Outcome | None], DetectionImage]"
+    effort: "Effort"
+
+    def outcomes(self) -> dict[UUID, Outcome | None]:
+        """The outcome of each image by its id; None for an image that was left out.
+
+        Images are left out at a stop, and when the others took long. Those that met a passing fault are
+        absent.
+        """
+        return {
+            image.pk: future.result() for future, image in self.futures.items() if has_outcome(future, image)
+        }
+
+
+def begin_work(claim: Claim, detector: inference.LoadedDetector) -> Work:
+    """Mark the claim's detections as begun and hand its images to the lanes."""
+    if pending := claim.pending_detections:
+        Detection.objects.begin(pending)
     effort = Effort()
-    detections = Detection.objects.only("parameters", "request_id").in_bulk(claim.detections)
-    images = [image for image in claim.images if image.detection_id in detections]  # else deleted since
-    for image in images:
-        image.detection = detections[image.detection_id]
     alone = len(claim.images) == 1
-    with ThreadPoolExecutor(detector.lanes, "lane") as lanes:
-        futures = {lanes.submit(work, image, detector, effort, alone=alone): image for image in images}
-        keep_claim_until_done(claim, futures, effort)
-    return {image.pk: future.result() for future, image in futures.items() if has_result(future, image)}
+    lanes = threads_of_lanes(detector.lanes)
+    futures = {
+        lanes.submit(predict_image, image, detector, effort, alone=alone): image for image in claim.images
+    }
+    return Work(claim, futures, effort)
 
 
-def options(parameters: dict[str, Any]) -> inference.Options:
+def finish_work(work: Work, *behind: Work) -> None:
+    """Wait for the outcomes and record them, while the lanes go on with the work behind.
+
+    Images that were left out wait again, uncounted.
+    """
+    keep_claims(work, *behind)
+    outcomes = work.outcomes()
+    record_outcomes(work.claim, {pk: outcome for pk, outcome in outcomes.items() if outcome})
+    release_left_out(work.claim, [pk for pk, outcome in outcomes.items() if outcome is None])
+
+
+def process_claim(claim: Claim, detector: inference.LoadedDetector) -> None:
+    """Predict a claim's images and record their outcomes."""
+    finish_work(begin_work(claim, detector))
+
+
+def stored_options(parameters: dict[str, Any]) -> inference.Options:
     classes = parameters.get("classes")
     return inference.Options(**{**parameters, "classes": None if classes is None else tuple(classes)})
 
 
 class Effort:
-    """What one chunk may take: nobody else's image waits for it much longer than `CHUNK_SECONDS`."""
+    """The time of a chunk, from its first image on.
+
+    Other images wait for it little longer than `CHUNK_SECONDS`.
+    """
 
     def __init__(self) -> None:
-        self.deadline = monotonic() + CHUNK_SECONDS
+        self.deadline: float | None = None
         self.lost = Event()
-        """Set once nothing carries the claim any longer."""
+        """Set once no image carries the claim any longer."""
 
     def is_over(self) -> bool:
-        """Whether what is under way is to be left."""
+        """Whether the image under way is to be left."""
         return stopping.is_set() or self.lost.is_set()
 
     def takes_more(self) -> bool:
-        """Whether another image is to be begun."""
+        """Whether another image may begin."""
+        if self.deadline is None:
+            self.deadline = monotonic() + CHUNK_SECONDS
         return not self.is_over() and monotonic() < self.deadline
 
 
-def work(
+def predict_image(
     image: DetectionImage, detector: inference.LoadedDetector, effort: Effort, *, alone: bool
 ) -> Outcome | None:
-    """What came of the image. Its log lines carry the upload's request: lanes inherit no context."""
+    """The outcome; None if left out.
+
+    Log lines carry the upload's request: lanes inherit no context.
+    """
     with logs.on_behalf_of(image.detection.request_id):
         outcome = outcome_of(image, detector, effort, alone=alone) if effort.takes_more() else None
         if isinstance(outcome, Refused):
@@ -156,25 +223,36 @@ def outcome_of(
     except FileNotFoundError:
         return Refused("file_missing", "The image's file is no longer in the storage.")
     try:
-        wanted = options(image.detection.parameters)
+        wanted = stored_options(image.detection.parameters)
         return detector.predict(data, wanted, alone=alone, stopped=effort.is_over)
     except inference.DecodeError as error:
         return Refused("corrupt_image", str(error))
-    except inference.InterruptedPrediction:
+    except inference.PredictionInterruptedError:
         return None
 
 
-def keep_claim_until_done(claim: Claim, futures: Iterable[Future[Outcome | None]], effort: Effort) -> None:
-    """Renew the claim while lanes work on it; let go of everything once nothing carries it any longer."""
-    undone = set(futures)
-    while undone:
-        _, undone = wait(undone, timeout=settings.CLAIM_LEASE_SECONDS / 3)
-        if undone and not DetectionImage.objects.renew(claim.fence):
-            effort.lost.set()
+def keep_claims(work: Work, *behind: Work, left: int = 0) -> None:
+    """Renew the claims until at most `left` images of the first are undone.
+
+    Lanes stop once no image carries a claim.
+    """
+    undone, interval = set(work.futures), settings.CLAIM_LEASE_SECONDS / 3
+    renewal = monotonic() + interval
+    while len(undone) > left:
+        _, undone = wait(undone, max(0, renewal - monotonic()), FIRST_COMPLETED if left else ALL_COMPLETED)
+        if undone and monotonic() >= renewal:
+            renew_claims(work, *behind)
+            renewal = monotonic() + interval
 
 
-def has_result(future: Future[Outcome | None], image: DetectionImage) -> bool:
-    """Otherwise a fault of ours prevented one, and a line is in the log."""
+def renew_claims(*under_way: Work) -> None:
+    for work in under_way:
+        if not DetectionImage.objects.renew(work.claim.fence):
+            work.effort.lost.set()
+
+
+def has_outcome(future: Future[Outcome | None], image: DetectionImage) -> bool:
+    """Otherwise a fault prevented an outcome, and a line is in the log."""
     error = future.exception()
     if error:
         with logs.on_behalf_of(image.detection.request_id):
@@ -182,26 +260,28 @@ def has_result(future: Future[Outcome | None], image: DetectionImage) -> bool:
     return error is None
 
 
-def record(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
-    """Write the outcomes of the images that still carry the claim. Running twice leaves the same rows."""
+def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
+    """Write the outcomes of the images that still carry the claim.
+
+    Running twice leaves the same rows.
+    """
     with transaction.atomic():
         detections = Detection.objects.lock(claim.detections)
         unfinished = [detection for detection in detections if not detection.is_finished]
-        images = list(DetectionImage.objects.claimed_by(claim.fence).filter(pk__in=outcomes))
+        carried = set(DetectionImage.objects.claimed_by(claim.fence).values_list("pk", flat=True))
+        images = [image for image in claim.images if image.pk in carried and image.pk in outcomes]
         DetectionResult.objects.filter(image__in=images).delete()
         DetectionResult.objects.bulk_create(
-            result for image in images for result in write(image, outcomes[image.pk])
+            result for image in images for result in apply_outcome(image, outcomes[image.pk])
         )
         DetectionImage.objects.save_outcomes(images)
-        Detection.objects.recount(detections)
-        changed = [detection.pk for detection in detections]
-        transaction.on_commit(lambda: news.publish(changed), robust=True)
+        recount_and_publish(detections, images)
     for detection in unfinished:
         if detection.is_finished:
-            say_finished(detection)
+            log_finished(detection)
 
 
-def say_finished(detection: Detection) -> None:
+def log_finished(detection: Detection) -> None:
     with logs.on_behalf_of(detection.request_id):
         log.info(
             "Detection %s %s in %.1f s: images processed %d, failed %d",
@@ -213,8 +293,8 @@ def say_finished(detection: Detection) -> None:
         )
 
 
-def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
-    """Put the outcome on the image; the results that belong to it. Saves nothing."""
+def apply_outcome(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
+    """Set the outcome on the image, and return its results. Saves nothing."""
     if isinstance(outcome, Refused):
         image.fail(outcome.code, outcome.reason)
         return []
@@ -242,7 +322,8 @@ def write(image: DetectionImage, outcome: Outcome) -> list[DetectionResult]:
     ]
 
 
-def give_back(claim: Claim, left_out: list[UUID]) -> None:
+def release_left_out(claim: Claim, left_out: list[UUID]) -> None:
+    """Let these images wait again: they were not tried."""
     if left_out:
         with transaction.atomic():
             Detection.objects.lock(claim.detections)

@@ -1,4 +1,4 @@
-"""Puts what has ended back into the queue, to be done again."""
+"""Puts ended images back into the queue."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +10,9 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from detections import cleanup
+from detections.jobs.progress import recount_and_publish
 from detections.models import (
+    LOCKED_AT_ONCE,
     Detection,
     DetectionImage,
     DetectionImageQuerySet,
@@ -24,11 +25,11 @@ from detections.models import (
 
 @dataclass
 class Reprocessing:
-    """One run: of the detections `among`, the images that were processed before a time are done again.
+    """One run: images of `among` that were processed before a time wait again.
 
-    So what was put back once and has been processed since is not chosen again: a run that was interrupted is
-    completed by another one with the same time. Without `to_detector` each detection runs on the detector
-    that it ran on. Cancelled and unfinished detections are left alone.
+    Images that have been processed since are not chosen again, so another run with the same time completes
+    an interrupted one. Without `to_detector` each detection keeps its detector. Cancelled and unfinished
+    detections are left alone.
     """
 
     among: DetectionQuerySet
@@ -38,7 +39,7 @@ class Reprocessing:
     detections: int = 0
     images: int = 0
     left_alone: list[str] = field(default_factory=list)
-    """Detections that were chosen and could not be put back, or not wholly: which and why."""
+    """Which chosen detections could not be put back, or not wholly, and why."""
     _turn: int = 0
 
     def ended_images(self) -> DetectionImageQuerySet:
@@ -58,17 +59,17 @@ class Reprocessing:
         return self.ended_images().filter(detection__in=self.chosen())
 
     def batches(self) -> Iterator[list[UUID]]:
-        """The ids of all that are chosen, in order."""
+        """The ids of all chosen detections, in order."""
         chosen = self.chosen().order_by("pk").values_list("pk", flat=True)
-        ids = list(chosen[: cleanup.BATCH])
+        ids = list(chosen[:LOCKED_AT_ONCE])
         while ids:
             yield ids
-            ids = list(chosen.filter(pk__gt=ids[-1])[: cleanup.BATCH])
+            ids = list(chosen.filter(pk__gt=ids[-1])[:LOCKED_AT_ONCE])
 
     def put_back(self, ids: Collection[UUID]) -> None:
-        """Let the images of these detections wait again, as if never tried. Does not ring.
+        """Let the images of these detections wait again, as if never tried.
 
-        Their results stay until new ones take their place.
+        Does not ring. Their results stay until new ones take their place.
         """
         missing = self.without_a_file(ids)
         with transaction.atomic():
@@ -82,12 +83,15 @@ class Reprocessing:
             self.queue(images)
             for detection in detections:
                 detection.reopen()
-            cleanup.recount(detections)
+            recount_and_publish(detections)
         self.detections += len(detections)
         self.images += len(images)
 
     def without_a_file(self, ids: Collection[UUID]) -> list[UUID]:
-        """Images whose results nothing could replace. Asked with no lock held: a storage may be slow."""
+        """Images without a file, whose results stay.
+
+        Without a lock in hand: a storage may be slow.
+        """
         stored = self.ended_images().filter(detection__in=ids).order_by("pk")
         missing = []
         for image in stored.only("pk", "image_path", "detection"):
@@ -99,11 +103,11 @@ class Reprocessing:
         return missing
 
     def moved(self, detections: Sequence[Detection], detector: Detector) -> list[Detection]:
-        """Those that the other detector can repeat, stamped with it: it knows the classes asked for."""
+        """The detections whose wanted classes the detector knows, saved with it."""
         moved = []
         for detection in detections:
             try:
-                detection.parameters = translated(detection, detector)
+                detection.parameters = translated_parameters(detection, detector)
             except UnknownClassesError as error:
                 self.left_alone.append(f"{detection.pk}: {error}")
             else:
@@ -113,8 +117,9 @@ class Reprocessing:
         return moved
 
     def queue(self, images: Sequence[DetectionImage]) -> None:
-        """One behind the other, whosever they are: together they wait in line as one more user would."""
-        lowest = Detector.objects.with_waiting_images().values_list("lowest_turn", flat=True).first()  # type: ignore[misc]  # an annotation
+        """One behind the other: together they wait as one more user's images would."""
+        # `lowest_turn` is an annotation, which the plugin of mypy does not see.
+        lowest = Detector.objects.with_waiting_images().values_list("lowest_turn", flat=True).first()  # type: ignore[misc]
         self._turn = max(self._turn, lowest or 0)
         for image in images:
             self._turn += 1
@@ -122,18 +127,20 @@ class Reprocessing:
             image.turn, image.priority = self._turn, DetectionImage.Priority.BACKGROUND
             if self.to_detector and image.detector_id != self.to_detector.pk:
                 image.detector = self.to_detector
-                image.processed_at = None  # what it has is not this one's: no cancelling brings it back
+                image.processed_at = (
+                    None  # its results are the other detector's: cancelling does not keep them
+                )
         DetectionImage.objects.put_in_line(images)
 
 
-def translated(detection: Detection, detector: Detector) -> dict[str, Any]:
-    """The detection's parameters for another detector, which may number the same classes otherwise.
+def translated_parameters(detection: Detection, detector: Detector) -> dict[str, Any]:
+    """The parameters for another detector, which may number the classes differently.
 
     Raises UnknownClassesError.
     """
     parameters: dict[str, Any] = detection.parameters
     wanted = parameters.get("classes")
-    if wanted is None:
+    if wanted is None or detection.detector.classes == detector.classes:
         return parameters
     names = [detection.detector.classes[class_id] for class_id in wanted]
-    return {**parameters, "classes": detector.class_ids(names)}
+    return {**parameters, "classes": detector.class_ids(names, known=detector.ids_by_name)}

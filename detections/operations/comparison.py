@@ -1,17 +1,17 @@
-"""How far two detectors agree about the same pictures: pure arithmetic on boxes."""
+"""How far two detectors agree on the same images: arithmetic on boxes."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from detections.inference import Box
+from detections.images.boxes import Box, iou
 
 Boxes = Sequence[Box]
 
 
 @dataclass(slots=True)
 class Agreement:
-    """Of one class, over all pictures. Sums are over the pairs; a difference is B's confidence less A's."""
+    """The agreement on one class over all images. Sums are over pairs; a difference is B's minus A's."""
 
     only_a: int = 0
     both: int = 0
@@ -21,7 +21,7 @@ class Agreement:
 
     @property
     def share(self) -> float | None:
-        """Of all objects that either has found, those that both have."""
+        """The share of objects found by both among all that A or B found."""
         total = self.only_a + self.both + self.only_b
         return self.both / total if total else None
 
@@ -34,8 +34,8 @@ class Agreement:
         return self.difference_sum / self.both if self.both else None
 
     def add(self, a: Boxes, b: Boxes, least_iou: float) -> None:
-        """What was found of this class on one picture."""
-        matched = pairs(a, b, least_iou)
+        """Add the boxes of this class on one image."""
+        matched = match_boxes(a, b, least_iou)
         self.both += len(matched)
         self.only_a += len(a) - len(matched)
         self.only_b += len(b) - len(matched)
@@ -45,15 +45,15 @@ class Agreement:
 
 
 def compare(pictures: Iterable[tuple[Boxes, Boxes]], least_iou: float) -> dict[str, Agreement]:
-    """By class, in the order of their names: what A and what B found on each picture."""
+    """The agreement by class, sorted by name. `pictures` has A's and B's boxes on each image."""
     classes: defaultdict[str, Agreement] = defaultdict(Agreement)
     for a, b in pictures:
         for name in {box.object_class for box in (*a, *b)}:
-            classes[name].add(of_class(a, name), of_class(b, name), least_iou)
+            classes[name].add(boxes_of_class(a, name), boxes_of_class(b, name), least_iou)
     return dict(sorted(classes.items()))
 
 
-def total(agreements: Collection[Agreement]) -> Agreement:
+def total_agreement(agreements: Collection[Agreement]) -> Agreement:
     return Agreement(
         only_a=sum(each.only_a for each in agreements),
         both=sum(each.both for each in agreements),
@@ -63,13 +63,13 @@ def total(agreements: Collection[Agreement]) -> Agreement:
     )
 
 
-def of_class(boxes: Boxes, name: str) -> Boxes:
-    """By name: two detectors may number their classes differently."""
+def boxes_of_class(boxes: Boxes, name: str) -> Boxes:
+    """The boxes of a class, by its name: detectors may number their classes differently."""
     return [box for box in boxes if box.object_class == name]
 
 
-def pairs(a: Boxes, b: Boxes, least_iou: float) -> list[tuple[Box, Box, float]]:
-    """Each box at most once, with its IoU: greedily, those that overlap most first."""
+def match_boxes(a: Boxes, b: Boxes, least_iou: float) -> list[tuple[Box, Box, float]]:
+    """Pairs of boxes with their IoU: greedily, highest IoU first, each box at most once."""
     overlaps = sorted(
         (
             (overlap, i, j)
@@ -86,13 +86,3 @@ def pairs(a: Boxes, b: Boxes, least_iou: float) -> list[tuple[Box, Box, float]]:
             taken_b.add(j)
             matched.append((a[i], b[j], overlap))
     return matched
-
-
-def iou(one: Box, other: Box) -> float:
-    """Intersection over union, 0..1."""
-    width = min(one.x + one.width, other.x + other.width) - max(one.x, other.x)
-    height = min(one.y + one.height, other.y + other.height) - max(one.y, other.y)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (one.width * one.height + other.width * other.height - shared)

@@ -1,4 +1,4 @@
-"""Detects in files of this machine. Writes no rows, and nothing into the storage."""
+"""Detects objects in files of this machine, without writing rows or files of the storage."""
 
 import os
 import re
@@ -9,29 +9,31 @@ from pathlib import Path
 
 from django.core.exceptions import ValidationError
 
-from detections import inference, pictures
-from detections.validators import read_image
+from detections import inference
+from detections.images import pixels
+from detections.images.annotation import annotate
+from detections.images.validation import read_image
 
 SAFE_LENGTH = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A file, and whether it was asked for by name or merely met in a folder."""
+    """A file to look at. `named` says that it was given by name, not found in a folder."""
 
     path: Path
     named: bool
     picture: Path | None = None
-    """Where its annotated picture goes."""
+    """The path of its annotated picture."""
 
-    def passes_over(self, error: BaseException) -> bool:
-        """In a folder there may be files that are no pictures."""
+    def may_skip(self, error: BaseException) -> bool:
+        """Whether this error is none: folders may hold files that are no pictures."""
         kind = error.code if isinstance(error, ValidationError) else ""
         return not self.named and kind == "unsupported_format"
 
 
 def candidates(paths: Iterable[Path], output: Path | None, *, recursive: bool) -> list[Candidate]:
-    """Every file once. Those whose name begins with a dot have to be named."""
+    """Every file once. Hidden files count only if they are named."""
     named: dict[Path, bool] = {}
     for path in paths:
         if path.is_dir():
@@ -44,7 +46,7 @@ def candidates(paths: Iterable[Path], output: Path | None, *, recursive: bool) -
 
 
 def files_in(folder: Path, output: Path | None, *, recursive: bool) -> Iterator[tuple[Path, bool]]:
-    """The files in order, and the folders that cannot be read: those are marked, for they are failures."""
+    """The files of a folder in order, then the folders that cannot be read, marked by True."""
     unreadable: list[str] = []
     for parent, folders, names in os.walk(folder, onerror=lambda error: unreadable.append(error.filename)):
         below = [name for name in sorted(folders) if recursive and not name.startswith(".")]
@@ -54,12 +56,12 @@ def files_in(folder: Path, output: Path | None, *, recursive: bool) -> Iterator[
 
 
 def is_same(folder: Path, output: Path | None) -> bool:
-    """What a run before this one has drawn is not looked at again."""
+    """Whether this is the output folder: pictures of an earlier run are no input."""
     return output is not None and output.exists() and folder.samefile(output)
 
 
 def picture_paths(files: Iterable[Path], output: Path) -> Iterator[Path]:
-    """A safe name for each, that no other has and that no file there has, whatever its case."""
+    """A safe path for each file; none exists yet, and none differs from another only in case."""
     taken = {file.name.lower() for file in output.iterdir()}
     numbers: Counter[str] = Counter()
     for file in files:
@@ -72,22 +74,25 @@ def picture_paths(files: Iterable[Path], output: Path) -> Iterator[Path]:
         yield output / name
 
 
-def detect(
+def detect_in_file(
     candidate: Candidate, detector: inference.LoadedDetector, options: inference.Options, *, alone: bool
 ) -> inference.Found:
-    """What is found, also drawn. Raises ValidationError, OSError, DecodeError, UnreadableImage."""
-    data = read(candidate.path)
+    """Detect objects and write the annotated picture, if wanted.
+
+    Raises ValidationError, OSError, DecodeError, UnreadableImageError.
+    """
+    data = read_picture(candidate.path)
     found = detector.predict(data, options, alone=alone)
     if candidate.picture:
         picture = annotated(data, found)
-        with candidate.picture.open("xb") as file:  # never over another file
+        with candidate.picture.open("xb") as file:  # never overwrites a file
             file.write(picture)
     return found
 
 
-def read(path: Path) -> bytes:
-    """A file that an upload might be."""
-    if path.exists() and not path.is_file():  # a pipe would keep us waiting
+def read_picture(path: Path) -> bytes:
+    """A file that would be accepted as an upload. Raises ValidationError, OSError."""
+    if path.exists() and not path.is_file():  # reading a pipe would block
         raise ValidationError("It cannot be read as a file.", code="no_file")
     with path.open("rb") as file:
         read_image(file)
@@ -95,20 +100,16 @@ def read(path: Path) -> bytes:
 
 
 def annotated(data: bytes, found: inference.Found) -> bytes:
-    labels = [
-        pictures.Label(box.object_class, box.class_id, box.confidence, box.x, box.y, box.width, box.height)
-        for box in found.boxes
-    ]
-    return pictures.jpeg(pictures.annotate(pictures.upright(data), labels))
+    return pixels.jpeg(annotate(pixels.upright(data), found.boxes))
 
 
-def reason(error: BaseException) -> str:
-    """For whoever asked, in a sentence where there is one."""
+def explain_error(error: BaseException) -> str:
+    """Why a file failed, as a sentence for the operator if the error has one."""
     match error:
         case ValidationError():
             return error.messages[0]
         case OSError(strerror=str() as text):
             return f"{text}."
-        case inference.DecodeError() | pictures.UnreadableImage():
+        case inference.DecodeError() | pixels.UnreadableImageError():
             return str(error)
     return f"{type(error).__name__}: {error}"

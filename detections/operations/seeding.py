@@ -1,4 +1,4 @@
-"""Made-up rows as real ones are: the same for the same seed, to look at and to measure with."""
+"""Makes up realistic rows, the same for the same seed, for demonstrations and measurements."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -19,9 +19,11 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from PIL import Image, ImageDraw
 
 from accounts.models import User
-from detections import cleanup, inference, pictures, processing
-from detections.models import Detection, DetectionImage, DetectionResult, Detector
-from objectvision import demonstration
+from detections import erasure, inference
+from detections.images import annotation, pixels
+from detections.jobs import processing
+from detections.models import LOCKED_AT_ONCE, Detection, DetectionImage, DetectionResult, Detector
+from detections.operations import demo
 
 T = TypeVar("T")
 
@@ -45,7 +47,7 @@ FAILURES = [
 ]
 FAILED_SHARE, PUBLIC_SHARE, BATCH_SHARE = 0.02, 0.1, 0.4
 MOST_IMAGES = 7
-OBJECTS = 4.8  # with the images that fail and those of batches, about ten on a detection
+OBJECTS = 4.8  # on an image; with batches and failed images, about ten on a detection
 MOST_OBJECTS = 40
 NAMED_SHARE, NUMBERED_SHARE = 0.8, 0.5
 SIZES = [(640, 480), (480, 640), (800, 600), (720, 720)]
@@ -62,7 +64,7 @@ class Photo:
 
 @dataclass(slots=True)
 class Upload:
-    """One detection with all that belongs to it, not saved."""
+    """One detection with its images and results, not saved."""
 
     detection: Detection
     images: list[DetectionImage] = field(default_factory=list)
@@ -71,7 +73,7 @@ class Upload:
 
 @dataclass
 class Seeding:
-    """What one seed makes: users, and their finished detections over the half-year before `until`.
+    """The rows of one seed: users and their finished detections in the half-year before `until`.
 
     Ids, times and all else that the rows say follow from these values. The newest `with_files` detections
     have files; those of the others are missing in the storage, as after a loss.
@@ -92,7 +94,7 @@ class Seeding:
         self.dice = random.Random(self.seed)  # noqa: S311  # rows to look at, no secrets
 
     def run(self) -> Iterator[None]:
-        """Insert everything; stops after every chunk of detections, and may be left there."""
+        """Insert all rows; yields after every chunk of detections, where the caller may stop."""
         users = self.insert_users()
         uploads = (self.upload(number, users) for number in range(self.detections))
         while chunk := list(islice(uploads, CHUNK)):
@@ -100,20 +102,20 @@ class Seeding:
             yield
 
     def insert_users(self) -> list[User]:
-        """Accounts to log in with, but not where the system is deployed."""
-        password = None if settings.DEPLOYED else demonstration.PASSWORD
+        """Insert the accounts; deployed, they get no password."""
+        password = None if settings.DEPLOYED else demo.PASSWORD
         encoded = make_password(password, salt=f"objectvision{self.seed}")
         users = [self.user(number, encoded) for number in range(1, self.users + 1)]
         joined = [user.created_at for user in users]
         with transaction.atomic():
             User.objects.bulk_create(users)
             for user, moment in zip(users, joined, strict=True):
-                user.created_at = user.updated_at = moment  # else the time of the insert
+                user.created_at = user.updated_at = moment  # auto_now_add has set the time of the insert
             User.objects.bulk_update(users, ["created_at", "updated_at"])
         return users
 
     def insert(self, chunk: Sequence[Upload]) -> None:
-        """As intake and processing leave them."""
+        """Insert the rows as intake and processing would leave them."""
         self.store(chunk)
         detections = [upload.detection for upload in chunk]
         images = [image for upload in chunk for image in upload.images]
@@ -123,7 +125,7 @@ class Seeding:
             DetectionImage.objects.bulk_create(images)
             DetectionResult.objects.bulk_create(results)
             Detection.objects.recount(detections)
-            tell_the_times(detections)
+            set_times(detections)
         self.made += len(chunk)
         self.images += len(images)
         self.results += len(results)
@@ -149,7 +151,7 @@ class Seeding:
         )
 
     def upload(self, number: int, users: Sequence[User]) -> Upload:
-        """They come in the order of their times. A few users send many, most send few."""
+        """The upload of this number, in order of time. A few users send many, most send few."""
         share = (number + self.dice.random()) / self.detections
         created = self.until - timedelta(days=DAYS) * (1 - share)
         user = users[int(len(users) * self.dice.random() ** 2)]
@@ -200,8 +202,8 @@ class Seeding:
         return image
 
     def process(self, image: DetectionImage, processed: datetime) -> list[DetectionResult]:
-        """By what a worker does with an outcome, at another time."""
-        results = processing.write(image, self.outcome(image))
+        """Apply a made-up outcome as a worker does, at the given time."""
+        results = processing.apply_outcome(image, self.outcome(image))
         image.processed_at = processed
         for result in results:
             result.pk, result.created_at = self.id_at(processed), processed
@@ -217,7 +219,7 @@ class Seeding:
         return inference.Found(image.width or 0, image.height or 0, tuple(boxes), milliseconds)
 
     def box(self, least: float) -> inference.Box:
-        """The lower a class's id, the more common it is. Most objects are small, and most are clear."""
+        """A made-up box. Low class ids are common, most objects are small and clear."""
         (class_id,) = self.dice.choices(range(len(self.weights)), cum_weights=self.weights)
         width, height = (min(0.02 + self.dice.expovariate(6), 0.95) for _ in range(2))
         return inference.Box(
@@ -234,7 +236,7 @@ class Seeding:
 
     @cached_property
     def weights(self) -> list[float]:
-        """Zipf's, added up."""
+        """Cumulative weights by Zipf's law."""
         return list(accumulate(1 / rank for rank in range(1, len(self.detector.classes) + 1)))
 
     def happens(self, share: float) -> bool:
@@ -245,7 +247,7 @@ class Seeding:
         return picked
 
     def id_at(self, moment: datetime) -> UUID:
-        """A UUID of version 7, as RFC 9562 lays it out."""
+        """A UUID of version 7 (RFC 9562) for this time."""
         bits = self.dice.getrandbits(74)
         time = int(moment.timestamp() * 1000)
         return UUID(int=time << 80 | 7 << 76 | bits >> 62 << 64 | 2 << 62 | bits & (1 << 62) - 1)
@@ -255,7 +257,7 @@ class Seeding:
         return [self.photo(SIZES[number % len(SIZES)]) for number in range(PHOTOS)]
 
     def photo(self, size: tuple[int, int]) -> Photo:
-        """Some things before a background: small as a file, and known again at a glance."""
+        """Shapes on a background: small files that are easy to tell apart."""
         image = Image.new("RGB", size, self.colour())
         draw = ImageDraw.Draw(image)
         for _ in range(8):
@@ -263,16 +265,16 @@ class Seeding:
             shape = self.dice.choice([draw.ellipse, draw.rectangle])
             corner = left + self.dice.randint(40, 200), top + self.dice.randint(40, 200)
             shape([(left, top), corner], fill=self.colour(), outline=self.colour(), width=3)
-        content = pictures.jpeg(image)
+        content = pixels.jpeg(image)
         return Photo(content, *size, sha256(content).hexdigest())
 
-    def colour(self) -> pictures.Colour:
+    def colour(self) -> annotation.Colour:
         red, green, blue = (self.dice.randrange(256) for _ in range(3))
         return red, green, blue
 
 
-def tell_the_times(detections: Sequence[Detection]) -> None:
-    """Saving says that they began and ended just now."""
+def set_times(detections: Sequence[Detection]) -> None:
+    """Set the made-up times, since saving sets the present."""
     images = DetectionImage.objects.filter(detection=OuterRef("pk")).order_by("-processed_at")
     ended = Subquery(images.values("processed_at")[:1])
     Detection.objects.filter(pk__in=[detection.pk for detection in detections]).update(
@@ -285,16 +287,16 @@ def seeded_users(seed: int) -> QuerySet[User]:
 
 
 def made_before(seed: int) -> tuple[int, int]:
-    """How many users and detections of this seed there are."""
+    """How many users and detections this seed has made before."""
     users = seeded_users(seed)
     return users.count(), Detection.objects.filter(user__in=users).count()
 
 
 def remove(seed: int) -> Iterator[None]:
-    """What this seed has made, with its files; stops after every batch, and may be left there."""
+    """Delete the rows and files of this seed; yields after every batch, where the caller may stop."""
     users = seeded_users(seed)
     theirs = Detection.objects.filter(user__in=users).order_by("pk").values_list("pk", flat=True)
-    while ids := list(theirs[: cleanup.BATCH]):
-        cleanup.delete(ids)
+    while ids := list(theirs[:LOCKED_AT_ONCE]):
+        erasure.delete_detections(ids)
         yield
     users.delete()

@@ -1,4 +1,4 @@
-"""Who is next, and who has what: the rows are the queue."""
+"""Turns, claims, queue positions and the states of detections: the rows are the queue."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ State = DetectionImage.State
 
 @pytest.fixture
 def queue(detector):
-    """Images that wait, without files: `queue(user, 3)` in one detection, in the order of their turns."""
+    """Waiting images of one detection, without files, in the order of their turns: `queue(user, 3)`."""
 
     def queue(user, count=1, detector=detector):
         detection = Detection.objects.create(user=user, detector=detector, total=count)
@@ -59,7 +59,7 @@ def ids(images):
     return [image.pk for image in images]
 
 
-def test_ids_are_of_version_7_and_rise_with_time(queue, user):
+def test_ids_are_uuids_of_version_7_and_rise_with_time(queue, user):
     first, second = queue(user)[0], queue(user)[0]
     assert (first.pk.version, first.detection_id.version) == (7, 7)
     assert first.pk < second.pk
@@ -68,37 +68,36 @@ def test_ids_are_of_version_7_and_rise_with_time(queue, user):
 # Fair turns
 
 
-def test_another_users_photo_is_claimed_within_a_chunk_however_many_wait(queue, user, stranger, detector):
+def test_a_photo_is_claimed_in_the_next_chunk_after_1000_of_another_user(queue, user, stranger, detector):
     queue(user, 1000)
     assert len(claim(detector)) == CHUNK
     (photo,) = queue(stranger)
     assert photo.pk in claim(detector)
 
 
-def test_a_users_own_single_photo_passes_their_batch(queue, user, detector):
+def test_a_single_photo_passes_the_batch_of_the_same_user(queue, user, detector):
     batch = queue(user, 100)
     (photo,) = queue(user)
     assert claim_all(detector)[:3] == [batch[0].pk, photo.pk, batch[1].pk]
 
 
-def test_two_batches_are_worked_on_in_turns(queue, user, stranger, detector):
+def test_batches_of_two_users_are_claimed_alternately(queue, user, stranger, detector):
     mine = queue(user, 20)
     queue(stranger, 20)
     owners = [image_id in ids(mine) for image_id in claim(detector)]
     assert sorted(owners) == [False] * 7 + [True] * 9
 
 
-def test_a_users_single_photos_queue_behind_each_other(queue, user, detector):
+def test_single_photos_of_one_user_are_claimed_in_order(queue, user, detector):
     photos = [queue(user)[0] for _ in range(5)]
     assert claim_all(detector) == ids(photos)
 
 
 @pytest.mark.parametrize("stuck", [0, 1])
-def test_nothing_starves_however_many_clients_send_one_photo_after_another(
+def test_a_batch_does_not_starve_behind_16_clients_that_keep_sending_photos(
     queue, user, stranger, django_user_model, detector, other_detector, stuck
 ):
-    """Each sends its next photo once the last one is done; somebody's batch gets through all the same, also
-    while something waits for a detector that cannot be loaded."""
+    """Each client sends its next photo once the last is done; an image of a broken detector may wait too."""
     if stuck:
         queue(stranger, stuck, other_detector)
     clients = [django_user_model.objects.create(email=f"client-{number}@example.com") for number in range(16)]
@@ -118,7 +117,7 @@ def test_nothing_starves_however_many_clients_send_one_photo_after_another(
                 queue(client)
 
 
-def test_a_turn_is_one_past_the_users_highest_and_the_lowest_that_waits(queue, user, stranger, detector):
+def test_a_turn_follows_the_users_highest_and_the_lowest_waiting_turn(queue, user, stranger, detector):
     assert [image.turn for image in queue(user, 3)] == [1, 2, 3]
     assert [image.turn for image in queue(user, 2)] == [4, 5]
     assert [image.turn for image in queue(stranger, 2)] == [2, 3]
@@ -143,7 +142,7 @@ def test_a_claim_marks_its_images_and_nothing_else(queue, user, detector):
     assert (left.state, left.claim, left.claimed_at, left.attempts) == (State.WAITING, None, None, 0)
 
 
-def test_nothing_is_claimed_where_nothing_waits(queue, user, detector, other_detector):
+def test_nothing_is_claimed_when_no_image_waits_for_the_detector(queue, user, detector, other_detector):
     assert DetectionImage.objects.claim(detector, CHUNK) is None
     queue(user, detector=other_detector)
     assert DetectionImage.objects.claim(detector, CHUNK) is None
@@ -163,20 +162,20 @@ def test_images_are_claimed_by_turn_then_priority_then_id(queue, user, detector)
     assert claim(detector) == [images[index].pk for index in (2, 3, 1, 5, 0, 4)]
 
 
-def test_an_image_that_was_claimed_before_is_claimed_alone(queue, user, detector):
+def test_a_retried_image_is_claimed_alone(queue, user, detector):
     images = queue(user, 5)
     DetectionImage.objects.filter(pk=images[2].pk).update(attempts=1)
     assert [claim(detector) for _ in range(3)] == [ids(images[:2]), [images[2].pk], ids(images[3:])]
 
 
-def test_images_claimed_before_are_claimed_one_by_one(queue, user, detector):
+def test_retried_images_are_claimed_one_by_one(queue, user, detector):
     images = queue(user, 3)
     DetectionImage.objects.update(attempts=2)
     assert [claim(detector) for _ in range(4)] == [[image.pk] for image in images] + [[]]
 
 
 @pytest.mark.postgresql
-def test_workers_that_claim_at_once_never_share_an_image(at_once, queue, user, stranger, detector):
+def test_concurrent_workers_never_claim_the_same_image(at_once, queue, user, stranger, detector):
     images = queue(user, 200) + queue(stranger, 200)
 
     def worker():
@@ -185,7 +184,7 @@ def test_workers_that_claim_at_once_never_share_an_image(at_once, queue, user, s
             claimed += chunk
         return claimed
 
-    # Who meets only locked rows takes none, and comes back at the next ring.
+    # A worker that meets only locked rows claims none until the next ring.
     claimed = [image_id for took in at_once(*[worker] * 8) for image_id in took]
     claimed += worker()
     assert sorted(claimed) == sorted(ids(images))
@@ -193,7 +192,7 @@ def test_workers_that_claim_at_once_never_share_an_image(at_once, queue, user, s
 
 
 @pytest.mark.postgresql
-def test_a_claim_passes_over_rows_that_another_worker_is_taking(at_once, queue, user, detector):
+def test_a_claim_skips_rows_locked_by_another_worker(at_once, queue, user, detector):
     images = queue(user, 4)
 
     def another():
@@ -220,7 +219,7 @@ def test_a_renewed_claim_does_not_lapse(queue, user, detector, settings):
     assert DetectionImage.objects.lapsed(timezone.now()).count() == 0
 
 
-def test_a_claim_that_was_given_away_cannot_be_renewed(queue, user, detector):
+def test_a_released_claim_cannot_be_renewed(queue, user, detector):
     queue(user)
     fence = DetectionImage.objects.claim(detector, CHUNK).fence
     DetectionImage.objects.all().put_back(counted=True)
@@ -229,9 +228,7 @@ def test_a_claim_that_was_given_away_cannot_be_renewed(queue, user, detector):
 
 
 @pytest.mark.parametrize(("counted", "attempts"), [(True, 1), (False, 0)])
-def test_claimed_images_are_put_back_with_or_without_counting_the_attempt(
-    queue, user, detector, counted, attempts
-):
+def test_images_are_put_back_with_or_without_counting_the_attempt(queue, user, detector, counted, attempts):
     queue(user, 3)
     DetectionImage.objects.claim(detector, 2)
     assert DetectionImage.objects.all().put_back(counted=counted) == 2
@@ -245,20 +242,20 @@ def test_claimed_images_are_put_back_with_or_without_counting_the_attempt(
 def test_a_queue_position_counts_the_images_in_front(queue, user, stranger, detector, other_detector):
     queue(stranger, detector=other_detector)
     first, second = queue(user), queue(stranger, 3)
-    assert first[0].detection.queue_position == 1
-    assert second[0].detection.queue_position == 2
+    assert first[0].detection.queue_position() == 1
+    assert second[0].detection.queue_position() == 2
     claim(detector, 1)
-    assert first[0].detection.queue_position == 0
-    assert second[0].detection.queue_position == 1
+    assert first[0].detection.queue_position() == 0
+    assert second[0].detection.queue_position() == 1
 
 
 def test_a_queue_position_is_counted_up_to_a_thousand(queue, user, detector):
     queue(user, 1100)
     behind = queue(user, 2)
-    assert behind[0].detection.queue_position == 1000
+    assert behind[0].detection.queue_position() == 1000
 
 
-def test_detectors_that_are_waited_for_come_in_the_order_of_their_first_turns(
+def test_detectors_with_waiting_images_are_ordered_by_lowest_turn(
     queue, user, stranger, detector, other_detector
 ):
     assert list(Detector.objects.with_waiting_images()) == []
@@ -286,11 +283,11 @@ def test_detectors_that_are_waited_for_come_in_the_order_of_their_first_turns(
         (1, 0, 1, 100),
     ],
 )
-def test_percent_counts_good_and_bad_and_is_full_only_at_the_end(total, processed, failed, percent):
+def test_percent_counts_processed_and_failed_and_is_100_only_at_the_end(total, processed, failed, percent):
     assert Detection(total=total, processed=processed, failed=failed).percent == percent
 
 
-def test_only_pending_detections_begin_and_only_once(queue, user):
+def test_only_pending_detections_are_marked_as_begun_and_only_once(queue, user):
     pending = queue(user)[0].detection
     cancelled = queue(user)[0].detection
     Detection.objects.filter(pk=cancelled.pk).update(status=Detection.Status.CANCELLED)
@@ -328,7 +325,7 @@ def test_a_detection_is_finished_when_all_of_its_images_have_ended(queue, user, 
     assert detection.error == ("failed for a reason" if counted[0] == "failed" else "")
 
 
-def test_a_detection_that_has_ended_stays_as_it_ended(queue, user):
+def test_a_cancelled_detection_stays_cancelled_when_recounted(queue, user):
     images = queue(user)
     then = timezone.now() - timedelta(hours=1)
     Detection.objects.update(status=Detection.Status.CANCELLED, finished_at=then)
@@ -339,13 +336,13 @@ def test_a_detection_that_has_ended_stays_as_it_ended(queue, user):
     assert (detection.status, detection.finished_at, detection.processed) == ("cancelled", then, 1)
 
 
-def test_one_users_detections_are_not_anothers(queue, user, stranger):
+def test_owned_by_returns_only_detections_of_the_user(queue, user, stranger):
     mine = queue(user)[0].detection
     queue(stranger)
     assert list(Detection.objects.owned_by(user)) == [mine]
 
 
-def test_there_is_one_default_detector(detector, other_detector):
+def test_only_one_detector_can_be_the_default(detector, other_detector):
     assert Detector.objects.default() == detector
     other_detector.make_default()
     assert Detector.objects.default() == other_detector
@@ -354,19 +351,19 @@ def test_there_is_one_default_detector(detector, other_detector):
         Detector.objects.filter(pk=detector.pk).update(is_default=True)
 
 
-def test_an_inactive_detector_is_no_default_until_it_is_made_one(detector):
+def test_an_inactive_detector_is_no_default_until_made_default(detector):
     Detector.objects.update(is_active=False)
     assert Detector.objects.default() is None
     detector.make_default()
     assert Detector.objects.default() == detector
 
 
-def test_a_box_has_its_corners_in_the_images_pixels():
+def test_corners_of_a_box_are_in_pixels_of_the_image():
     box = DetectionResult(bbox_x=0.25, bbox_y=0.5, bbox_width=0.5, bbox_height=0.125)
     assert box.corners(400, 80) == (100, 40, 300, 50)
 
 
-def test_rows_are_named_for_people(queue, user, detector):
+def test_str_of_rows_is_readable(queue, user, detector):
     (image,) = queue(user)
     assert str(detector) == "standin 1 (openvino)"
     assert str(image) == str(image.pk)

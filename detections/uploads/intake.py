@@ -1,105 +1,110 @@
 """Uploads become rows; the rows are the queue."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
-from django.core.files.base import File  # noqa: TC002  # a dataclass keeps its annotations
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from detections import cleanup, room, tasks
+from detections import storage
+from detections.inference import Options
+from detections.jobs import backlog
 from detections.models import NAME_LENGTH, Detection, DetectionImage, DetectionResult, Detector
-from detections.validators import ImageFacts
-from objectvision import connections, logs
+from detections.uploads.inspection import (
+    Upload,
+    UploadedFiles,
+    inspect_archive,
+    inspect_image,
+    inspect_images,
+)
+from detections.uploads.parameters import UploadError
+from detections.uploads.zip_reader import RefusedUpload
+from objectvision.lib import connections, doorbell, logs
+
+if TYPE_CHECKING:
+    from django.core.files.base import File
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
-    """A file that has passed the validators."""
+class Submission:
+    """What to make of files.
 
-    file: "File[bytes]"
-    facts: ImageFacts
-
-    @property
-    def name(self) -> str:
-        """What its owner called it, for show: never a path in the storage."""
-        return (self.file.name or "")[-NAME_LENGTH:]
-
-    def sha256(self) -> str:
-        digest = hashlib.sha256()
-        for chunk in self.file.chunks():
-            digest.update(chunk)
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedUpload:
-    """A file of a batch that has not: its image fails, and the others go on."""
-
-    name: str
-    code: str
-    reason: str
-
-
-class NothingUsableError(Exception):
-    """A batch of refused files only."""
-
-    def __init__(self, first: DetectionImage) -> None:
-        super().__init__(f"None of the files can be used. {first.original_name}: {first.error}")
-        self.code = first.error_code
-
-
-def submit(
-    user: User,
-    uploads: Iterable[Upload | RefusedUpload],
-    detector: Detector,
-    parameters: dict[str, Any],
-    *,
-    name: str = "",
-    is_public: bool = False,
-    reuse: bool = False,
-    expected: int = 1,
-    key: str | None = None,
-    fingerprint: str = "",
-) -> Detection:
-    """Store the files, make the rows, ring the worker once they are there. All of it or nothing.
-
-    With `reuse`, an image whose bytes this detector has processed with these parameters for this user gets
-    the results that it had. Raises NothingUsableError, room.TooManyWaitingError.
+    `key` and `fingerprint` are those of an idempotent request. With `reuse`, an image whose bytes this
+    detector has processed with these options for this user gets the results that it had.
     """
-    is_tight = room.check(user, 1, expected) < room.UNDER_WAY
-    detection = Detection(
-        user=user,
-        detector=detector,
-        parameters=parameters,
-        name=name,
-        is_public=is_public,
-        idempotency_key=key,
-        request_hash=fingerprint,
-        request_id=logs.current_request(),
-    )
-    with stored(detection, uploads) as images, transaction.atomic():
-        insert(detection, images, reuse=reuse, alone=is_tight or len(images) > 1)
-        # A broker that is away fails no upload: the sweep rings again.
-        transaction.on_commit(ring, robust=True)
+
+    user: User
+    detector: Detector
+    options: Options
+    name: str = ""
+    is_public: bool = False
+    reuse: bool = False
+    key: str | None = None
+    fingerprint: str = ""
+
+    def as_detection(self) -> Detection:
+        """Not saved."""
+        return Detection(
+            user=self.user,
+            detector=self.detector,
+            parameters=asdict(self.options),
+            name=self.name,
+            is_public=self.is_public,
+            idempotency_key=self.key,
+            request_hash=self.fingerprint,
+            request_id=logs.current_request(),
+        )
+
+
+def submit_image(submission: Submission, file: "File[bytes]") -> Detection:
+    """As `submit_files`, for one image, which is refused as a whole."""
+    return submit_files(submission, inspect_image(file, submission.user.pk, submission.options))
+
+
+def submit_images(submission: Submission, files: Sequence["File[bytes]"]) -> Detection:
+    """As `submit_files`.
+
+    A file that is refused becomes a failed image, unless all are.
+    """
+    return submit_files(submission, inspect_images(files, submission.user.pk, submission.options))
+
+
+def submit_archive(submission: Submission, file: "File[bytes]") -> Detection:
+    """As `submit_images`, for the files in a ZIP."""
+    return submit_files(submission, inspect_archive(file, submission.user.pk, submission.options))
+
+
+def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
+    """Store the files, insert the rows, ring the worker after the commit.
+
+    All of it or nothing. Raises UploadError, backlog.TooManyWaiting, Busy, TooMany, and User.DoesNotExist if
+    the account was closed meanwhile.
+    """
+    with closing(files.uploads):
+        left = backlog.check_backlog(submission.user, 1, files.count)
+        connections.give_back()  # others need it while files are read, unpacked and stored
+        detection = submission.as_detection()
+        with stored_images(detection, files) as images, transaction.atomic():
+            serial = left < backlog.UNDER_WAY or len(images) > 1
+            insert_rows(detection, images, reuse=submission.reuse, serial=serial)
+            doorbell.ring_after_commit("detections.process_images")
     return detection
 
 
-def insert(detection: Detection, images: list[DetectionImage], *, reuse: bool, alone: bool) -> None:
-    """`alone`: no other upload of the user's, while this one looks for room."""
+def insert_rows(detection: Detection, images: list[DetectionImage], *, reuse: bool, serial: bool) -> None:
+    """`serial`: other uploads of the user wait while this one checks the backlog."""
     detection.total = len(images)
     for image in images:
         image.priority = detection.priority
     detection.save(force_insert=True)
     results = known_results(detection, images) if reuse else []
     waiting = [image for image in images if image.state == DetectionImage.State.WAITING]
-    if alone:
-        room.check_alone(detection.user, len(waiting))
+    if serial:
+        backlog.lock_and_check_backlog(detection.user, len(waiting))
     DetectionImage.objects.stamp_turns(waiting)
     DetectionImage.objects.bulk_create(images)
     DetectionResult.objects.bulk_create(results)
@@ -108,14 +113,14 @@ def insert(detection: Detection, images: list[DetectionImage], *, reuse: bool, a
 
 
 def known_results(detection: Detection, images: Sequence[DetectionImage]) -> list[DetectionResult]:
-    """Copies of what is known of these images, which are done with that; nothing is saved."""
+    """Copies of results of equal images, which make these images done. Saves nothing."""
     wanted = {image.sha256: image for image in images if image.image_path}
     known: dict[str, DetectionImage] = {}
     for earlier in DetectionImage.objects.done_alike(detection, wanted).iterator():
         known.setdefault(earlier.sha256, earlier)
         if len(known) == len(wanted):
             break
-    known = still_there(detection, known)
+    known = lock_unchanged(detection, known)
     results: dict[Any, list[DetectionResult]] = {}
     for result in DetectionResult.objects.filter(image__in=known.values()).order_by("pk"):
         results.setdefault(result.image_id, []).append(result)
@@ -128,8 +133,8 @@ def known_results(detection: Detection, images: Sequence[DetectionImage]) -> lis
     return copies
 
 
-def still_there(detection: Detection, known: dict[str, DetectionImage]) -> dict[str, DetectionImage]:
-    """Those that nobody has deleted or put back meanwhile; nobody does from now on, until the end."""
+def lock_unchanged(detection: Detection, known: dict[str, DetectionImage]) -> dict[str, DetectionImage]:
+    """The images that were not deleted or put back meanwhile, now locked."""
     Detection.objects.lock({image.detection_id for image in known.values()})
     alike = DetectionImage.objects.done_alike(detection, known).filter(
         pk__in=[image.pk for image in known.values()]
@@ -138,34 +143,34 @@ def still_there(detection: Detection, known: dict[str, DetectionImage]) -> dict[
     return {sha256: image for sha256, image in known.items() if image.pk in kept}
 
 
-def ring() -> None:
-    connections.give_back()  # a broker that hangs holds up this request alone
-    tasks.ring()
-
-
 @contextmanager
-def stored(detection: Detection, uploads: Iterable[Upload | RefusedUpload]) -> Iterator[list[DetectionImage]]:
-    """Images of the uploads, whose files are in the storage while, and after, the block succeeds; gone if
-    anything fails. Takes one upload after the other: what is behind one may be closed after it."""
+def stored_images(detection: Detection, files: UploadedFiles) -> Iterator[list[DetectionImage]]:
+    """Images of the files, not saved.
+
+    Their files are in the storage; they are deleted if anything fails. Takes one upload after the other: the
+    next one may close the file of the one before it.
+    """
     images: list[DetectionImage] = []
     try:
-        for upload in uploads:
+        for upload in files.uploads:
             image = image_of(detection, upload)
             images.append(image)
             if isinstance(upload, Upload):
                 upload.file.seek(0)
                 image.image_path = default_storage.save(image.image_path, upload.file)
-        check_usable(images)
+        check_usable(images, files.field)
         yield images
-    except BaseException:  # whatever ends it, also a stop: it is raised again
-        cleanup.delete_files([image.image_path for image in images if image.image_path])
+    except BaseException:  # whatever ends it, a stop included: it is raised again
+        storage.delete_files([image.image_path for image in images if image.image_path])
         raise
 
 
-def check_usable(images: Sequence[DetectionImage]) -> None:
-    """Raises NothingUsableError."""
+def check_usable(images: Sequence[DetectionImage], field: str) -> None:
+    """Raises UploadError if all files were refused, with the reason of the first."""
     if all(image.state == DetectionImage.State.FAILED for image in images):
-        raise NothingUsableError(images[0])
+        first = images[0]
+        text = f"None of the files can be used. {first.original_name}: {first.error}"
+        raise UploadError(field, text, first.error_code)
 
 
 def image_of(detection: Detection, upload: Upload | RefusedUpload) -> DetectionImage:

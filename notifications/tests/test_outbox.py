@@ -1,4 +1,4 @@
-"""Mails as rows: written with what they tell of, bounded for each address, forgotten in the end."""
+"""Mails as rows: saved in the transaction they report, limited per address, deleted when old."""
 
 from datetime import timedelta
 
@@ -8,8 +8,9 @@ from django.core import mail as outgoing
 from django.db import connection, transaction
 from django.utils import timezone
 
-from notifications import mail, tasks
-from notifications.mail import Kind
+from notifications import tasks
+from notifications.mail import outbox
+from notifications.mail.outbox import Kind
 from notifications.models import Mail
 from objectvision.celery import app
 
@@ -21,21 +22,21 @@ def states(**conditions):
     return list(Mail.objects.filter(**conditions).order_by("pk").values_list("state", flat=True))
 
 
-def test_a_mail_waits_in_a_row_that_holds_no_secret(db):
-    mail.send(Kind.WELCOME, "ADA@example.com", " Ada \r\n Lovelace\t")
+def test_the_row_of_a_mail_contains_no_secret(db):
+    outbox.queue_mail(Kind.WELCOME, "ADA@example.com")
     (row,) = Mail.objects.values()
-    assert (row["kind"], row["to"], row["name"], row["state"], row["attempts"]) == (
-        "welcome", ADA, "Ada Lovelace", "waiting", 0,
+    assert (row["kind"], row["to"], row["state"], row["attempts"]) == (
+        "welcome", ADA, "waiting", 0,
     )  # fmt: skip  # a row to read at a glance
     assert set(row) == {
-        "id", "kind", "to", "name", "by_stranger", "state", "attempts", "due_at", "claim", "claimed_at",
+        "id", "kind", "to", "by_stranger", "state", "attempts", "due_at", "claim", "claimed_at",
         "error", "created_at", "sent_at",
     }  # fmt: skip  # as above
 
 
-def test_it_is_sent_once_what_it_tells_of_is_committed(transactional_db, eager):
+def test_a_mail_is_sent_after_the_commit(transactional_db, eager):
     with transaction.atomic():
-        mail.send(Kind.WELCOME, ADA, "Ada")
+        outbox.queue_mail(Kind.WELCOME, ADA)
         assert outgoing.outbox == []
     (sent,) = outgoing.outbox
     assert (sent.to, sent.subject) == ([ADA], "Welcome to ObjectVision")
@@ -43,17 +44,17 @@ def test_it_is_sent_once_what_it_tells_of_is_committed(transactional_db, eager):
     assert Mail.objects.get().sent_at is not None
 
 
-def test_what_is_rolled_back_tells_nobody(transactional_db, eager):
+def test_a_rolled_back_transaction_sends_no_mail(transactional_db, eager):
     with transaction.atomic():
-        mail.send(Kind.WELCOME, ADA)
+        outbox.queue_mail(Kind.WELCOME, ADA)
         transaction.set_rollback(True)
     assert (outgoing.outbox, states()) == ([], [])
 
 
-def test_the_message_names_no_mail(transactional_db):
+def test_the_celery_message_contains_no_data_of_the_mail(transactional_db):
     with app.connection_for_read() as broker, broker.SimpleQueue("default") as queue:
         queue.clear()
-        mail.send(Kind.WELCOME, ADA)
+        outbox.queue_mail(Kind.WELCOME, ADA)
         message = queue.get(timeout=1)
     assert message.headers["task"] == "notifications.send_mails"
     assert message.content_type == "application/json"
@@ -61,7 +62,7 @@ def test_the_message_names_no_mail(transactional_db):
     assert states() == ["waiting"]
 
 
-def test_a_broker_that_is_away_fails_no_request_and_the_sweep_rings_again(
+def test_mails_queued_without_a_broker_are_sent_by_the_sweep(
     transactional_db, closed_redis, read_settings, monkeypatch, eager, caplog
 ):
     away = read_settings(REDIS_URL=closed_redis)
@@ -72,14 +73,14 @@ def test_a_broker_that_is_away_fails_no_request_and_the_sweep_rings_again(
         patch.setattr(app, "_pool", None)
         patch.setattr(app.amqp, "_producer_pool", None)
         with transaction.atomic():
-            mail.send(Kind.WELCOME, ADA)
-    assert "Error calling ring in on_commit()" in caplog.text
+            outbox.queue_mail(Kind.WELCOME, ADA)
+    assert "ring_without_connection in on_commit()" in caplog.text
     assert states() == ["waiting"]
-    tasks.sweep()
+    tasks.sweep_mails()
     assert states() == ["sent"]
 
 
-def test_all_that_are_due_are_sent_a_task_each(transactional_db, eager):
+def test_each_due_mail_is_sent_once(transactional_db, eager):
     addresses = [f"{name}@example.com" for name in ("ada", "bob", "cyd")]
     for address in addresses:
         Mail.objects.create(kind=Kind.WELCOME, to=address, state=State.WAITING)
@@ -87,46 +88,46 @@ def test_all_that_are_due_are_sent_a_task_each(transactional_db, eager):
     assert [sent.to for sent in outgoing.outbox] == [[address] for address in addresses]
 
 
-def test_an_address_is_told_the_same_three_times_an_hour_at_most(db):
+def test_an_address_gets_at_most_three_mails_of_a_kind_in_an_hour(db):
     with time_machine.travel(timezone.now(), tick=False) as clock:
         for _ in range(5):
-            mail.send(Kind.PASSWORD_CHANGED, ADA)
-        mail.send(Kind.WELCOME, ADA)
-        mail.send(Kind.PASSWORD_CHANGED, "bob@example.com")
+            outbox.queue_mail(Kind.PASSWORD_CHANGED, ADA)
+        outbox.queue_mail(Kind.WELCOME, ADA)
+        outbox.queue_mail(Kind.PASSWORD_CHANGED, "bob@example.com")
         assert states(kind="password_changed", to=ADA) == ["waiting"] * 3 + ["dropped"] * 2
         assert states(kind="welcome") == states(to="bob@example.com") == ["waiting"]
         clock.shift(3601)
-        mail.send(Kind.PASSWORD_CHANGED, ADA)
+        outbox.queue_mail(Kind.PASSWORD_CHANGED, ADA)
         assert states(kind="password_changed", to=ADA)[-1] == "waiting"
 
 
-def test_who_asks_past_the_bound_is_told_when_there_is_room_again(db):
+def test_a_request_past_the_limit_says_when_to_try_again(db):
     with time_machine.travel(timezone.now(), tick=False) as clock:
         for _ in range(3):
-            mail.ask(Kind.PASSWORD_RESET, ADA)
+            outbox.queue_requested_mail(Kind.PASSWORD_RESET, ADA)
             clock.shift(60)
-        with pytest.raises(mail.TooManyMailsError) as refusal:
-            mail.ask(Kind.PASSWORD_RESET, "ADA@example.com")
-        assert refusal.value.wait == 3600 - 180
+        with pytest.raises(outbox.TooManyMails) as refusal:
+            outbox.queue_requested_mail(Kind.PASSWORD_RESET, "ADA@example.com")
+        assert refusal.value.retry_after == 3600 - 180
         clock.shift(3600 - 180)
-        mail.ask(Kind.PASSWORD_RESET, ADA)
+        outbox.queue_requested_mail(Kind.PASSWORD_RESET, ADA)
     assert states() == ["waiting"] * 4
 
 
-def test_what_the_system_sends_leaves_a_stranger_as_many_as_an_unknown_address_has(db):
+def test_mails_of_the_system_do_not_count_against_requested_ones(db):
     for _ in range(3):
-        mail.send(Kind.VERIFY_EMAIL, ADA)
+        outbox.queue_mail(Kind.VERIFY_EMAIL, ADA)
     for _ in range(3):
-        mail.ask(Kind.VERIFY_EMAIL, ADA)
+        outbox.queue_requested_mail(Kind.VERIFY_EMAIL, ADA)
     assert states() == ["waiting"] * 6
 
 
 @pytest.mark.postgresql
-def test_of_thirty_who_ask_at_once_three_are_heard_at_most(at_once):
+def test_of_thirty_concurrent_requests_at_most_three_are_accepted(at_once):
     def ask():
         try:
-            mail.ask(Kind.PASSWORD_RESET, ADA)
-        except mail.TooManyMailsError:
+            outbox.queue_requested_mail(Kind.PASSWORD_RESET, ADA)
+        except outbox.TooManyMails:
             return "refused"
         return "heard"
 
@@ -135,19 +136,19 @@ def test_of_thirty_who_ask_at_once_three_are_heard_at_most(at_once):
     assert states() == ["waiting"] * answers.count("heard")
 
 
-def test_what_became_of_mails_is_forgotten(db):
+def test_rows_of_old_mails_are_deleted(db):
     now = timezone.now()
     for state, days in (
         ("sent", 29), ("sent", 31), ("failed", 31), ("dropped", 0.9), ("dropped", 1.1), ("waiting", 31),
     ):  # fmt: skip  # a table
         created = now - timedelta(days=days)
         Mail.objects.create(kind=Kind.WELCOME, to=ADA, state=state, created_at=created)
-    tasks.forget()
+    tasks.delete_old_mails()
     assert states() == ["sent", "dropped", "waiting"]
 
 
 @pytest.mark.postgresql  # SQLite chooses by itself
-def test_the_worker_finds_what_is_due_by_an_index(db):
+def test_due_mails_are_found_by_an_index(db):
     for number in range(300):
         Mail(kind=Kind.WELCOME, to=f"{number}@example.com", state=State.SENT).save()
     with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Short forms of drf-spectacular's examples, which the API's document shows."""
+"""Short forms of drf-spectacular's examples, for the API's document."""
 
 from typing import Any
 
@@ -10,6 +10,6 @@ def sent(value: Any, media_type: str = "application/json") -> OpenApiExample:
 
 
 def answered(value: Any, *codes: int) -> OpenApiExample:
-    """With these status codes; 200 and 201 where none is named."""
+    """An answer with these status codes, by default 200 and 201."""
     named = [str(code) for code in codes or (200, 201)]
     return OpenApiExample("Answer", value, response_only=True, status_codes=named)

@@ -1,22 +1,24 @@
-"""Serializer fields that take what the API's document says, and nothing that only resembles it.
+"""Serializer fields that take the types that the API's document names, and no others.
 
-DRF's own take `0` for false, `5` for "5" and "5" for 5, in JSON too, where types are told apart.
+DRF's own fields take `0` for false, `5` for "5" and "5" for 5, even in JSON.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.utils import html
 
+from objectvision.lib.texts import is_storable
+
 
 class QuerySerializer(serializers.Serializer[Any]):
-    """Reads a query string, given as a dict: of texts, none of which is a blank form's field."""
+    """Reads a query string, given as a dict of texts, where a view has no filters."""
 
 
 class Strict(serializers.Field):  # type: ignore[type-arg]  # a mixin
-    """In JSON the value has one of `json_types`; forms and query strings know texts alone."""
+    """In JSON the value has one of `json_types`; in forms and query strings every value is text."""
 
     json_types: tuple[type, ...]
 
@@ -31,8 +33,8 @@ class Strict(serializers.Field):  # type: ignore[type-arg]  # a mixin
         return is_query or html.is_html_input(getattr(self.root, "initial_data", None))
 
     def has_json_type(self, data: Any) -> bool:
-        is_truth = isinstance(data, bool)  # Python counts it among the integers
-        return isinstance(data, self.json_types) and is_truth == (bool in self.json_types)
+        is_bool = isinstance(data, bool)  # in Python a bool is an int
+        return isinstance(data, self.json_types) and is_bool == (bool in self.json_types)
 
 
 class TextField(Strict, serializers.CharField):
@@ -41,8 +43,30 @@ class TextField(Strict, serializers.CharField):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.trim_whitespace and not self.allow_blank:
-            # For the document, which knows no `blank`: spaces alone are refused before this is asked.
+            # For the document: DRF refuses blank texts by `allow_blank`, which JSON Schema does not have.
             self.validators.append(RegexValidator(r"\S"))
+
+
+class Repeatable:
+    """A field that forms and query strings may have several times."""
+
+
+class TextsField(Repeatable, TextField):
+    """A text, or a list of texts: several values of a form, or a list in JSON."""
+
+    default_error_messages: ClassVar = {"too_many": "Send at most {length} of them."}
+    most = 1000
+
+    def get_value(self, dictionary: Any) -> Any:
+        values = dictionary.getlist(self.field_name) if html.is_html_input(dictionary) else []
+        return values if len(values) > 1 else super().get_value(dictionary)
+
+    def run_validation(self, data: Any = empty) -> Any:
+        if not isinstance(data, list):
+            return super().run_validation(data)
+        if len(data) > self.most:
+            self.fail("too_many", length=self.most)
+        return [super(TextsField, self).run_validation(text) for text in data]
 
 
 class NumberField(Strict, serializers.FloatField):
@@ -50,12 +74,12 @@ class NumberField(Strict, serializers.FloatField):
 
 
 class IntegerField(Strict, serializers.IntegerField):
-    json_types = (int, float)  # 5.0 is a whole number, says JSON Schema; 5.5 is refused later
+    json_types = (int, float)  # 5.0 is an integer in JSON Schema; the base class refuses 5.5
 
 
 class TruthField(Strict, serializers.BooleanField):
     json_types = (bool,)
-    default_error_messages = {"invalid": "Must be true or false."}  # noqa: RUF012  # DRF's form
+    default_error_messages: ClassVar = {"invalid": "Must be true or false."}
 
     def to_internal_value(self, data: Any) -> bool:
         truths = {"true": True, "false": False}
@@ -66,10 +90,10 @@ class TruthField(Strict, serializers.BooleanField):
         return truths[data.lower()]
 
 
-class TextListField(serializers.Field):  # type: ignore[type-arg]  # of what, says `to_internal_value`
-    """A list of texts, refused as a whole: the document cannot name the error of one item."""
+class TextListField(serializers.Field):  # type: ignore[type-arg]  # typed by `to_internal_value`
+    """A list of texts, refused as a whole: the document cannot show errors of single items."""
 
-    default_error_messages = {  # noqa: RUF012  # DRF's form
+    default_error_messages: ClassVar = {
         "invalid": "Must be a list of texts of 1 to {text_length} characters.",
         "max_length": "Must have at most {length} items.",
     }
@@ -80,19 +104,14 @@ class TextListField(serializers.Field):  # type: ignore[type-arg]  # of what, sa
         self.text_length = text_length
 
     def to_internal_value(self, data: Any) -> list[str]:
-        if not isinstance(data, list) or not all(map(self.is_fine, data)):
+        if not isinstance(data, list) or not all(map(self.is_valid_item, data)):
             self.fail("invalid", text_length=self.text_length)
         if len(data) > self.length:
             self.fail("max_length", length=self.length)
         return data
 
-    def is_fine(self, item: Any) -> bool:
+    def is_valid_item(self, item: Any) -> bool:
         return isinstance(item, str) and 0 < len(item) <= self.text_length and is_storable(item)
 
     def to_representation(self, value: list[str]) -> list[str]:
         return value
-
-
-def is_storable(text: str) -> bool:
-    """Databases take neither NUL nor halves of a character, which JSON can spell."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)

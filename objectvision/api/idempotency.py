@@ -1,5 +1,8 @@
-"""The same request sent again makes nothing new. The key is held on the row that it made, in
-`idempotency_key` beside `request_hash`, under a unique index of user and key."""
+"""A request that is repeated with its `Idempotency-Key` makes no second row.
+
+The row that it made keeps the key in `idempotency_key` and the request's fingerprint in `request_hash`; an
+index makes the key unique for a user.
+"""
 
 import hashlib
 import json
@@ -15,7 +18,7 @@ from rest_framework import status
 from rest_framework.exceptions import APIException
 from rest_framework.request import Request
 
-from objectvision.errors import invalid
+from objectvision.api.errors import invalid
 
 T = TypeVar("T", bound=Model)
 
@@ -27,8 +30,7 @@ PARAMETER = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The same key with the same request answers with what it made; with another one, 422.",
 )
-# The second one where the row that stood in the way is gone when it is looked at.
-TRIES = 2
+TRIES = 2  # the row that held the key may be deleted before it is read
 
 
 class KeyReused(APIException):
@@ -38,23 +40,23 @@ class KeyReused(APIException):
 
 
 def key_of(request: Request) -> str | None:
-    """Raises ValidationError."""
+    """The request's key, or None. Raises ValidationError."""
     key = request.headers.get(HEADER)
     if key is None or KEY.fullmatch(key):
         return key
     raise invalid(HEADER, "Must have 1 to 255 visible ASCII characters.", "invalid")
 
 
-def once(theirs: QuerySet[T], key: str | None, fingerprint: str, make: Callable[[], T]) -> T:
-    """What `make` makes under this key, or what a request with this key and fingerprint has made before.
+def once(owned: QuerySet[T], key: str | None, fingerprint: str, make: Callable[[], T]) -> T:
+    """The row of the user that an earlier request with this key made, or a new one from `make`.
 
-    `theirs` are the user's rows. Raises KeyReused if that was another request.
+    `owned` are the user's rows. Raises KeyReused if the earlier request had another fingerprint.
     """
     if key is None:
         return make()
-    earlier = theirs.filter(idempotency_key=key)
+    earlier = owned.filter(idempotency_key=key)
     found = earlier.first() or made_or_found(earlier, make, TRIES)
-    if found.request_hash != fingerprint:  # type: ignore[attr-defined]  # the rows that this is for have one
+    if found.request_hash != fingerprint:  # type: ignore[attr-defined]  # both models that have a key have it
         raise KeyReused
     return found
 
@@ -62,7 +64,7 @@ def once(theirs: QuerySet[T], key: str | None, fingerprint: str, make: Callable[
 def made_or_found(earlier: QuerySet[T], make: Callable[[], T], tries: int) -> T:
     try:
         return make()
-    except IntegrityError:  # the index decides between requests at once
+    except IntegrityError:  # the index decides between concurrent requests
         found = earlier.first()
         if found is None and tries == 1:
             raise
@@ -70,7 +72,7 @@ def made_or_found(earlier: QuerySet[T], make: Callable[[], T], tries: int) -> T:
 
 
 def fingerprint(request: Request) -> str:
-    """Of what was sent, whatever its boundaries: the path, the fields, names and bytes of the files."""
+    """A hash of path, fields and files (names and bytes), the same for any multipart boundary."""
     digest = hashlib.sha256(request.path.encode())
     if not isinstance(request.data, QueryDict):
         digest.update(json.dumps(request.data, sort_keys=True).encode())
@@ -84,7 +86,7 @@ def fingerprint(request: Request) -> str:
 
 
 def hash_of(file: Any) -> bytes:
-    """Of its bytes alone: how they come in chunks depends on the request's length."""
+    """Of the bytes alone: the size of the chunks depends on the request's length."""
     digest = hashlib.sha256()
     for chunk in file.chunks():
         digest.update(chunk)

@@ -1,3 +1,5 @@
+"""Content negotiation for views with one representation."""
+
 from typing import Any
 
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
@@ -5,17 +7,17 @@ from rest_framework.request import Request
 
 
 class OneForm(BaseContentNegotiation):
-    """For what has one form only: it comes whatever `Accept` says."""
+    """One parser, one renderer: `Accept` and `Content-Type` are ignored."""
 
-    def select_parser(self, request: Request, parsers: Any) -> Any:  # noqa: ARG002  # DRF passes it
+    def select_parser(self, _request: Request, parsers: Any) -> Any:
         return parsers[0]
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002  # DRF passes it
+    def select_renderer(self, _request: Request, renderers: Any, _suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type
 
 
 class OneAnswer(DefaultContentNegotiation):
-    """As `OneForm`, for what is answered alone: a body has to be of a type that the view takes."""
+    """One renderer: `Accept` is ignored, but the body must have a type that the view takes."""
 
-    def select_renderer(self, request: Request, renderers: Any, format_suffix: Any = None) -> Any:  # noqa: ARG002  # DRF passes it
+    def select_renderer(self, _request: Request, renderers: Any, _suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type

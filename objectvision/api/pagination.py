@@ -1,3 +1,5 @@
+"""Pages of lists."""
+
 from typing import Any
 
 from rest_framework.exceptions import ErrorDetail, ValidationError
@@ -6,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-LONGEST = 20  # digits: reading millions of them would be work
+MAX_DIGITS = 20  # int() takes quadratic time
 
 
 class Pagination(LimitOffsetPagination):
@@ -22,7 +24,7 @@ class Pagination(LimitOffsetPagination):
     def get_offset(self, request: Request) -> int:
         return whole_number(request, "offset", 0, 0, self.largest_offset)
 
-    def get_schema_operation_parameters(self, view: APIView) -> list[dict[str, Any]]:  # noqa: ARG002  # DRF's signature
+    def get_schema_operation_parameters(self, _view: APIView) -> list[dict[str, Any]]:
         limit = {"minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
         offset = {"minimum": 0, "maximum": self.largest_offset, "default": 0}
         return [
@@ -55,7 +57,7 @@ def whole_number(request: Request, name: str, default: int, low: int, high: int)
     value = request.query_params.get(name)
     if value is None:
         return default
-    if value.isascii() and value.isdigit() and len(value) <= LONGEST and low <= int(value) <= high:
+    if value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS and low <= int(value) <= high:
         return int(value)
     detail = ErrorDetail(f"{name} must be a whole number from {low} to {high}.", "invalid")
     raise ValidationError({name: [detail]})

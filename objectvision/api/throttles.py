@@ -1,7 +1,7 @@
-"""How often one may come: guards of the door. What work waits is limited elsewhere, by images.
+"""How many requests a client may send. The backlog of images has limits of its own.
 
-Requests are counted by fixed windows in the shared cache. While the cache is away everybody is let through,
-and its own log says so.
+Requests are counted in fixed windows in the shared cache. Without the cache no request is refused; the
+cache's own log reports that.
 """
 
 from __future__ import annotations
@@ -12,70 +12,80 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.cache import cache
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.throttling import BaseThrottle
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
-IPV6_NETWORK = 64  # what one subscriber has: a stranger could come from each of its addresses
+IPV6_NETWORK = 64  # one subscriber owns such a network and may use each of its addresses
 
 
 def address(request: Request) -> str:
-    """Where a request comes from. Whether `X-Forwarded-For` is believed the server has decided before
-    (`TRUSTED_PROXIES`)."""
-    raw: str = request.META.get("REMOTE_ADDR", "")
+    """The sender's address. The server has applied `X-Forwarded-For` already (`TRUSTED_PROXIES`)."""
+    return subscriber(request.META.get("REMOTE_ADDR", ""))
+
+
+def subscriber(raw: str) -> str:
+    """The IPv4 address or the IPv6 network of one subscriber."""
     try:
         ip = ipaddress.ip_address(raw)
     except ValueError:  # a Unix socket has none
         return raw
     if isinstance(ip, ipaddress.IPv6Address):
-        # a socket of both kinds writes IPv4's in the form of IPv6, all of them in one network
+        # a dual-stack socket maps all IPv4 addresses into one IPv6 network
         return str(ip.ipv4_mapped or ipaddress.ip_network((ip, IPV6_NETWORK), strict=False))
     return str(ip)
 
 
 class Throttle(BaseThrottle):
-    """Base of those below. `scope` is the name of its rate in `settings.THROTTLES`."""
+    """Counts requests by client. `scope` names the rate in `settings.THROTTLES`."""
 
     scope: str
 
-    def who(self, request: Request) -> str | None:
-        """Who is counted; None if this request is none of this throttle's."""
+    def client(self, request: Request) -> str | None:
+        """The client that this request counts for; None if this throttle does not count it."""
         raise NotImplementedError
 
-    def allow_request(self, request: Request, view: APIView) -> bool:  # noqa: ARG002  # DRF's signature
+    def allow_request(self, request: Request, _view: APIView) -> bool:
         return self.admits(request)
 
     def admits(self, request: Any) -> bool:
-        """Counts this request. Whether it is within the rate; if not, `wait` says until when."""
+        """Counts this request. Whether it is within the rate; if not, `wait` has the seconds to wait."""
         rate: tuple[int, int] | None = settings.THROTTLES[self.scope]
-        who = self.who(request)
-        if rate is None or who is None:
+        client = self.client(request)
+        if rate is None or client is None:
             return True
         most, seconds = rate
         window, passed = divmod(time.time(), seconds)
         self.remaining = seconds - passed
-        return count(f"throttle:{self.scope}:{who}:{window:.0f}", seconds) <= most
+        return increment(f"throttle:{self.scope}:{client}:{window:.0f}", seconds) <= most
 
     def wait(self) -> float:
         return self.remaining
 
 
-def count(key: str, seconds: int) -> int:
-    """One more; how many there are now. 0 where the cache is away."""
+def increment(key: str, seconds: int) -> int:
+    """The new count, 1 for a new key; 0 without the cache."""
     try:
         return cache.incr(key) or 0
-    except ValueError:  # the first one
+    except ValueError:  # the key is new
         cache.add(key, 0, seconds)
         return cache.incr(key) or 0
 
 
 class AddressThrottle(Throttle):
-    """Counts whoever comes from the same place together."""
+    """Counts all requests from one address together."""
 
-    def who(self, request: Request) -> str:
+    def client(self, request: Request) -> str:
         return address(request)
+
+
+class StaticThrottle(AddressThrottle):
+    """For files that are the same for all users, at the rate of a user's reads."""
+
+    scope = "read"
 
 
 class LoginThrottle(AddressThrottle):
@@ -101,19 +111,27 @@ class RefreshThrottle(AddressThrottle):
 class AnonThrottle(Throttle):
     scope = "anon"
 
-    def who(self, request: Request) -> str | None:
+    def client(self, request: Request) -> str | None:
         return None if request.user.is_authenticated else address(request)
 
 
+class CountedFailure(AuthenticationFailed):
+    """A refused credential that CredentialThrottle has counted already."""
+
+
+class CredentialThrottle(AddressThrottle):
+    """Counts unknown credentials with the anonymous requests, before they are looked up."""
+
+    scope = "anon"
+
+
 class ReadThrottle(Throttle):
-    """Counts a user's sessions together, and each of their API keys for itself."""
+    """Counts all sessions and API keys of a user together: a new key takes one request."""
 
     scope = "read"
 
-    def who(self, request: Request) -> str | None:
-        if not request.user.is_authenticated:
-            return None
-        return getattr(request.auth, "prefix", None) or str(request.user.pk)
+    def client(self, request: Request) -> str | None:
+        return str(request.user.pk) if request.user.is_authenticated else None
 
 
 class UploadThrottle(ReadThrottle):
@@ -121,9 +139,4 @@ class UploadThrottle(ReadThrottle):
 
 
 class TakeoutThrottle(ReadThrottle):
-    """Counts a user's sessions and keys together: another key is one request away."""
-
     scope = "takeout"
-
-    def who(self, request: Request) -> str | None:
-        return str(request.user.pk) if request.user.is_authenticated else None

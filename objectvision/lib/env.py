@@ -16,7 +16,7 @@ FALSE = frozenset({"0", "false", "no", "off"})
 
 UNITS = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 
-# Every name asked for: `.env.example` must list exactly these (a test compares).
+# All variables that the settings read: a test compares them with `.env.example`.
 names: set[str] = set()
 
 
@@ -81,7 +81,7 @@ def listing(name: str, default: tuple[str, ...] = ()) -> list[str]:
 
 
 def rate(name: str, default: str) -> tuple[int, int] | None:
-    """So many within so many seconds; None for no limit."""
+    """Requests and seconds, as in (30, 60); None for no limit."""
 
     def parse(value: str) -> tuple[int, int] | None:
         if value == "off":

@@ -1,22 +1,30 @@
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from textwrap import indent
+from typing import Any
+
+from typing_extensions import override
 
 NO_REQUEST = "-"
+LINE = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+# Includes the line separators that some log readers know besides the newline.
+CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 
 
 def current_request() -> str:
-    """The id of the request that is served, or empty."""
+    """The id of the current request; empty outside of one."""
     current = request_id.get()
     return "" if current == NO_REQUEST else current
 
 
 @contextmanager
 def on_behalf_of(request: str) -> Iterator[None]:
-    """What is logged meanwhile, in this thread, carries the id of this request; of none if it is empty."""
+    """Log lines of this thread carry this request's id until the block ends; no id if it is empty."""
     token = request_id.set(request or NO_REQUEST)
     try:
         yield
@@ -24,8 +32,32 @@ def on_behalf_of(request: str) -> Iterator[None]:
         request_id.reset(token)
 
 
+class LineFormatter(logging.Formatter):
+    """One line a record, and indented lines of a traceback: a client's text never begins a line."""
+
+    @override
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return CONTROLS.sub(escaped, super().formatMessage(record))
+
+    @override
+    def formatException(self, ei: Any) -> str:
+        return below(super().formatException(ei))
+
+    @override
+    def formatStack(self, stack_info: str) -> str:
+        return below(super().formatStack(stack_info))
+
+
+def escaped(control: re.Match[str]) -> str:
+    return control[0].encode("unicode_escape").decode()
+
+
+def below(lines: str) -> str:
+    return "\n".join(indent(CONTROLS.sub(escaped, line), "  ") for line in lines.split("\n"))
+
+
 class OnceAMinuteFilter(logging.Filter):
-    """What is said over and over is heard once a minute in each process."""
+    """Lets one record a minute through, in each process."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +71,7 @@ class OnceAMinuteFilter(logging.Filter):
 
 
 class WithoutQueryFilter(logging.Filter):
-    """Takes query strings off the lines of an access log: a signature or a token in one opens something."""
+    """Removes query strings from access logs: they may hold signatures and tokens."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -48,7 +80,7 @@ class WithoutQueryFilter(logging.Filter):
 
 
 class RequestIdFilter(logging.Filter):
-    """Puts the id of the request that is served or worked for, or `-`, on every log record."""
+    """Puts the current request's id, or `-`, on every log record."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = request_id.get()

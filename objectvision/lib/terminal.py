@@ -1,4 +1,4 @@
-"""What commands have in common at a terminal: options, a bar, Ctrl-C, tables and a closing sentence."""
+"""Shared by commands: options, a progress bar, Ctrl-C, tables and a closing sentence."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ INTERRUPTED = 128 + signal.SIGINT  # the exit status that shells give
 
 
 class TerminalCommand(BaseCommand):
-    """Results go to standard output, everything else to standard error."""
+    """A command that writes its results to standard output and all else to standard error."""
 
     interrupted = False
 
@@ -31,18 +31,18 @@ class TerminalCommand(BaseCommand):
             raise CommandError("Interrupted.", returncode=INTERRUPTED) from None
 
     def say(self, text: str) -> None:
-        self.stderr.write(text, str)  # in no colour: most of it is no error
+        self.stderr.write(text, str)  # without red: most messages are no errors
 
     def progress(self, items: Iterable[T], label: str, total: int) -> Iterator[T]:
-        """The items, under a bar if a person looks on. Ctrl-C ends them after the one in hand."""
-        with self._ending_at_ctrl_c(), bar(disable=not self.stderr.isatty()) as shown:
+        """The items, with a progress bar at a terminal. Ctrl-C ends the iteration after the current one."""
+        with self._ctrl_c_interrupts(), progress_bar(disable=not self.stderr.isatty()) as shown:
             for item in shown.track(items, total, description=label):
                 yield item
                 if self.interrupted:
                     return
 
     @contextmanager
-    def _ending_at_ctrl_c(self) -> Iterator[None]:
+    def _ctrl_c_interrupts(self) -> Iterator[None]:
         def end(*_: Any) -> None:
             self.interrupted = True
             signal.signal(signal.SIGINT, before)  # the second one ends the process
@@ -54,7 +54,7 @@ class TerminalCommand(BaseCommand):
             signal.signal(signal.SIGINT, before)
 
     def close(self, sentence: str, *, failed: int = 0) -> None:
-        """Say how it went; the exit status tells whether something failed or Ctrl-C ended it."""
+        """End with a sentence. Raises CommandError if something failed or Ctrl-C interrupted the command."""
         if self.interrupted:
             raise CommandError(f"Interrupted. {sentence}", returncode=INTERRUPTED)
         if failed:
@@ -62,13 +62,13 @@ class TerminalCommand(BaseCommand):
         self.say(sentence)
 
 
-def bar(*, disable: bool) -> Progress:
+def progress_bar(*, disable: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(
         *columns,
         console=Console(stderr=True),
         transient=True,
-        redirect_stdout=False,  # else what goes to a file is shown at the terminal instead
+        redirect_stdout=False,  # else rich sends output meant for a file to the terminal
         redirect_stderr=False,
         disable=disable,
     )
@@ -78,35 +78,41 @@ def bar(*, disable: bool) -> Progress:
 
 
 def add_format(parser: CommandParser) -> None:
-    parser.add_argument("--format", choices=FORMATS, default="table", help="of what is printed (table)")
+    parser.add_argument(
+        "--format", dest="form", choices=FORMATS, default="table", help="output format (table)"
+    )
 
 
-def moment(text: str) -> datetime:
-    """A date or a time in ISO 8601, in UTC unless it says otherwise."""
+def add_confidence(parser: CommandParser, *, default: float) -> None:
+    parser.add_argument("--confidence", type=parse_share, help=f"lowest confidence, 0 to 1 ({default})")
+
+
+def parse_moment(text: str) -> datetime:
+    """A date or time in ISO 8601, in UTC if it names no zone."""
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        refuse(f"{text!r} is neither a date (2026-11-25) nor a time (2026-11-25T14:30:00+00:00)")
+        refuse_option(f"{text!r} is neither a date (2026-11-25) nor a time (2026-11-25T14:30:00+00:00)")
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-def share(text: str) -> float:
+def parse_share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = -1
     if not 0 <= value <= 1:
-        refuse(f"{text!r} is no number from 0 to 1")
+        refuse_option(f"{text!r} is no number from 0 to 1")
     return value
 
 
-def count(text: str) -> int:
+def parse_count(text: str) -> int:
     if not text.isdecimal():
-        refuse(f"{text!r} is no whole number from 0 up")
+        refuse_option(f"{text!r} is no whole number from 0 up")
     return int(text)
 
 
-def refuse(reason: str) -> NoReturn:
+def refuse_option(reason: str) -> NoReturn:
     raise ArgumentTypeError(reason)
 
 
@@ -117,8 +123,8 @@ class Writable(Protocol):
     def write(self, text: str, /) -> Any: ...
 
 
-def write(file: Writable, form: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """One of FORMATS; JSON as a list of objects."""
+def write_rows(file: Writable, form: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write rows in one of FORMATS; JSON is a list of objects."""
     if form == "json":
         write_json(file, [dict(zip(columns, row, strict=True)) for row in rows])
     elif form == "csv":
@@ -132,7 +138,7 @@ def write_json(file: Writable, value: Any) -> None:
 
 
 def write_table(file: Writable, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Numbers to the right, with two decimals where they have any."""
+    """Write aligned columns: numbers to the right, floats with two decimals."""
     texts = [columns, *([_text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
     right = [any(isinstance(value, int | float) for value in column) for column in zip(*rows, strict=True)]

@@ -1,5 +1,3 @@
-"""As many threads as a detector makes use of."""
-
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
@@ -8,12 +6,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def through_lanes(lanes: int, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[T, Future[R]]]:
-    """Each item, in order, with the future in which its work has ended, well or badly.
+def map_in_order(threads: int, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[T, Future[R]]]:
+    """Run `work` on the items in so many threads: each item in order, with its finished future.
 
-    What is not begun when the caller goes no further is not done.
+    When the caller stops iterating, items that no thread has begun are dropped.
     """
-    pool = ThreadPoolExecutor(lanes, "lane")
+    pool = ThreadPoolExecutor(threads, "lane")
     try:
         for item, future in [(item, pool.submit(work, item)) for item in items]:
             future.exception()  # waits

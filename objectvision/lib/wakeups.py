@@ -1,6 +1,6 @@
-"""News that something changed, from the process that changed it to the requests that wait for it.
+"""Wakes the requests that wait for a row, from the process that changed it.
 
-News may be lost: whoever waits looks at the row now and then as well.
+A wake-up may be lost: waiting requests look at the row every second as well.
 """
 
 import logging
@@ -16,12 +16,12 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
-from objectvision import shared_redis
+from objectvision.lib.redis import shared_client
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-CHANNEL = "objectvision:news"
+CHANNEL = "objectvision:wakeups"
 LOOK_AGAIN_SECONDS = 1.0
 
 # Set once, when the process has been told to stop: no request waits any longer.
@@ -31,23 +31,26 @@ _waiting: dict[UUID, set[threading.Event]] = defaultdict(set)
 _lock = threading.Lock()
 
 
-def publish(subjects: Iterable[UUID]) -> None:
-    """Wake whoever waits for these rows, in every process. Call it after the commit."""
-    client = shared_redis.shared()
+def publish(row_ids: Iterable[UUID]) -> None:
+    """Wake the requests that wait for these rows, in every process.
+
+    Call it after the commit.
+    """
+    client = shared_client()
     if client is None:
-        _wake(subjects)
+        _wake(row_ids)
         return
     try:
         with client.pipeline(transaction=False) as pipeline:
-            for subject in subjects:
-                pipeline.publish(CHANNEL, str(subject))
+            for row_id in row_ids:
+                pipeline.publish(CHANNEL, str(row_id))
             pipeline.execute()
     except redis.RedisError as error:
-        log.warning("News not published, waiters will look for themselves: %s", error)
+        log.warning("Wake-ups not published, waiting requests look for themselves: %s", error)
 
 
-def wait_for(subject: UUID, look: Callable[[], T | None], seconds: float) -> T | None:
-    """What `look` returns as soon as that is not None; None after `seconds`, or when the process stops.
+def wait_for(row_id: UUID, look: Callable[[], T | None], seconds: float) -> T | None:
+    """The first result of `look` that is not None; None after `seconds` or at a stop.
 
     `look` must hold no database connection between calls.
     """
@@ -55,14 +58,14 @@ def wait_for(subject: UUID, look: Callable[[], T | None], seconds: float) -> T |
         _listener()
     woken = threading.Event()
     with _lock:
-        _waiting[subject].add(woken)
+        _waiting[row_id].add(woken)
     try:
         return _look_until(monotonic() + seconds, woken, look)
     finally:
         with _lock:
-            _waiting[subject].discard(woken)
-            if not _waiting[subject]:
-                del _waiting[subject]
+            _waiting[row_id].discard(woken)
+            if not _waiting[row_id]:
+                del _waiting[row_id]
 
 
 def stop() -> None:
@@ -80,17 +83,17 @@ def _look_until(deadline: float, woken: threading.Event, look: Callable[[], T | 
     return found
 
 
-def _wake(subjects: Iterable[UUID]) -> None:
+def _wake(row_ids: Iterable[UUID]) -> None:
     with _lock:
-        for subject in subjects:
-            for woken in _waiting.get(subject, ()):
+        for row_id in row_ids:
+            for woken in _waiting.get(row_id, ()):
                 woken.set()
 
 
 @cache
 def _listener() -> threading.Thread:
     """One subscription a process, started by the first request that waits."""
-    thread = threading.Thread(target=_listen, name="news", daemon=True)
+    thread = threading.Thread(target=_listen, name="wakeups", daemon=True)
     thread.start()
     return thread
 
@@ -98,13 +101,13 @@ def _listener() -> threading.Thread:
 def _listen() -> None:
     while not stopping.is_set():
         try:
-            _hear()
+            _receive()
         except (redis.RedisError, OSError) as error:
-            log.warning("No news for the moment: %s", error)
+            log.warning("No wake-ups for the moment: %s", error)
             stopping.wait(LOOK_AGAIN_SECONDS)
 
 
-def _hear() -> None:
+def _receive() -> None:
     client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
     with client, client.pubsub(ignore_subscribe_messages=True) as subscription:  # type: ignore[no-untyped-call]  # redis
         subscription.subscribe(CHANNEL)

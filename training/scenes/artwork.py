@@ -7,8 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from training import patterns
-from training.drawing import (
+from training.scenes.drawing import (
     Picture,
     Random,
     between,
@@ -21,9 +20,13 @@ from training.drawing import (
     smooth,
     tinted,
     words,
-    write,
+    write_text,
 )
-from training.symbols import Code, Sheet
+from training.scenes.patterns import materials, writing
+from training.scenes.patterns.base import FONTS
+from training.scenes.patterns.materials import gradient
+from training.scenes.patterns.writing import icon
+from training.scenes.symbols import Code, Sheet
 
 Artwork = Callable[[Random, int, int], Picture]
 
@@ -47,17 +50,17 @@ def paragraph(rng: Random, picture: Picture, ink: tuple[int, int, int]) -> Pictu
     if chance(rng, 0.3):
         text = text.upper()
     at = (between(rng, -width / 10, width * 0.7), between(rng, 0, height * 0.9))
-    return write(picture, at, text, font(rng, size, patterns.FONTS), ink)
+    return write_text(picture, at, text, font(rng, size, FONTS), ink)
 
 
 def package(rng: Random, height: int, width: int) -> Picture:
     """Colours, bands, a picture, large and small text, icons."""
-    picture = patterns.gradient(rng, height, width) if chance(rng, 0.5) else plain(height, width, colour(rng))
+    picture = gradient(rng, height, width) if chance(rng, 0.5) else plain(height, width, colour(rng))
     if chance(rng, 0.35):
         h, w = between(rng, height / 5, height), between(rng, width / 5, width)
         y, x = between(rng, 0, height - h), between(rng, 0, width - w)
         art = rng.choice([0, 1, 2])
-        made = (patterns.leaves, patterns.shapes, patterns.wall)[art](rng, h, w)
+        made = (materials.leaves, materials.shapes, materials.wall)[art](rng, h, w)
         picture[y : y + h, x : x + w] = made
     for _ in range(between(rng, 0, 3)):
         y = between(rng, 0, height)
@@ -65,16 +68,14 @@ def package(rng: Random, height: int, width: int) -> Picture:
     for _ in range(between(rng, 0, 2)):
         size = between(rng, 12, max(14, height / 4))
         at = (between(rng, -20, width / 2), between(rng, 0, height))
-        picture = write(
-            picture, at, words(rng, between(rng, 1, 2)), font(rng, size, patterns.FONTS), colour(rng)
-        )
+        picture = write_text(picture, at, words(rng, between(rng, 1, 2)), font(rng, size, FONTS), colour(rng))
     for _ in range(between(rng, 1, 6)):
         picture = paragraph(
             rng, picture, colour(rng, 0, 90) if picture.mean() > 110 else colour(rng, 170, 255)
         )
     for _ in range(between(rng, 0, 5)):
         centre = (between(rng, 0, width), between(rng, 0, height))
-        patterns.icon(rng, picture, centre, between(rng, 5, max(6, width / 16)), colour(rng))
+        icon(rng, picture, centre, between(rng, 5, max(6, width / 16)), colour(rng))
     return picture
 
 
@@ -83,7 +84,7 @@ def facts(rng: Random, height: int, width: int) -> Picture:
     picture = package(rng, height, width)
     h, w = between(rng, height / 4, height * 0.8), between(rng, width / 5, width * 0.6)
     y, x = between(rng, 0, height - h), between(rng, 0, width - w)
-    picture[y : y + h, x : x + w] = patterns.table(rng, h, w)
+    picture[y : y + h, x : x + w] = writing.table(rng, h, w)
     return picture
 
 
@@ -106,12 +107,12 @@ def ticket(rng: Random, height: int, width: int) -> Picture:
         y = between(rng, 0, height)
         cv2.line(picture, (0, y), (width, y), ink, between(rng, 1, 4))
         small, large = (
-            font(rng, max(6, height // 40), patterns.FONTS),
-            font(rng, height // 14, patterns.FONTS),
+            font(rng, max(6, height // 40), FONTS),
+            font(rng, height // 14, FONTS),
         )
         x = between(rng, 2, width / 2)
-        picture = write(picture, (x, y + 4), words(rng, 2), small, ink)
-        picture = write(picture, (x, y + 8 + small.size), digits(rng, between(rng, 3, 9)), large, ink)
+        picture = write_text(picture, (x, y + 4), words(rng, 2), small, ink)
+        picture = write_text(picture, (x, y + 8 + small.size), digits(rng, between(rng, 3, 9)), large, ink)
     return picture
 
 
@@ -130,7 +131,7 @@ def bare(rng: Random, height: int, width: int) -> Picture:
 
 KINDS: tuple[Artwork, ...] = (
     label, label, package, package, package, facts, screen, ticket, carton, bare, bare,
-    patterns.page, patterns.receipt,
+    writing.page, writing.receipt,
 )  # fmt: skip
 
 

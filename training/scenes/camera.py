@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training.drawing import Field, Picture, Random, between, chance, clouds, pick, smooth
+from training.scenes.drawing import Field, Picture, Random, between, chance, clouds, pick, smooth
 
 Light = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 """A picture in floats, 0 to 255."""

@@ -8,24 +8,25 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from training import artwork, camera, patterns, symbols
-from training.drawing import Field, Picture, Points, Random, between, chance, pick
-from training.patterns import Pattern
-from training.surfaces import Pose, bent, carried, lay
-from training.symbols import Code, Sheet
+from training.scenes import artwork, camera, symbols
+from training.scenes.drawing import Field, Picture, Points, Random, between, chance, pick
+from training.scenes.patterns import mixed
+from training.scenes.patterns.base import Pattern
+from training.scenes.surfaces import Pose, bent, carried, lay
+from training.scenes.symbols import Code, Sheet
 
 VISIBLE = 1 / 3
 """The share of a code that must lie in the picture for it to count."""
 LEGIBLE = 0.5
-"""The share of what is seen in a place, in variance, that must be the code for it to be seen there; the rest
-is noise, glare and blur."""
+"""The share of the variance in a place that the code must explain to count as visible there; the rest is
+noise, glare and blur."""
 FAINTEST = 1.5
 """Steps of grey: the standard deviation that must be left of a code in a place for it to be seen there."""
 DETAIL, PLACE = 60, 10
-"""Parts of a code's length: what is coarse detail; how large a place is."""
+"""Fractions of a code's length: the size of coarse detail, and the size of a place."""
 FINEST = 0.5
-"""Pixels of a code's smallest module below which it does not count: two of them fall into each then, and what
-is drawn of it is a grey patch to begin with."""
+"""Pixels of a code's smallest module below which it does not count: two modules share a pixel, and the
+drawing itself is a grey patch."""
 SMALLEST = 4
 """Pixels of a box's shorter side below which a code does not count."""
 EMPTY = 0.4
@@ -58,16 +59,16 @@ class Box:
 class Scene:
     picture: Picture
     boxes: list[Box]
-    """Of the codes that a detector should find."""
+    """The codes that a detector should find."""
     unclear: list[Box]
-    """Of those that it may find or not: too little of them lies in the picture, or is left of them."""
+    """The codes that it may find or not, since too little of them is visible."""
     quality: int
-    """Of the JPEG that its camera writes."""
+    """The quality of the camera's JPEG."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What scenes are made of and photographed with."""
+    """Patterns, artwork, fonts, lens and camera of a kind of scenes."""
 
     backdrop: Pattern
     distractor: Pattern
@@ -79,12 +80,12 @@ class World:
     tilt: float
     """Standard deviation, in radians, of how far a sheet is turned out of the picture's plane."""
     slanted: float = 0.0
-    """The share of sheets that lie at any angle, besides those that do anyway."""
+    """The share of sheets that are additionally turned by any angle."""
 
 
 EVERYDAY = World(
-    backdrop=patterns.backdrop,
-    distractor=patterns.distractor,
+    backdrop=mixed.backdrop,
+    distractor=mixed.distractor,
     artworks=artwork.KINDS,
     fonts=symbols.DIGIT_FONTS,
     lens=lambda _, picture, codes: (picture, codes),

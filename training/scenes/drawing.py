@@ -127,7 +127,7 @@ def digits(rng: Random, count: int) -> str:
     return "".join(map(str, rng.integers(0, 10, count)))
 
 
-def write(picture: Picture, at: tuple[float, float], text: str, face: Any, paint: Colour) -> Picture:
+def write_text(picture: Picture, at: tuple[float, float], text: str, face: Any, paint: Colour) -> Picture:
     """The picture with the text on it; lines are parted by line feeds."""
     image = Image.fromarray(picture)
     ImageDraw.Draw(image).multiline_text(

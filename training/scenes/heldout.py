@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training import camera
-from training.drawing import (
+from training.scenes import camera
+from training.scenes.composition import Scene, World, scene
+from training.scenes.drawing import (
     Field,
     Picture,
     Points,
@@ -21,11 +22,10 @@ from training.drawing import (
     plain,
     tinted,
     words,
-    write,
+    write_text,
 )
-from training.patterns import Pattern, contrasting, turned
-from training.scenes import Scene, World, scene
-from training.symbols import Code
+from training.scenes.patterns.base import Pattern, contrasting, turned
+from training.scenes.symbols import Code
 
 FONTS = ("own", "cmr10.ttf", "cmss10.ttf", "cmtt10.ttf", "cmb10.ttf")
 FIRST_SEED = 1_000_000_000
@@ -145,7 +145,7 @@ def dot_matrix(rng: Random, height: int, width: int) -> Picture:
     """Writing of lamps, as on buses and boards."""
     small = plain(max(12, height // 5), max(12, width // 5), (0, 0, 0))
     lines = "\n".join(words(rng, 3) for _ in range(between(rng, 1, 6)))
-    small = write(small, (1, 1), lines, font(rng, between(rng, 9, 16), FONTS), colour(rng, 120, 255))
+    small = write_text(small, (1, 1), lines, font(rng, between(rng, 9, 16), FONTS), colour(rng, 120, 255))
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8)
     large[::5] //= 4
     large[:, ::5] //= 4
@@ -165,7 +165,7 @@ def print_page(rng: Random, height: int, width: int) -> Picture:
             digits(rng, count * 5) if style == 0 else words(rng, count) for _ in range(between(rng, 1, 12))
         ]
         text = "\n".join(lines).upper() if style == 1 else "\n".join(lines)
-        picture = write(picture, (between(rng, -10, 30), y), text, font(rng, size, FONTS), ink)
+        picture = write_text(picture, (between(rng, -10, 30), y), text, font(rng, size, FONTS), ink)
         y += int(len(lines) * size * 1.4) + between(rng, 2, 30)
     return picture
 
@@ -193,7 +193,7 @@ def poster(rng: Random, height: int, width: int) -> Picture:
     for _ in range(between(rng, 1, 5)):
         at = (between(rng, -10, width / 2), between(rng, 0, height))
         face = font(rng, between(rng, 10, max(12, height / 4)), FONTS)
-        picture = write(picture, at, words(rng, between(rng, 1, 4)), face, colour(rng))
+        picture = write_text(picture, at, words(rng, between(rng, 1, 4)), face, colour(rng))
     return picture
 
 
@@ -207,7 +207,7 @@ def box(rng: Random, height: int, width: int) -> Picture:
     corners = rng.uniform(-0.3, 1.3, (4, 2)) * (width, height)
     cv2.fillConvexPoly(picture, cv2.convexHull(corners.astype(np.int32)), colour(rng))
     face = font(rng, between(rng, 14, max(16, height / 3)), FONTS)
-    return write(
+    return write_text(
         picture, (between(rng, 0, width / 2), between(rng, 0, height / 2)), words(rng, 2), face, colour(rng)
     )
 

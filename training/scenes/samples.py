@@ -10,14 +10,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training import artwork, camera, patterns, scenes, surfaces, symbols
-from training.drawing import Random
-from training.patterns import Pattern
-from training.scenes import Scene
-from training.surfaces import Pose
-from training.symbols import CLASSES, Code, Sheet
+from training.scenes import artwork, camera, composition, surfaces, symbols
+from training.scenes.composition import Scene
+from training.scenes.drawing import Random
+from training.scenes.patterns import materials
+from training.scenes.patterns.base import Pattern
+from training.scenes.surfaces import Pose
+from training.scenes.symbols import CLASSES, Code, Sheet
 
-FOLDER = Path(__file__).parents[1] / "detections" / "bundled" / "samples"
+FOLDER = Path(__file__).parents[2] / "detections" / "bundled" / "samples"
 TRUTH = "codes.json"
 HEIGHT, WIDTH = 750, 1000
 
@@ -46,7 +47,7 @@ class Sample:
 SAMPLES = {
     "parcel": Sample(
         1,
-        patterns.wood,
+        materials.wood,
         (
             Thing(
                 artwork.ticket, ((symbols.barcode, 260), (symbols.qr_code, 130)), (520, 340), (330, 300), -8
@@ -56,7 +57,7 @@ SAMPLES = {
     ),
     "table": Sample(
         9,
-        patterns.cloth,
+        materials.cloth,
         (
             Thing(artwork.bare, ((symbols.marker, 120),), (190, 190), (220, 230), 20),
             Thing(artwork.bare, ((symbols.marker, 90),), (150, 150), (760, 200), -35),
@@ -70,7 +71,7 @@ def main() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     truth = {}
     for name, sample in SAMPLES.items():
-        made = render(sample)
+        made = render_sample(sample)
         file = FOLDER / f"{name}.jpg"
         cv2.imwrite(str(file), made.picture, [cv2.IMWRITE_JPEG_QUALITY, 90])
         truth[file.name] = [
@@ -83,7 +84,7 @@ def main() -> None:
     (FOLDER / TRUTH).write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
 
 
-def render(sample: Sample) -> Scene:
+def render_sample(sample: Sample) -> Scene:
     rng = np.random.default_rng(sample.seed)
     picture = sample.backdrop(rng, HEIGHT, WIDTH)
     codes: list[Code] = []
@@ -96,7 +97,7 @@ def render(sample: Sample) -> Scene:
         picture = surfaces.lay(picture, sheet, pose.matrix(), 0.5)
         codes += [surfaces.carried(one, pose.matrix()) for one in sheet.codes]
     picture, quality = camera.photograph(rng, picture, finest=60)
-    return Scene(picture, scenes.boxes(codes, picture), [], quality)
+    return Scene(picture, composition.boxes(codes, picture), [], quality)
 
 
 if __name__ == "__main__":

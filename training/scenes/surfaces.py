@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.drawing import Field, Picture, Points, Random, chance, clouds, smooth
-from training.symbols import Code, Sheet
+from training.scenes.drawing import Field, Picture, Points, Random, chance, clouds, smooth
+from training.scenes.symbols import Code, Sheet
 
 Matrix = NDArray[np.float64]
 

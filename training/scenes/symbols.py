@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training import linear
-from training.drawing import (
+from training.scenes import linear
+from training.scenes.drawing import (
     Colour,
     Picture,
     Points,
@@ -27,7 +27,7 @@ from training.drawing import (
     like,
     pick,
     plain,
-    write,
+    write_text,
 )
 
 CLASSES = ("qr_code", "barcode", "marker")
@@ -321,11 +321,11 @@ def caption(
     """The digits in the groups of their symbology, else in the middle."""
     x, y = at
     if kind not in GROUPS:
-        return write(picture, (x + (width - face.getlength(text)) / 2, y), text, face, paint)
+        return write_text(picture, (x + (width - face.getlength(text)) / 2, y), text, face, paint)
     count = 51 if kind == "upce" else 67 if kind == "ean8" else 95
     for first, last, middle in GROUPS[kind]:
         part = text[first:last]
-        picture = write(
+        picture = write_text(
             picture, (x + middle * width / count - face.getlength(part) / 2, y), part, face, paint
         )
     return picture

@@ -1,4 +1,4 @@
-"""Weights go further the way that the last stage took."""
+"""Extending moves weights further in the direction of the last stage."""
 
 import json
 import sys
@@ -8,7 +8,7 @@ import numpy as np
 from training import extend
 
 
-def test_weights_go_further_and_counts_and_variances_stay(tmp_path, monkeypatch):
+def test_extending_moves_weights_and_keeps_counts_and_variances(tmp_path, monkeypatch):
     for name, weights, count in (("before", [1, 2], 4), ("after", [2, 0], 9)):
         folder = tmp_path / name
         folder.mkdir()

@@ -1,9 +1,9 @@
-"""Symbologies against published examples, against their own rules, and read back where OpenCV can."""
+"""Linear symbologies, checked against published examples, their rules, and OpenCV's reader."""
 
 import numpy as np
 import pytest
 
-from training import linear
+from training.scenes import linear
 from training.tests.reading import read
 
 
@@ -18,7 +18,7 @@ def printed(modules, scale=4, margin=12):
     ("digits", "check"),
     [("400638133393", "1"), ("03600029145", "2"), ("9638507", "4"), ("01234500006", "5")],
 )
-def test_check_digits_are_those_of_published_examples(digits, check):
+def test_check_digits_equal_published_examples(digits, check):
     assert linear.check_digit(digits) == check
 
 
@@ -31,7 +31,7 @@ def test_check_digits_are_those_of_published_examples(digits, check):
         (linear.ean8, "96385074"),
     ],
 )
-def test_what_is_encoded_is_read_back(encode, digits):
+def test_encoded_digits_are_read_back(encode, digits):
     assert read(printed(encode(digits))) == digits
 
 
@@ -39,7 +39,7 @@ def test_what_is_encoded_is_read_back(encode, digits):
     ("digits", "long"),
     [("123456", "1234500006"), ("425261", "4210000526"), ("234563", "2340000056"), ("123454", "1234000005")],
 )
-def test_upce_shortens_a_upca(digits, long):
+def test_upce_digits_expand_to_upca(digits, long):
     assert linear.expanded(digits) == long
 
 

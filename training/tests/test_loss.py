@@ -1,4 +1,4 @@
-"""What boxes are taught to say, and how much each batch counts."""
+"""The target scores of boxes, and the weight of each batch."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from detections.inference.runtimes import import_ultralytics
-from training.symbols import QR_CODE, UNCLEAR
+from training.scenes.symbols import QR_CODE, UNCLEAR
+
+pytestmark = pytest.mark.torch
 
 CODE = (16.0, 16.0, 48.0, 48.0)
 SIDES = (8, 4, 2)
@@ -22,7 +24,7 @@ def loss():
 
 
 def targets(assigner, boxes):
-    """Of one picture with a code of the second class, and these boxes around its middle."""
+    """Target scores of these boxes around a code of the second class, in one picture."""
     count = len(boxes)
     assigner = assigner(topk=count, num_classes=3)
     middles = torch.full((count, 2), 32.0)
@@ -34,7 +36,7 @@ def targets(assigner, boxes):
     return scores[0, :, 1]
 
 
-def test_the_best_box_of_a_code_is_a_sure_one_however_well_it_fits(loss):
+def test_the_best_box_of_a_code_has_target_score_1(loss):
     loose, looser = (16.0, 16.0, 48.0, 40.0), (16.0, 16.0, 48.0, 36.0)
     best, second = targets(loss.Assigner, [loose, looser])
     assert best == 1
@@ -42,15 +44,14 @@ def test_the_best_box_of_a_code_is_a_sure_one_however_well_it_fits(loss):
     assert targets(loss.TaskAlignedAssigner, [loose, looser])[0] < 0.8
 
 
-def test_a_box_that_hardly_meets_a_code_is_no_sure_one(loss):
+def test_a_box_that_hardly_overlaps_a_code_has_a_low_target_score(loss):
     (only,) = targets(loss.Assigner, [(31.0, 31.0, 33.0, 33.0)])
     assert only < 0.2
 
 
 @pytest.fixture(scope="module")
 def learnt(loss):
-    """How much each place of an empty picture of 64 pixels learns to see less of each class, when these
-    classes are in its upper left quarter."""
+    """Gradients by class and place of a 64-pixel picture, with these classes in its upper left quarter."""
     head = SimpleNamespace(stride=torch.tensor([8.0, 16.0, 32.0]), nc=3, reg_max=16)
     gains = SimpleNamespace(box=1.0, cls=1.0, dfl=1.0)
     model = SimpleNamespace(args=gains, model=[head], parameters=lambda: iter([torch.zeros(1)]))
@@ -75,19 +76,19 @@ def learnt(loss):
     return learn
 
 
-def test_where_an_unclear_code_is_nothing_is_learnt_and_all_around_it_that_nothing_is_there(learnt):
+def test_an_unclear_code_has_no_gradient_and_its_surroundings_learn_no_code(learnt):
     less = learnt(UNCLEAR)
     assert not less[:, :4, :4].any()
     assert (less[:, 4:] > 0).all()
     assert (less[:, :, 4:] > 0).all()
 
 
-def test_a_clear_code_is_learnt_also_where_an_unclear_one_lies_over_it(learnt):
+def test_a_clear_code_is_learnt_under_an_unclear_one(learnt):
     less = learnt(QR_CODE, UNCLEAR)
     assert less[QR_CODE, :4, :4].min() < 0
     assert torch.allclose(less, learnt(QR_CODE))
 
 
-def test_an_empty_picture_counts_for_as_much_whatever_else_is_in_its_batch(learnt):
-    """Divided by what there usually is to find, of which one batch changes little, and not by its own."""
+def test_the_loss_is_divided_by_the_usual_number_of_codes(learnt):
+    """The usual number is a running mean, so an empty picture weighs the same in every batch."""
     assert torch.allclose(learnt(usual=40.0) * 39.2, learnt())

@@ -1,4 +1,4 @@
-"""What a detector has yet to learn."""
+"""Mining of scenes on which a detector errs."""
 
 import numpy as np
 import pytest

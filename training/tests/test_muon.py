@@ -1,16 +1,18 @@
-"""How far the optimizer steps, and which way."""
+"""The size and direction of the optimizer's steps."""
 
 import pytest
 import torch
 
 from detections.inference.runtimes import import_ultralytics
 
+pytestmark = pytest.mark.torch
+
 RATE = 0.01
 
 
 @pytest.fixture
 def stepped():
-    """A convolution before and after a step, and what AdamW would have made of it."""
+    """A convolution before a step, after it, and after a step of AdamW."""
     import_ultralytics()  # as the tests beside this one have to find it: it then loads weights safely
     from training.muon import Muon
 
@@ -25,7 +27,7 @@ def stepped():
     return layers
 
 
-def test_kernels_step_evenly_in_all_directions_and_as_far_as_adamw_usually_does(stepped):
+def test_kernels_step_evenly_in_all_directions_as_far_as_with_adamw(stepped):
     before, after, _ = stepped
     step = (after.weight - before.weight).detach()
     strengths = torch.linalg.svdvals(step.flatten(1))
@@ -33,7 +35,7 @@ def test_kernels_step_evenly_in_all_directions_and_as_far_as_adamw_usually_does(
     assert step.square().mean().sqrt().item() == pytest.approx(0.2 * RATE, rel=0.5)
 
 
-def test_all_else_steps_as_adamw_does(stepped):
+def test_parameters_other_than_kernels_step_as_with_adamw(stepped):
     before, after, usual = stepped
     assert torch.equal(after.bias, usual.bias)
     assert not torch.equal(after.bias, before.bias)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from training import artwork, heldout, patterns
+from training.scenes import artwork, heldout
+from training.scenes.patterns import mixed
 
 DRAWN = {
-    *patterns.EVERYTHING, patterns.photo, patterns.details, *artwork.KINDS,
+    *mixed.EVERYTHING, mixed.photo, mixed.details, *artwork.KINDS,
     *heldout.SURFACES, *heldout.DISTRACTORS, *heldout.UNSEEN.artworks,
 }  # fmt: skip
 
@@ -15,6 +16,7 @@ DRAWN = {
 @pytest.mark.parametrize(
     "pattern", sorted(DRAWN, key=lambda drawn: drawn.__name__), ids=lambda drawn: drawn.__name__
 )
+@pytest.mark.slow
 def test_a_pattern_fills_its_picture(pattern, size):
     for seed in range(6):
         picture = pattern(np.random.default_rng(seed), *size)

@@ -1,11 +1,11 @@
-"""Codes as they are drawn can be read where nothing was done to them."""
+"""Drawn codes can be read, if they are not worn or distorted."""
 
 import cv2
 import numpy as np
 import pytest
 
-from training import symbols
-from training.symbols import Print
+from training.scenes import symbols
+from training.scenes.symbols import Print
 from training.tests.reading import read
 
 CLEAN = Print((0, 0, 0), (255, 255, 255), 4)
@@ -38,7 +38,7 @@ def test_a_drawn_marker_is_read(rng, never_worn):
     assert corners[0].reshape(4, 2).min(axis=0) == pytest.approx(sheet.codes[0].outline.min(axis=0), abs=1)
 
 
-def test_every_marker_that_is_drawn_is_of_one_of_the_dictionaries(rng):
+def test_drawn_markers_have_the_size_and_border_of_a_dictionary(rng):
     for _ in range(20):
         modules = symbols.marker_modules(rng)
         assert len(modules) in range(6, 11)
@@ -60,7 +60,7 @@ def test_a_drawn_barcode_is_read_and_its_outline_is_that_of_the_bars(rng, never_
     assert (dark[0], dark[-1] + 1) == (pytest.approx(x, abs=2), pytest.approx(end, abs=2))
 
 
-def test_a_board_knows_where_all_its_markers_are(rng):
+def test_a_board_has_the_outlines_of_all_its_markers(rng):
     sheet = symbols.board(rng, 60)
     height, width = sheet.picture.shape[:2]
     assert len(sheet.codes) >= 2

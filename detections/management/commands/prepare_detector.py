@@ -2,9 +2,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from detections import detectors
+from detections.detectors import registry
+from detections.detectors.preparation import PreparationError
 from detections.models import Detector
-from detections.preparing import PreparationError
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *, source: str, backend: str, default: bool, **_: Any) -> None:
         try:
-            detector = detectors.register(source, backend=backend, default=default)
+            detector = registry.register(source, backend=backend, default=default)
         except PreparationError as error:
             raise CommandError(str(error)) from error
         state = "the default" if detector == Detector.objects.default() else "not the default"

@@ -6,36 +6,36 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from detections import cleanup, tasks
-from detections.management.choices import chosen_detector, chosen_user, matching_detectors
-from detections.models import Detection, DetectionQuerySet
-from detections.reprocessing import Reprocessing
-from objectvision import terminal
+from detections.jobs.reprocessing import Reprocessing
+from detections.models import LOCKED_AT_ONCE, Detection, DetectionQuerySet
+from detections.operations.choices import chosen_detector, chosen_user, matching_detectors
+from objectvision.lib import doorbell, terminal
 
 STATUSES = [Detection.Status.COMPLETED, Detection.Status.FAILED]
 
 
 class Command(terminal.TerminalCommand):
     help = (
-        "Lets the images of finished detections wait again for a worker, behind what people upload "
-        "meanwhile. Their results stay until new ones take their place. Cancelled detections are left alone."
+        "Puts the images of finished detections back into the backlog, behind new uploads. Results stay "
+        "until new ones replace them. Cancelled detections are left alone."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--status", choices=STATUSES, help="detections that have ended so, alone")
-        parser.add_argument("--detector", metavar="NAME", help="those that ran on it")
-        parser.add_argument("--user", metavar="EMAIL", help="this user's")
-        parser.add_argument("--since", type=terminal.moment, metavar="TIME", help="those sent then or later")
-        parser.add_argument("--until", type=terminal.moment, metavar="TIME", help="those sent before")
-        parser.add_argument("--failed-only", action="store_true", help="of their images, those that failed")
+        moment = terminal.parse_moment
+        parser.add_argument("--status", choices=STATUSES, help="only detections with this status")
+        parser.add_argument("--detector", metavar="NAME", help="only detections that ran on this detector")
+        parser.add_argument("--user", metavar="EMAIL", help="only this user's detections")
+        parser.add_argument("--since", type=moment, metavar="TIME", help="only detections sent then or later")
+        parser.add_argument("--until", type=moment, metavar="TIME", help="only detections sent before")
+        parser.add_argument("--failed-only", action="store_true", help="only the images that failed")
         parser.add_argument("--to-detector", metavar="NAME", help="run them on this detector")
         parser.add_argument(
             "--before",
-            type=terminal.moment,
+            type=moment,
             metavar="TIME",
-            help="images processed before that (now): the first run's, to complete an interrupted one",
+            help="only images processed before (now); to complete an interrupted run, give the run's time",
         )
-        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+        parser.add_argument("--dry-run", action="store_true", help="only count the detections and images")
 
     def handle(
         self,
@@ -49,7 +49,7 @@ class Command(terminal.TerminalCommand):
         if failed_only and to_detector:
             raise CommandError("--to-detector takes detections as a whole: leave out --failed-only.")
         reprocessing = Reprocessing(
-            among=chosen(**filters),
+            among=chosen_detections(**filters),
             before=before or timezone.now(),
             failed_only=failed_only,
             to_detector=chosen_detector(to_detector) if to_detector else None,
@@ -64,10 +64,10 @@ class Command(terminal.TerminalCommand):
         self.put_back(reprocessing, total)
 
     def put_back(self, reprocessing: Reprocessing, total: int) -> None:
-        for ids in self.progress(reprocessing.batches(), "Putting back", ceil(total / cleanup.BATCH)):
+        for ids in self.progress(reprocessing.batches(), "Putting back", ceil(total / LOCKED_AT_ONCE)):
             reprocessing.put_back(ids)
         if reprocessing.images:
-            self.ring()
+            self.wake_workers()
         for sentence in reprocessing.left_alone:
             self.say(sentence)
         left = len(reprocessing.left_alone)
@@ -77,14 +77,14 @@ class Command(terminal.TerminalCommand):
             failed=left,
         )
 
-    def ring(self) -> None:
+    def wake_workers(self) -> None:
         try:
-            tasks.ring()
+            doorbell.ring_doorbell("detections.process_images")
         except OperationalError:
             self.say("The broker is away: workers find the work once it is back.")
 
 
-def chosen(
+def chosen_detections(
     *,
     status: str | None,
     detector: str | None,

@@ -7,39 +7,44 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from detections import cleanup, seeding
-from detections.management.choices import chosen_detector
-from detections.seeding import Seeding
-from objectvision import demonstration, terminal
+from detections.models import LOCKED_AT_ONCE
+from detections.operations import demo, seeding
+from detections.operations.choices import chosen_detector
+from detections.operations.seeding import Seeding
+from objectvision.lib import terminal
 
 
 class Command(terminal.TerminalCommand):
     help = (
-        "Fills the database with made-up users and their detections of the last half-year, as the default "
-        "detector might have found them. The same options make the same rows."
+        "Fills the database with made-up users and their detections of the last half-year, with classes of "
+        "the default detector. The same options make the same rows."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--users", type=terminal.count, default=10, metavar="N", help="how many (10)")
+        count = terminal.parse_count
+        parser.add_argument("--users", type=count, default=10, metavar="N", help="number of users (10)")
         parser.add_argument(
-            "--detections", type=terminal.count, default=200, metavar="N", help="of all of them (200)"
+            "--detections", type=count, default=200, metavar="N", help="number of detections, in all (200)"
         )
         parser.add_argument(
-            "--seed", type=terminal.count, default=1, metavar="S", help="another makes other rows (1)"
+            "--seed", type=count, default=1, metavar="S", help="another seed makes other rows (1)"
         )
         parser.add_argument(
             "--files",
-            type=terminal.count,
+            type=count,
             default=100,
             metavar="N",
-            help="the newest N detections have image files (100); those of the others are missing",
+            help="only the newest N detections have image files (100)",
         )
         parser.add_argument(
-            "--until", type=terminal.moment, metavar="TIME", help="the end of the half-year (today, 0:00 UTC)"
+            "--until",
+            type=terminal.parse_moment,
+            metavar="TIME",
+            help="end of the half-year (today, 0:00 UTC)",
         )
-        parser.add_argument("--replace", action="store_true", help="delete first what this seed has made")
-        parser.add_argument("--force", action="store_true", help="also in staging and production")
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be made")
+        parser.add_argument("--replace", action="store_true", help="first delete what this seed made before")
+        parser.add_argument("--force", action="store_true", help="allow it in staging and production")
+        parser.add_argument("--dry-run", action="store_true", help="only count the rows")
 
     def handle(
         self,
@@ -68,11 +73,14 @@ class Command(terminal.TerminalCommand):
             first = f"{there} would be deleted; " if there else ""
             self.close(f"Nothing done: {first}{users} users and {detections} detections would be made.")
             return
-        for _batch in self.progress(seeding.remove(seed), "Deleting", ceil(earlier[1] / cleanup.BATCH)):
+        self.remove(seed, earlier[1])
+        self.make(made)
+
+    def remove(self, seed: int, detections: int) -> None:
+        for _batch in self.progress(seeding.remove(seed), "Deleting", ceil(detections / LOCKED_AT_ONCE)):
             pass
         if self.interrupted:
             self.close("What this seed has made before is deleted in part.")
-        self.make(made)
 
     def make(self, made: Seeding) -> None:
         start = monotonic()
@@ -84,4 +92,4 @@ class Command(terminal.TerminalCommand):
             f"{made.results} results. The files of {made.made - made.stored} detections are missing."
         )
         if made.users and not settings.DEPLOYED:
-            self.say(f"Log in as seed-{made.seed}-1@example.com, password {demonstration.PASSWORD}.")
+            self.say(f"Log in as seed-{made.seed}-1@example.com, password {demo.PASSWORD}.")

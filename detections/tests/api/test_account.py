@@ -1,19 +1,20 @@
-"""An account can be taken along and ended: then nothing of it is left, and nobody else's is touched."""
+"""Closing and erasing an account, and the ZIP of all its data."""
 
 import json
-import threading
+import tempfile
 import zipfile
 from contextlib import ExitStack
 from io import BytesIO
+from pathlib import Path
 from time import monotonic
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.admin.models import LogEntry
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from django.utils import timezone
 from PIL import Image
 from rest_framework.test import APIClient
 from rest_framework.views import APIView
@@ -21,11 +22,18 @@ from rest_framework.views import APIView
 from accounts import closing, keys
 from accounts.models import ApiKey, Scope, Session, User, UserSettings
 from accounts.tokens import open_session
-from detections import cleanup, exports, processing, takeout, tasks, views
+from detections import erasure, rendering, tasks
+from detections.api import takeout
+from detections.api.account import RequestStream
+from detections.exports import runs
+from detections.jobs import processing
 from detections.models import Detection, DetectionImage, DetectionResult, Export
-from detections.tests.answers import content_of
 from notifications.models import Mail
-from objectvision.tests.stack import photo
+from objectvision.celery import app
+from objectvision.lib import fair_slots
+from objectvision.lib.limits import Busy, TooMany
+from testing.api import content_of
+from testing.pictures import photo
 
 PASSWORD = {"password": "a-long-passphrase"}
 TAKEOUT = "/api/v1/users/export"
@@ -33,6 +41,12 @@ TAKEOUT = "/api/v1/users/export"
 
 def place(user):
     return f"/api/v1/users/{user.pk}"
+
+
+def close(client, user):
+    """Close the account, and let a worker erase it."""
+    assert client.delete(place(user), PASSWORD).status_code == 204
+    tasks.erase_closed_accounts()
 
 
 def files_of(user, media):
@@ -44,32 +58,44 @@ def settled(user, submit):
     """A user with some of everything."""
     for _ in range(2):
         submit(user, photo(), photo())
-    processing.run(lambda: None)
-    exports.submit(user, "csv", {}, lambda: None)
-    exports.run()
+    processing.process_waiting()
+    runs.submit_export(user, "csv", {})
+    runs.make_next_export()
     UserSettings.objects.create(user=user, theme="dark")
     return user
 
 
-# The end
+# Deleting the account
 
 
-def test_with_the_password_rows_and_files_are_gone(api, settled, media):
+def test_deleting_the_account_with_its_password_erases_rows_and_files(api, settled, media):
     pk = settled.pk
     assert len(files_of(settled, media)) == 5
-    assert api(settled).delete(place(settled), PASSWORD).status_code == 204
+    close(api(settled), settled)
     assert not User.objects.filter(pk=pk).exists()
     for model in (Detection, DetectionImage, DetectionResult, Export, Session, ApiKey, UserSettings):
         assert not model.objects.exists(), model
     assert not (media / f"users/{pk}").exists()
 
 
-def test_nobody_elses_are_touched(api, settled, stranger, submit, media):
+def test_a_delete_request_closes_the_account_and_a_worker_erases_it(
+    transactional_db, api, settled, media, rings
+):
+    assert api(settled).delete(place(settled), PASSWORD).status_code == 204
+    assert rings.count(closing.ERASURE_TASK) == 1
+    assert User.objects.get(pk=settled.pk).closed_at is not None
+    assert len(files_of(settled, media)) == 5
+    app.tasks[closing.ERASURE_TASK]()
+    assert not User.objects.filter(pk=settled.pk).exists()
+    assert not files_of(settled, media)
+
+
+def test_erasing_an_account_keeps_rows_and_files_of_other_users(api, settled, stranger, submit, media):
     theirs = submit(stranger, photo())
-    processing.run(lambda: None)
+    processing.process_waiting()
     before = list(DetectionResult.objects.filter(detection=theirs).values())
     assert before
-    assert api(settled).delete(place(settled), PASSWORD).status_code == 204
+    close(api(settled), settled)
     assert list(DetectionResult.objects.values()) == before
     assert len(files_of(stranger, media)) == 1
 
@@ -84,7 +110,7 @@ def test_nobody_elses_are_touched(api, settled, stranger, submit, media):
         ({}, "required"),
     ],
 )
-def test_without_it_nothing_happens(api, settled, media, body, code):
+def test_deleting_the_account_without_its_password_is_refused(api, settled, media, body, code):
     response = api(settled).delete(place(settled), body)
     assert response.status_code == 400
     assert [(error["attr"], error["code"]) for error in response.json()["errors"]] == [("password", code)]
@@ -92,20 +118,20 @@ def test_without_it_nothing_happens(api, settled, media, body, code):
     assert len(files_of(settled, media)) == 5
 
 
-def test_a_stolen_token_does_not_help_to_find_the_password(api, user):
+def test_wrong_passwords_for_deleting_an_account_are_throttled(api, user):
     client = api(user)
     wrong = [client.delete(place(user), {"password": f"guess-{n}"}).status_code for n in range(12)]
     assert wrong == [400] * 10 + [429] * 2
     assert client.delete(place(user), PASSWORD).status_code == 429
 
 
-def test_a_key_does_not_end_the_account(user):
+def test_an_api_key_may_not_delete_the_account(user):
     _, raw = keys.issue(user, "Everything", Scope.values, None)
     assert APIClient(HTTP_X_API_KEY=raw).delete(place(user), PASSWORD).status_code == 403
     assert User.objects.filter(pk=user.pk).exists()
 
 
-def test_whatever_they_held_opens_nothing_and_the_address_is_free_again(api, user):
+def test_closing_an_account_ends_tokens_and_keys_and_frees_its_address(api, user):
     pair, (_, raw) = open_session(user, "pytest"), keys.issue(user, "Camera", Scope.values, None)
     assert api(user).delete(place(user), PASSWORD).status_code == 204
     for headers in ({"X-API-Key": raw}, {"Authorization": f"Bearer {pair.access_token}"}):
@@ -116,27 +142,25 @@ def test_whatever_they_held_opens_nothing_and_the_address_is_free_again(api, use
     assert api().post("/api/v1/auth/signup", credentials).status_code == 201
 
 
-@pytest.mark.parametrize(("verified_at", "name"), [(None, ""), (timezone.now(), "Ada")])
-def test_the_end_is_mailed_and_greets_by_name_only_whose_address_it_is(api, user, verified_at, name):
-    User.objects.filter(pk=user.pk).update(email_verified_at=verified_at)
+def test_closing_an_account_sends_a_mail(api, user):
     assert api(user).delete(place(user), PASSWORD).status_code == 204
-    told = Mail.objects.values_list("kind", "to", "name", "state")
-    assert list(told) == [("account_deleted", "ada@example.com", name, "waiting")]
+    told = Mail.objects.values_list("kind", "to", "state")
+    assert list(told) == [("account_deleted", "ada@example.com", "waiting")]
 
 
-def test_what_a_request_has_no_time_for_the_sweep_erases(user, submit, media):
-    for _ in range(cleanup.ERASED_AT_ONCE + 1):
+def test_erasing_a_large_account_continues_in_the_next_task(user, submit, media):
+    for _ in range(erasure.ERASED_AT_ONCE + 1):
         submit(user, photo())
     closing.close(user)
-    assert not cleanup.erase(user, monotonic())
+    assert not erasure.erase_account(user, monotonic())
     assert Detection.objects.count() == 1
-    tasks.sweep()
+    tasks.erase_closed_accounts()
     assert not User.objects.exists()
     assert not Detection.objects.exists()
     assert not files_of(user, media)
 
 
-def test_a_closed_account_is_nobodys_while_it_is_being_erased(api, client, user):
+def test_a_closed_account_is_anonymised_and_cannot_log_in(api, client, user):
     user.is_staff = user.is_superuser = True
     user.save()
     client.force_login(user)
@@ -150,22 +174,23 @@ def test_a_closed_account_is_nobodys_while_it_is_being_erased(api, client, user)
 
 
 @pytest.mark.postgresql
-def test_of_many_ends_at_once_one_is_the_end_and_is_mailed(at_once, api, user):
+def test_concurrent_requests_close_the_account_once_with_one_mail(at_once, api, user):
     clients = [api(user) for _ in range(4)]
     answers = at_once(*[lambda client=client: client.delete(place(user), PASSWORD) for client in clients])
     statuses = sorted(answer.status_code for answer in answers)
     assert statuses[0] == 204
-    assert set(statuses[1:]) <= {400, 401}  # the password was nobody's any longer; or was looked at before
+    assert set(statuses[1:]) <= {400, 401}  # 400 if the password was checked after the closing
     assert Mail.objects.values_list("to", flat=True).get() == "ada@example.com"
+    tasks.erase_closed_accounts()
     assert not User.objects.exists()
 
 
-def test_what_is_closed_is_not_closed_again(user):
+def test_closing_an_account_twice_sends_one_mail(user):
     assert [closing.close(user), closing.close(user)] == [True, False]
     assert Mail.objects.values_list("to", flat=True).get() == "ada@example.com"
 
 
-def test_the_admins_log_does_not_keep_the_address(api, client, user, stranger):
+def test_the_admin_log_does_not_keep_the_address_of_a_closed_account(api, client, user, stranger):
     client.force_login(User.objects.create_superuser("root@example.com", "a-long-passphrase"))
     settings = {"settings-TOTAL_FORMS": "0", "settings-INITIAL_FORMS": "0"}
     for changed in (user, stranger):
@@ -195,7 +220,7 @@ LATE = {
 
 
 @pytest.mark.parametrize("request_of", LATE.values(), ids=LATE)
-def test_what_is_under_way_as_the_account_ends_is_refused(
+def test_a_request_during_which_the_account_is_erased_answers_401(
     transactional_db, api, user, detector, media, request_of, monkeypatch
 ):
     client = api(user)
@@ -204,7 +229,7 @@ def test_what_is_under_way_as_the_account_ends_is_refused(
 
     def end_then_admit(view, request):
         closing.close(user)
-        assert cleanup.erase(user, monotonic() + 5)
+        assert erasure.erase_account(user, monotonic() + 5)
         admit(view, request)
 
     monkeypatch.setattr(APIView, "check_throttles", end_then_admit)
@@ -215,15 +240,15 @@ def test_what_is_under_way_as_the_account_ends_is_refused(
     assert files_of(user, media) == []
 
 
-def test_files_that_no_row_knows_of_go_as_well(api, user, media):
+def test_files_without_a_row_are_erased_with_the_account(api, user, media):
     default_storage.save(f"users/{user.pk}/images/left/behind.jpg", BytesIO(b"forgotten"))
     pk = user.pk
-    assert api(user).delete(place(user), PASSWORD).status_code == 204
+    close(api(user), user)
     assert not (media / f"users/{pk}").exists()
 
 
 @pytest.mark.parametrize("failing", ["listdir", "delete"])
-def test_while_a_file_cannot_be_deleted_a_row_says_so_and_others_are_not_kept(
+def test_a_file_that_cannot_be_deleted_keeps_only_the_row_of_its_user(
     failing, user, stranger, media, monkeypatch, caplog
 ):
     for owner in (user, stranger):
@@ -242,30 +267,32 @@ def test_while_a_file_cannot_be_deleted_a_row_says_so_and_others_are_not_kept(
     assert list(User.objects.all()) == [user]
     assert (media / f"users/{user.pk}/exports/left.zip").exists()
     assert "is left in the storage" in caplog.text
-    tasks.sweep()
+    tasks.erase_closed_accounts()
     assert not User.objects.exists()
     assert not (media / f"users/{user.pk}").exists()
 
 
-def test_a_worker_that_has_some_of_them_writes_nothing_afterwards(api, user, submit, detector):
+def test_a_worker_with_a_claim_writes_nothing_after_the_account_is_erased(api, user, submit, detector):
     submit(user, photo())
     claim = DetectionImage.objects.claim(detector, 1)
-    outcomes = processing.predict(claim, processing.load(detector.path, detector.backend))
+    work = processing.begin_work(claim, processing.cached_detector(detector.path, detector.backend))
+    processing.keep_claims(work)
+    outcomes = work.outcomes()
     assert len(outcomes) == 1
-    assert api(user).delete(place(user), PASSWORD).status_code == 204
-    processing.record(claim, outcomes)
+    close(api(user), user)
+    processing.record_outcomes(claim, outcomes)
     for model in (Detection, DetectionImage, DetectionResult):
         assert not model.objects.exists(), model
 
 
-# Everything as a ZIP
+# All data as a ZIP
 
 
 def archive_of(response):
     return zipfile.ZipFile(BytesIO(content_of(response)))
 
 
-def test_the_zip_has_everything_and_no_secrets(api, settled):
+def test_the_zip_has_all_data_of_the_account_and_no_secrets(api, settled):
     row, raw = keys.issue(settled, "Camera", ["read"], None)
     client = api(settled)
     response = client.get(TAKEOUT)
@@ -294,13 +321,13 @@ def test_the_zip_has_everything_and_no_secrets(api, settled):
         assert secret.encode() not in everything
 
 
-def test_it_has_nothing_of_anybody_else(api, settled, stranger):
+def test_the_zip_has_nothing_of_other_users(api, settled, stranger):
     with archive_of(api(stranger).get(TAKEOUT)) as archive:
         assert archive.namelist() == ["account.json"]
         assert json.loads(archive.read("account.json"))["profile"]["email"] == stranger.email
 
 
-def test_its_pictures_tell_no_place(api, user, submit):
+def test_pictures_in_the_zip_have_no_metadata(api, user, submit):
     exif = Image.Exif()
     exif[0x8825] = {1: "N", 2: (52.0, 31.0, 12.0)}
     file = BytesIO()
@@ -311,7 +338,7 @@ def test_its_pictures_tell_no_place(api, user, submit):
         assert not Image.open(BytesIO(archive.read(name))).getexif()
 
 
-def test_a_picture_that_is_gone_is_named_and_the_rest_comes(api, settled):
+def test_a_missing_picture_is_named_in_the_zip(api, settled):
     image = DetectionImage.objects.order_by("pk").first()
     default_storage.delete(image.image_path)
     with archive_of(api(settled).get(TAKEOUT)) as archive:
@@ -319,7 +346,7 @@ def test_a_picture_that_is_gone_is_named_and_the_rest_comes(api, settled):
         assert sum(name.startswith("images/") for name in archive.namelist()) == 3
 
 
-def test_one_that_cannot_be_read_is_named_and_the_rest_comes(api, settled, media):
+def test_an_unreadable_picture_is_named_in_the_zip(api, settled, media):
     image = DetectionImage.objects.order_by("pk").first()
     (media / image.image_path).unlink()
     (media / image.image_path).mkdir()
@@ -328,20 +355,93 @@ def test_one_that_cannot_be_read_is_named_and_the_rest_comes(api, settled, media
         assert sum(name.startswith("images/") for name in archive.namelist()) == 3
 
 
-def test_none_is_missing_because_others_are_being_drawn(api, user, submit, monkeypatch):
+@pytest.mark.parametrize(("taken", "refusal"), [("slot", Busy), ("queue", TooMany)])
+def test_the_zip_waits_for_busy_rendering_instead_of_omitting_pictures(
+    api, user, submit, monkeypatch, taken, refusal
+):
     file = BytesIO()
     Image.new("RGB", (64, 64)).save(file, "BMP")
     submit(user, file.getvalue())
-    monkeypatch.setattr(views, "LONGEST_DRAWING_QUEUE_SECONDS", 0)
-    with views.place_to_draw(), ExitStack() as second:
-        second.enter_context(views.place_to_draw())
-        threading.Timer(1.2, second.close).start()
+    monkeypatch.setattr(fair_slots, "LONGEST_WAIT_SECONDS", 0)
+    monkeypatch.setattr(fair_slots, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(fair_slots, "MOST_QUEUED", 2)
+    told, draw = [], takeout.original_picture
+
+    def watched(image):
+        try:
+            return draw(image)
+        except (Busy, TooMany) as error:
+            told.append(type(error))
+            others.close()
+            raise
+
+    monkeypatch.setattr(takeout, "original_picture", watched)
+    with ExitStack() as others:
+        for _ in range({"slot": 1, "queue": 2}[taken]):
+            others.enter_context(getattr(rendering.drawing, taken)(user.pk))
         with archive_of(api(user).get(TAKEOUT)) as archive:
             assert [name for name in archive.namelist() if name.startswith("images/")]
             assert "missing.json" not in archive.namelist()
+    assert told == [refusal]
 
 
-def test_it_may_be_asked_for_ten_times_an_hour(api, user):
+def on_a_full_disk(**_):
+    return Path("/dev/full").open("w+b")
+
+
+def test_a_full_disk_answers_503_before_the_zip_begins(api, user, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", on_a_full_disk)
+    client = api(user)
+    client.raise_request_exception = False
+    response = client.get(TAKEOUT)
+    assert (response.status_code, response.json()["errors"][0]["code"]) == (503, "unavailable")
+
+
+@async_to_sync
+async def read(stream):
+    return [piece async for piece in stream]
+
+
+@pytest.fixture
+def pieces_of(transactional_db):
+    """Yields pieces that query the database, then raises; and the counts of generators that have ended."""
+    ended = []
+
+    def pieces(count):
+        try:
+            for number in range(count):
+                yield str(User.objects.count()).encode() * (number + 1)
+            raise OSError(User.objects.count())
+        finally:
+            ended.append(count)
+
+    return pieces, ended
+
+
+def test_a_stream_holds_no_connection_between_pieces_or_after_an_error(pieces_of):
+    pieces, ended = pieces_of
+    stream = RequestStream(pieces(2))
+    assert (connection.connection, ended) == (None, [])
+    with pytest.raises(OSError, match="0"):
+        read(stream)
+    assert (connection.connection, ended) == (None, [2])
+
+
+def test_an_unread_stream_ends_when_its_response_is_closed(pieces_of):
+    pieces, ended = pieces_of
+    stream = RequestStream(pieces(2))
+    stream.close()
+    assert (connection.connection, ended) == (None, [2])
+
+
+def test_a_stream_that_fails_at_once_raises(pieces_of):
+    pieces, ended = pieces_of
+    with pytest.raises(OSError, match="0"):
+        RequestStream(pieces(0))
+    assert (connection.connection, ended) == (None, [0])
+
+
+def test_the_zip_may_be_requested_ten_times_an_hour(api, user):
     client = api(user)
     answers = [client.get(TAKEOUT) for _ in range(11)]
     for answer in answers:
@@ -349,7 +449,7 @@ def test_it_may_be_asked_for_ten_times_an_hour(api, user):
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
 
 
-def test_it_names_no_session_or_key_that_is_over(api, user):
+def test_the_zip_lists_no_ended_sessions_and_keys(api, user):
     client = api(user)
     for _ in range(3):
         open_session(user, "over")
@@ -362,9 +462,9 @@ def test_it_names_no_session_or_key_that_is_over(api, user):
     assert account["api_keys"] == []
 
 
-def test_another_key_does_not_get_it_more_often(transactional_db, user, settings):
+def test_all_keys_of_a_user_share_the_rate_of_the_zip(transactional_db, user, settings):
     settings.THROTTLES = {**settings.THROTTLES, "takeout": (1, 86_400)}
-    raws = [keys.issue(user, name, ["account"], None)[1] for name in ("One", "Other")]
+    raws = [keys.issue(user, name, ["account", "read"], None)[1] for name in ("One", "Other")]
     answers = [APIClient(HTTP_X_API_KEY=raw).get(TAKEOUT) for raw in raws]
     for answer in answers:
         answer.close()
@@ -372,20 +472,23 @@ def test_another_key_does_not_get_it_more_often(transactional_db, user, settings
 
 
 @pytest.mark.parametrize("detections", [1, 3])
-def test_it_takes_the_same_queries_for_any_number_that_fits_one_chunk(
+def test_the_zip_takes_the_same_queries_for_1_and_3_detections(
     api, user, submit, detections, django_assert_num_queries
 ):
     for _ in range(detections):
         submit(user, photo())
-    processing.run(lambda: None)
+    processing.process_waiting()
     client = api(user)
-    with django_assert_num_queries(8):
+    # The session with its user, their sessions and keys; ids, detections, images, how many results, results;
+    # no more ids.
+    with django_assert_num_queries(9):
         content_of(client.get(TAKEOUT))
 
 
-def test_detections_of_many_images_are_not_in_memory_together(user, submit, monkeypatch):
+def test_the_zip_reads_detections_in_chunks_of_images(user, submit, monkeypatch):
     monkeypatch.setattr(takeout, "MOST_IMAGES", 3)
     sent = [submit(user, *[photo()] * count) for count in (1, 2, 1, 4, 1)]
     with CaptureQueriesContext(connection) as queries:
-        assert list(takeout.detections_of(user)) == sent
-    assert sum('FROM "detections_detectionresult"' in query["sql"] for query in queries) == 4
+        read = [(detection, len(list(found))) for detection, found in takeout.detections_of(user)]
+    assert read == [(detection, detection.total) for detection in sent]
+    assert sum('FROM "detections_detectionimage"' in query["sql"] for query in queries) == 4

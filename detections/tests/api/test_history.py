@@ -1,4 +1,4 @@
-"""What a user has sent, found again, changed and deleted; nobody else's is touched."""
+"""The history of detections, changing and deleting them, detectors and annotated pictures."""
 
 from datetime import timedelta
 from io import BytesIO
@@ -9,13 +9,13 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from PIL import Image
-from rest_framework.exceptions import NotFound
 
-from detections import processing, views
+from detections import rendering
+from detections.jobs import processing
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
-from detections.tests import scale
-from notifications import news
-from objectvision.tests.stack import photo
+from objectvision.lib import wakeups
+from testing import scale
+from testing.pictures import photo
 
 HISTORY = "/api/v1/detect/history"
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
@@ -23,7 +23,7 @@ BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 @pytest.fixture
 def history(api, user):
-    """The answer to a question about the user's history."""
+    """Requests the user's history with these query parameters."""
     client = api(user)
     return lambda **question: client.get(HISTORY, question)
 
@@ -37,8 +37,8 @@ def strings(*detections):
     return [str(detection.pk) for detection in detections]
 
 
-def process(*detections):
-    processing.run(lambda: None)
+def process_and_reload(*detections):
+    processing.process_waiting()
     for detection in detections:
         detection.refresh_from_db()
     return detections
@@ -57,11 +57,11 @@ def test_history_shows_own_detections_newest_first_without_images(history, submi
     assert "images" not in response.json()["items"][0]
 
 
-def test_history_is_not_for_the_anonymous(api, db):
+def test_anonymous_requests_for_the_history_answer_401(api, db):
     assert api().get(HISTORY).status_code == 401
 
 
-def test_history_comes_in_pages(history, submit, user):
+def test_history_is_paginated(history, submit, user):
     one, two, three = (submit(user, photo()) for _ in range(3))
     response = history(limit=1, offset=1)
     assert ids(response) == strings(two)
@@ -85,7 +85,7 @@ def test_history_comes_in_pages(history, submit, user):
         ("offset", "0" * 5000),
     ],
 )
-def test_a_page_outside_its_limits_is_refused_by_name(history, name, value):
+def test_an_invalid_limit_or_offset_is_refused_by_name(history, name, value):
     response = history(**{name: value})
     assert response.status_code == 400
     (error,) = response.json()["errors"]
@@ -106,7 +106,7 @@ def test_a_page_outside_its_limits_is_refused_by_name(history, name, value):
         ("object_class", "x" * 101),
     ],
 )
-def test_a_filter_that_makes_no_sense_is_refused_by_name(history, name, value):
+def test_an_invalid_filter_is_refused_by_name(history, name, value):
     response = history(**{name: value})
     assert response.status_code == 400
     assert response.json()["errors"][0]["attr"] == name
@@ -114,7 +114,7 @@ def test_a_filter_that_makes_no_sense_is_refused_by_name(history, name, value):
 
 def test_history_is_filtered_by_status_and_detector(history, submit, user):
     done = submit(user, photo())
-    process(done)
+    process_and_reload(done)
     waiting = submit(user, photo())
     assert ids(history(status="completed")) == strings(done)
     assert ids(history(status="pending")) == strings(waiting)
@@ -122,9 +122,9 @@ def test_history_is_filtered_by_status_and_detector(history, submit, user):
     assert ids(history(detector="other")) == []
 
 
-def test_history_is_filtered_by_what_was_found_by_one_and_the_same_result(history, submit, user):
+def test_class_and_confidence_filters_must_match_the_same_result(history, submit, user):
     dark, bright = submit(user, photo(colour=BLACK)), submit(user, photo(colour=WHITE))
-    process(dark, bright)  # alpha by 0.5 and by 1.0; beta by 0.4 on both
+    process_and_reload(dark, bright)  # alpha by 0.5 and by 1.0; beta by 0.4 on both
     assert ids(history(object_class="alpha")) == strings(bright, dark)
     assert ids(history(min_confidence=0.9)) == strings(bright)
     assert ids(history(object_class="beta", min_confidence=0.3)) == strings(bright, dark)
@@ -132,7 +132,7 @@ def test_history_is_filtered_by_what_was_found_by_one_and_the_same_result(histor
     assert ids(history(object_class="gamma")) == []
 
 
-def test_history_is_filtered_by_time(history, submit, user):
+def test_history_is_filtered_by_creation_time(history, submit, user):
     old, new = submit(user, photo()), submit(user, photo())
     Detection.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=2))
     yesterday = (timezone.now() - timedelta(days=1)).isoformat()
@@ -140,7 +140,7 @@ def test_history_is_filtered_by_time(history, submit, user):
     assert ids(history(created_before=yesterday)) == strings(old)
 
 
-def test_history_is_searched_by_names(history, submit, user):
+def test_history_is_searched_by_detection_and_file_names(history, submit, user):
     named, other = submit(user, photo()), submit(user, photo())
     Detection.objects.filter(pk=named.pk).update(name="Car park")
     DetectionImage.objects.filter(detection=other).update(original_name="IMG_2042.jpg")
@@ -148,7 +148,7 @@ def test_history_is_searched_by_names(history, submit, user):
     assert ids(history(search="2042")) == strings(other)
 
 
-def test_history_is_ordered_as_asked(history, submit, user):
+def test_history_is_ordered_by_creation_time_or_name(history, submit, user):
     first, second = submit(user, photo()), submit(user, photo())
     assert ids(history(ordering="created_at")) == strings(first, second)
     assert ids(history(ordering="-created_at")) == strings(second, first)
@@ -157,15 +157,15 @@ def test_history_is_ordered_as_asked(history, submit, user):
     assert ids(history(ordering="name")) == strings(second, first)
 
 
-def test_what_has_not_ended_comes_behind_all_that_has_and_in_front_the_other_way_round(history, submit, user):
+def test_unfinished_detections_sort_after_finished_ones(history, submit, user):
     ended = submit(user, photo())
-    process(ended)
+    process_and_reload(ended)
     waiting = submit(user, photo())
     assert ids(history(ordering="finished_at")) == strings(ended, waiting)
     assert ids(history(ordering="-finished_at")) == strings(waiting, ended)
 
 
-def test_pages_in_an_order_that_many_share_neither_repeat_nor_leave_out(history, submit, user):
+def test_pages_ordered_by_equal_values_repeat_and_omit_nothing(history, submit, user):
     one, two, three = (submit(user, photo()) for _ in range(3))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")  # so few rows are sorted, not read from an index that has them in order
@@ -182,7 +182,7 @@ def test_history_takes_three_queries(history, submit, user, count, django_assert
         history()
 
 
-def test_a_detection_is_renamed_and_published_and_nothing_else_of_it_changes(api, user, submit):
+def test_patch_changes_only_name_and_is_public(api, user, submit):
     detection = submit(user, photo())
     body = {"name": "Car park", "is_public": True, "status": "completed", "total": 9, "error": "x"}
     response = api(user).patch(f"/api/v1/detect/{detection.pk}", body)
@@ -192,39 +192,37 @@ def test_a_detection_is_renamed_and_published_and_nothing_else_of_it_changes(api
     assert (detection.status, detection.total, detection.error) == ("pending", 1, "")
 
 
-def test_a_change_does_not_undo_what_a_worker_wrote_meanwhile(user, submit):
-    from detections.serializers import DetectionSerializer
-
+def test_renaming_keeps_the_status_that_a_worker_wrote_meanwhile(user, submit):
     read_before = submit(user, photo())
-    process()
-    serializer = DetectionSerializer(read_before, {"name": "Car park"}, partial=True)
-    serializer.is_valid(raise_exception=True)
-    serializer.save()
+    processing.process_waiting()
+    assert read_before.change(name="Car park")
     assert Detection.objects.get().status == "completed"
 
 
-def test_a_detection_that_is_deleted_meanwhile_is_not_changed_back_into_being(user, submit):
-    from detections.serializers import DetectionSerializer
+def test_renaming_does_not_recreate_a_detection_deleted_meanwhile(api, user, submit, monkeypatch):
+    detection = submit(user, photo())
+    change = Detection.change
 
-    read_before = submit(user, photo())
-    Detection.objects.all().delete()
-    serializer = DetectionSerializer(read_before, {"name": "Car park"}, partial=True)
-    serializer.is_valid(raise_exception=True)
-    with pytest.raises(NotFound):
-        serializer.save()
+    def change_too_late(read_before, **values):
+        Detection.objects.all().delete()
+        return change(read_before, **values)
+
+    monkeypatch.setattr(Detection, "change", change_too_late)
+    response = api(user).patch(f"/api/v1/detect/{detection.pk}", {"name": "Car park"})
+    assert response.status_code == 404
     assert not Detection.objects.exists()
 
 
-def test_a_name_that_is_too_long_changes_nothing(api, user, submit):
+def test_renaming_to_over_200_characters_is_refused(api, user, submit):
     detection = submit(user, photo())
     response = api(user).patch(f"/api/v1/detect/{detection.pk}", {"name": "x" * 201})
     assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, "name")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_deleted_detection_is_gone_with_its_rows_and_files(api, user, submit, media):
+def test_deleting_a_detection_deletes_its_rows_and_files(api, user, submit, media):
     deleted, kept = submit(user, photo(), photo()), submit(user, photo())
-    process(deleted)
+    process_and_reload(deleted)
     assert api(user).delete(f"/api/v1/detect/{deleted.pk}").status_code == 204
     assert [detection.pk for detection in Detection.objects.all()] == [kept.pk]
     assert not DetectionImage.objects.filter(detection=deleted.pk).exists()
@@ -233,9 +231,9 @@ def test_a_deleted_detection_is_gone_with_its_rows_and_files(api, user, submit, 
     assert api(user).delete(f"/api/v1/detect/{deleted.pk}").status_code == 404
 
 
-def test_deleting_reads_no_results(api, user, submit):
+def test_deleting_a_detection_reads_no_results(api, user, submit):
     detection = submit(user, photo(), photo())
-    process(detection)
+    process_and_reload(detection)
     client = api(user)
     with CaptureQueriesContext(connection) as queries:
         assert client.delete(f"/api/v1/detect/{detection.pk}").status_code == 204
@@ -244,7 +242,7 @@ def test_deleting_reads_no_results(api, user, submit):
 
 
 @pytest.mark.parametrize("method", ["patch", "delete"])
-def test_a_stranger_changes_and_deletes_nothing(api, user, stranger, submit, method):
+def test_a_stranger_cannot_change_or_delete_a_detection(api, user, stranger, submit, method):
     detection = submit(user, photo())
     path = f"/api/v1/detect/{detection.pk}"
     assert getattr(api(stranger), method)(path, {"name": "mine"}).status_code == 404
@@ -253,7 +251,7 @@ def test_a_stranger_changes_and_deletes_nothing(api, user, stranger, submit, met
     assert detection.name == ""
 
 
-def test_detectors_that_are_active_are_listed_with_their_classes(api, user, detector):
+def test_active_detectors_are_listed_with_their_classes(api, user, detector):
     Detector.objects.create(
         name="retired", version="1", sha256="1" * 64, path="x", backend="openvino", image_size=64, classes=[],
         is_active=False,
@@ -265,7 +263,7 @@ def test_detectors_that_are_active_are_listed_with_their_classes(api, user, dete
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_list_of_detectors_takes_three_queries(api, user, detector, count, django_assert_num_queries):
+def test_listing_detectors_takes_three_queries(api, user, detector, count, django_assert_num_queries):
     client = api(user)
     for number in range(1, count):
         scale.detector(f"detector {number}")
@@ -290,9 +288,9 @@ def picture(api, user):
     return picture
 
 
-def test_the_picture_shows_the_classes_and_confidences_that_are_asked_for(picture, submit, user):
+def test_the_annotated_picture_is_filtered_by_class_and_confidence(picture, submit, user):
     detection = submit(user, photo(colour=BLACK))
-    process(detection)
+    process_and_reload(detection)
     _, whole = picture(detection)
     _, alpha = picture(detection, classes="alpha")
     _, sure = picture(detection, min_confidence=0.45)
@@ -303,25 +301,38 @@ def test_the_picture_shows_the_classes_and_confidences_that_are_asked_for(pictur
     assert picture(detection, classes="gamma")[1] == nothing
 
 
-def test_the_picture_of_each_image_can_be_asked_for(picture, submit, user, stranger):
+@pytest.mark.parametrize(
+    ("wanted", "shown"),
+    [("alpha, red", ["alpha, red"]), ("alpha, red, beta", ["beta"]), (",", ["alpha, red", "beta"])],
+)
+def test_the_annotated_picture_can_be_filtered_by_a_class_with_a_comma(submit, user, detector, wanted, shown):
+    detection = submit(user, photo(colour=BLACK))
+    process_and_reload(detection)
+    Detector.objects.update(classes=["alpha, red", "beta"])
+    DetectionResult.objects.filter(class_id=0).update(object_class="alpha, red")
+    labels = rendering.labels_of(detection.images.get(), 0, wanted)
+    assert sorted(label.object_class for label in labels) == shown
+
+
+def test_the_annotated_picture_of_each_image_can_be_requested(picture, submit, user, stranger):
     detection, theirs = submit(user, photo(80, 40), photo(40, 80)), submit(stranger, photo())
-    process(detection)
+    process_and_reload(detection)
     first, second = detection.images.order_by("pk")
     assert picture(detection, image_id=first.pk)[1] == picture(detection)[1]
     assert picture(detection, image_id=second.pk)[1] != picture(detection)[1]
     assert picture(detection, image_id=theirs.images.get().pk)[0].status_code == 404
 
 
-def test_another_question_has_another_etag(picture, submit, user):
+def test_annotated_pictures_of_other_filters_have_other_etags(picture, submit, user):
     detection = submit(user, photo())
-    process(detection)
+    process_and_reload(detection)
     questions = ({}, {"classes": "alpha"}, {"min_confidence": 0.5})
     assert len({picture(detection, **question)[0]["ETag"] for question in questions}) == 3
 
 
-def test_the_picture_is_shown_or_downloaded_under_a_safe_name(picture, submit, user):
+def test_the_annotated_picture_is_inline_or_an_attachment(picture, submit, user):
     detection = submit(user, photo())
-    process(detection)
+    process_and_reload(detection)
     name = f'filename="{detection.pk}.jpg"'
     assert picture(detection)[0]["Content-Disposition"] == f"inline; {name}"
     assert picture(detection, download="true")[0]["Content-Disposition"] == f"attachment; {name}"
@@ -330,37 +341,59 @@ def test_the_picture_is_shown_or_downloaded_under_a_safe_name(picture, submit, u
 @pytest.mark.parametrize(
     ("name", "value"), [("image_id", "1"), ("min_confidence", "2"), ("download", "maybe")]
 )
-def test_a_question_for_a_picture_that_makes_no_sense_is_refused(picture, submit, user, name, value):
+def test_an_invalid_parameter_of_the_annotated_picture_is_refused(picture, submit, user, name, value):
     response, _ = picture(submit(user, photo()), **{name: value})
     assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, name)
 
 
-def test_a_condition_that_pictures_do_not_know_is_ignored(api, submit, user):
+def test_if_match_is_ignored_for_annotated_pictures(api, submit, user):
     detection = submit(user, photo())
-    process(detection)
+    process_and_reload(detection)
     response = api(user).get(f"/api/v1/detect/{detection.pk}/image", headers={"If-Match": '"other"'})
     assert response.status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
-def test_whoever_queues_for_a_picture_holds_no_connection_and_is_let_go_at_a_stop(
+def test_a_queued_picture_holds_no_connection_and_ends_when_the_server_stops(
     api, submit, user, stopping, monkeypatch
 ):
     detection = submit(user, photo())
-    process(detection)
+    process_and_reload(detection)
     client = api(user)
-    for _ in range(2):
-        assert views.drawing.acquire(timeout=1)
     held = []
+    wait = rendering.drawing._wait
 
-    def look(timeout):
+    def look(visitor):
         held.append(connection.connection)
-        news.stopping.set()
-        return False
+        wakeups.stopping.set()
+        wait(visitor)
 
-    monkeypatch.setattr(views.drawing, "acquire", look)
-    response = client.get(f"/api/v1/detect/{detection.pk}/image")
+    monkeypatch.setattr(rendering.drawing, "_wait", look)
+    with rendering.drawing.slot(user.pk):
+        held.clear()
+        response = client.get(f"/api/v1/detect/{detection.pk}/image")
     assert (response.status_code, response.json()["errors"][0]["code"]) == (503, "busy")
     assert held == [None]
-    for _ in range(2):
-        views.drawing.release()
+
+
+def test_a_user_gets_503_while_busy_and_429_with_a_full_queue_for_pictures(
+    api, submit, user, stranger, monkeypatch
+):
+    monkeypatch.setattr("objectvision.lib.fair_slots.LONGEST_WAIT_SECONDS", 0)
+    monkeypatch.setattr("objectvision.lib.fair_slots.MOST_QUEUED", 2)
+    own, other = submit(user, photo()), submit(stranger, photo())
+    process_and_reload(own, other)
+    client = api(user)
+    client.raise_request_exception = False
+
+    def ask():
+        response = client.get(f"/api/v1/detect/{own.pk}/image")
+        code = None if response.status_code == 200 else response.json()["errors"][0]["code"]
+        return response.status_code, code, response.headers.get("Retry-After")
+
+    with rendering.drawing.slot(user.pk):
+        assert ask() == (503, "busy", "5")
+        with rendering.drawing.queue(user.pk):
+            assert ask() == (429, "throttled", "1")
+        assert api(stranger).get(f"/api/v1/detect/{other.pk}/image").status_code == 200
+    assert ask()[0] == 200

@@ -1,14 +1,13 @@
-"""What was found is searched and counted: the user's own alone."""
+"""Search and statistics of the user's own results."""
 
 from datetime import timedelta
 
 import pytest
-from django.core.management import call_command
 from django.utils import timezone
 
-from detections import processing
+from detections.jobs import processing
 from detections.models import Detection, DetectionResult, Detector
-from objectvision.tests.stack import photo
+from testing.pictures import photo
 
 RESULTS = "/api/v1/detect/results"
 STATISTICS = "/api/v1/users/statistics"
@@ -17,11 +16,11 @@ BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 @pytest.fixture
 def detect(submit):
-    """Sends pictures and has them processed; alpha is found by 0.5 to 1 (black to white), beta by 0.4."""
+    """Uploads and processes pictures; alpha has a confidence of 0.5 (black) to 1 (white), beta 0.4."""
 
     def detect(user, *colours):
         detection = submit(user, *[photo(colour=colour) for colour in colours])
-        processing.run(lambda: None)
+        processing.process_waiting()
         detection.refresh_from_db()
         return detection
 
@@ -40,9 +39,7 @@ def found(response):
     return [(item["object_class"], round(item["confidence"], 1)) for item in response.json()["items"]]
 
 
-def test_results_of_all_own_detections_are_found_newest_first_with_what_they_belong_to(
-    search, detect, user, stranger
-):
+def test_search_shows_own_results_newest_first_with_image_and_detection(search, detect, user, stranger):
     first, second = detect(user, BLACK), detect(user, WHITE)
     detect(stranger, WHITE)
     response = search()
@@ -95,7 +92,7 @@ def test_results_are_filtered_by_detector(search, detect, detector, user):
     assert found(search(detector="none")) == []
 
 
-def test_results_come_in_pages_that_neither_repeat_nor_leave_out(search, detect, user):
+def test_pages_of_results_repeat_and_omit_nothing(search, detect, user):
     detect(user, BLACK, WHITE)
     pages = [search(limit=1, offset=offset).json()["items"][0]["id"] for offset in range(4)]
     assert pages == [item["id"] for item in search().json()["items"]]
@@ -114,20 +111,20 @@ def test_results_come_in_pages_that_neither_repeat_nor_leave_out(search, detect,
         ("detector", "a\x00b"),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused_by_name(search, name, value):
+def test_an_invalid_search_parameter_is_refused_by_name(search, name, value):
     response = search(**{name: value})
     assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, name)
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_search_takes_five_queries(search, detect, user, count, django_assert_num_queries):
+def test_searching_results_takes_five_queries(search, detect, user, count, django_assert_num_queries):
     for _ in range(count):
         detect(user, BLACK)
     with django_assert_num_queries(5):  # the session, the total, the page, its images, their detectors
         search()
 
 
-def test_statistics_count_what_is_ones_own(api, detect, submit, user, stranger):
+def test_statistics_count_only_own_rows(api, detect, submit, user, stranger):
     detect(user, BLACK, WHITE)
     detect(stranger, WHITE)
     submit(user, photo(), photo(), photo())
@@ -141,12 +138,12 @@ def test_statistics_count_what_is_ones_own(api, detect, submit, user, stranger):
     }
 
 
-def test_statistics_of_nothing_are_zeros(api, user):
+def test_statistics_without_detections_are_zero(api, user):
     nothing = {"detections": 0, "images": 0, "objects": 0, "per_class": [], "per_day": []}
     assert api(user).get(STATISTICS).json() == nothing
 
 
-def test_statistics_by_day_go_back_as_far_as_asked_for(api, submit, user):
+def test_statistics_by_day_cover_the_requested_days(api, submit, user):
     for days in (0, 1, 40):
         detection = submit(user, photo())
         past = timezone.now() - timedelta(days=days)
@@ -167,7 +164,7 @@ def test_statistics_by_day_go_back_as_far_as_asked_for(api, submit, user):
 
 
 @pytest.mark.parametrize("days", ["0", "367", "many", "", "1e9"])
-def test_a_period_that_makes_no_sense_is_refused(api, user, days):
+def test_an_invalid_number_of_days_is_refused(api, user, days):
     response = api(user).get(STATISTICS, {"days": days})
     assert (response.status_code, response.json()["errors"][0]["attr"]) == (400, "days")
 
@@ -179,17 +176,3 @@ def test_statistics_take_four_queries(api, detect, user, count, django_assert_nu
     client = api(user)
     with django_assert_num_queries(4):  # the session, the whole, the classes, the days
         client.get(STATISTICS)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_results_from_before_they_had_owner_and_time_get_them_by_the_migration(detect, user, stranger):
-    detect(user, BLACK)
-    detect(stranger, BLACK)
-    try:
-        call_command("migrate", "detections", "0003", verbosity=0)
-    finally:
-        call_command("migrate", verbosity=0)
-    for result in DetectionResult.objects.select_related("image"):
-        assert result.user_id == result.image.user_id
-        assert result.created_at == result.image.processed_at
-    assert DetectionResult.objects.count() == 4

@@ -4,14 +4,14 @@ import shutil
 
 import pytest
 
-from detections import detectors
+from detections.detectors import registry
+from detections.detectors.preparation import PreparationError
 from detections.models import Detector
-from detections.preparing import PreparationError
 
 
 @pytest.fixture
 def weights(db, settings, standin_folder, tmp_path):
-    """What somebody exported: a folder outside the detectors', under a name of its own."""
+    """An exported folder outside DETECTORS_DIR."""
     settings.DETECTORS_DIR = tmp_path / "detectors"
     settings.DETECTORS_DIR.mkdir()
     return shutil.copytree(standin_folder, tmp_path / "street")
@@ -24,8 +24,9 @@ def other_weights(weights, name):
     return folder
 
 
-def test_weights_become_a_row_with_a_prepared_folder(weights, settings):
-    detector = detectors.register(str(weights))
+@pytest.mark.slow
+def test_registering_weights_creates_a_row_and_a_prepared_folder(weights, settings):
+    detector = registry.register(str(weights))
     assert detector == Detector.objects.get()
     assert (detector.name, detector.task, detector.backend) == ("street", "detect", "openvino")
     assert (detector.image_size, detector.classes) == (64, ["alpha", "beta"])
@@ -34,40 +35,43 @@ def test_weights_become_a_row_with_a_prepared_folder(weights, settings):
     assert detector.folder.is_dir()
 
 
-def test_the_first_detector_becomes_the_default_and_the_next_only_when_asked(weights):
-    first = detectors.register(str(weights))
-    second = detectors.register(str(other_weights(weights, "harbour")))
+@pytest.mark.slow
+def test_only_the_first_detector_becomes_the_default_unless_requested(weights):
+    first = registry.register(str(weights))
+    second = registry.register(str(other_weights(weights, "harbour")))
     assert Detector.objects.default() == first
-    assert detectors.register(str(weights.parent / "harbour"), default=True) == second
+    assert registry.register(str(weights.parent / "harbour"), default=True) == second
     assert Detector.objects.default() == second
 
 
-def test_registering_again_finds_the_row_and_makes_it_active(weights):
-    detector = detectors.register(str(weights))
+@pytest.mark.slow
+def test_registering_again_reactivates_the_existing_row(weights):
+    detector = registry.register(str(weights))
     Detector.objects.update(is_active=False, is_default=False)
-    assert detectors.register(str(weights)) == detector
+    assert registry.register(str(weights)) == detector
     assert Detector.objects.get().is_active is True
 
 
-def test_what_is_no_detector_leaves_no_row(weights, tmp_path):
+def test_weights_that_fail_to_load_leave_no_row(weights, tmp_path):
     (weights / "standin.xml").write_text("nonsense")
     with pytest.raises(PreparationError):
-        detectors.register(str(weights))
+        registry.register(str(weights))
     with pytest.raises(PreparationError):
-        detectors.register(str(tmp_path / "nowhere"))
+        registry.register(str(tmp_path / "nowhere"))
     assert not Detector.objects.exists()
 
 
-def test_setting_up_takes_what_model_path_names(weights, settings):
-    first = detectors.register(str(weights))
+@pytest.mark.slow
+def test_setup_makes_the_model_path_detector_the_default(weights, settings):
+    first = registry.register(str(weights))
     settings.MODEL_PATH = str(other_weights(weights, "harbour"))
-    chosen = detectors.choose_default()
+    chosen = registry.choose_default()
     assert (chosen.name, chosen == first) == ("harbour", False)
     assert Detector.objects.default() == chosen
 
 
-def test_setting_up_leaves_an_existing_default_where_nothing_is_named(weights, settings):
-    first = detectors.register(str(weights))
+def test_setup_without_model_path_keeps_the_existing_default(weights, settings):
+    first = registry.register(str(weights))
     settings.MODEL_PATH = ""
-    assert detectors.choose_default() == first
+    assert registry.choose_default() == first
     assert Detector.objects.count() == 1

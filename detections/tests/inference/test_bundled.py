@@ -1,16 +1,16 @@
-"""The detector that ships with the project, as it ships."""
+"""The detector that ships with the project."""
 
 import json
 
 import pytest
 from PIL import Image
 
-from detections import detectors, preparing
-from detections.inference import Options, load
+from detections.detectors import preparation, registry
+from detections.detectors.preparation import BUNDLED_FOLDER, PreparationError
+from detections.inference import Options, load_detector
 from detections.models import Detector
-from detections.preparing import BUNDLED_FOLDER, PreparationError
-from detections.tests.samples import FOLDER, assert_found
-from detections.tests.test_inference import PHOTOS
+from testing import pictures
+from testing.detectors import SCENES, assert_found, sample_photo
 
 CLASSES = ["qr_code", "barcode", "marker"]
 MODEL_BYTES = 4_000_000
@@ -18,7 +18,7 @@ MODEL_BYTES = 4_000_000
 
 @pytest.fixture(scope="module")
 def bundled():
-    return load(BUNDLED_FOLDER, "openvino")
+    return load_detector(BUNDLED_FOLDER, "openvino")
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def nothing_prepared(db, settings, tmp_path):
 
 @pytest.fixture
 def no_network(monkeypatch):
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody answers there
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nothing listens there
 
 
 def as_results(found):
-    """In pixels, as the API gives them."""
+    """Boxes in pixels, as the API gives them."""
     return [
         {
             "object_class": box.object_class,
@@ -48,74 +48,105 @@ def as_results(found):
     ]
 
 
-def test_the_manifest_is_that_of_the_weights_beside_it():
+def test_the_bundled_manifest_matches_the_weights_beside_it():
     manifest = json.loads((BUNDLED_FOLDER / "manifest.json").read_text())
-    files = preparing.parts(BUNDLED_FOLDER / "codes.xml")
-    assert manifest["sha256"] == preparing.digest(files)
+    files = preparation.weight_files(BUNDLED_FOLDER / "codes.xml")
+    assert manifest["sha256"] == preparation.sha256_of(files)
     assert list(manifest["classes"].values()) == CLASSES
     assert manifest["image_size"] == 640
     assert manifest["measured"]["scenes"] >= 1000
     assert sum(file.stat().st_size for file in files) <= MODEL_BYTES
 
 
-def test_it_knows_its_classes_and_its_size(bundled):
+def test_the_bundled_detector_has_three_classes_and_image_size_640(bundled):
     assert list(bundled.classes.values()) == CLASSES
     assert bundled.image_size == 640
 
 
-@pytest.mark.parametrize("scene", sorted(FOLDER.glob("*.jpg")), ids=lambda file: file.stem)
-def test_it_finds_every_code_in_the_sample_scenes_and_nothing_else(bundled, scene):
+@pytest.mark.parametrize("scene", sorted(SCENES.glob("*.jpg")), ids=lambda file: file.stem)
+def test_the_bundled_detector_finds_exactly_the_codes_of_the_sample_scenes(bundled, scene):
     found = bundled.predict(scene.read_bytes(), Options())
     with Image.open(scene) as picture:
         assert picture.size == (found.width, found.height)
     assert_found(as_results(found), scene.name)
 
 
-def test_boxes_that_overlap_much_are_one_code_whatever_iou_allows(bundled):
-    data = (FOLDER / "parcel.jpg").read_bytes()
+def untidy_copies():
+    """Of a sample, as cameras, archives and broken software write it."""
+    photo = (SCENES / "parcel.jpg").read_bytes()
+    image = Image.open(SCENES / "parcel.jpg")
+    png, gif = pictures.encoded(image, "PNG"), pictures.encoded(image.quantize(256), "GIF")
+    extra = pictures.with_wrong_checksum(pictures.png_chunk(b"pHYs", bytes(9)))
+    raw = {256: image.width, 257: image.height, 258: 8, 259: 1, 262: 2, 273: 1000, 277: 3}
+    return {
+        "stray-bytes.jpg": photo.replace(b"\xff\xdb", b"\0stray\xff\xdb", 1),
+        "zeros.jpg": photo[:-2] + bytes(100),
+        "fill-bytes.jpg": photo[:-2] + b"\xff" * 100,
+        "no-end.png": png[:-12],
+        "wrong-sum.png": png[:33] + extra + png[33:],
+        "no-end.gif": gif[:-1],
+        "no-lengths.tif": pictures.tiff_of(raw, image.tobytes()),
+    }
+
+
+def test_the_bundled_detector_finds_the_same_codes_in_untidy_copies(bundled):
+    for copy in untidy_copies().values():
+        assert_found(as_results(bundled.predict(copy, Options())), "parcel.jpg")
+
+
+def test_the_bundled_detector_merges_overlapping_boxes_even_at_iou_1(bundled):
+    data = (SCENES / "parcel.jpg").read_bytes()
     found = [bundled.predict(data, Options(confidence=0.01, iou=iou)).boxes for iou in (0.4, 1.0)]
     assert found[0] == found[1]
 
 
+@pytest.mark.torch  # the photos come with ultralytics
 @pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
-def test_it_finds_no_code_in_a_photo_without_one(bundled, name):
-    assert bundled.predict((PHOTOS / name).read_bytes(), Options(confidence=0.5)).boxes == ()
+def test_the_bundled_detector_finds_nothing_in_a_photo_without_codes(bundled, name):
+    assert bundled.predict(sample_photo(name), Options(confidence=0.5)).boxes == ()
 
 
-def test_model_path_names_it(nothing_prepared, settings):
+@pytest.mark.slow
+def test_model_path_bundled_registers_the_bundled_detector(nothing_prepared, settings):
     settings.MODEL_PATH = "bundled"
-    detector = detectors.choose_default()
+    detector = registry.choose_default()
     assert (detector.name, detector.backend, detector.classes) == ("bundled", "openvino", CLASSES)
     assert Detector.objects.default() == detector
 
 
-def test_a_folder_of_the_same_name_does_not_take_its_place(nothing_prepared, settings, tmp_path, monkeypatch):
+@pytest.mark.slow
+def test_a_folder_named_bundled_does_not_replace_the_bundled_detector(
+    nothing_prepared, settings, tmp_path, monkeypatch
+):
     (tmp_path / "bundled").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert detectors.register("bundled").classes == CLASSES
+    assert registry.register("bundled").classes == CLASSES
 
 
-def test_where_nothing_can_be_downloaded_it_is_the_default_and_stays_it(nothing_prepared, no_network, caplog):
-    detector = detectors.choose_default()
+@pytest.mark.slow
+def test_without_network_the_bundled_detector_becomes_the_default(nothing_prepared, no_network, caplog):
+    detector = registry.choose_default()
     assert detector.name == "bundled"
     assert Detector.objects.default() == detector
     assert "yolo26n.pt could not be downloaded" in caplog.text
     caplog.clear()
-    assert detectors.choose_default() == detector
+    assert registry.choose_default() == detector
     assert caplog.text == ""
 
 
-def test_what_can_be_downloaded_comes_first(nothing_prepared, monkeypatch):
+def test_the_downloaded_detector_is_preferred_to_the_bundled_one(nothing_prepared, monkeypatch):
     asked = []
-    monkeypatch.setattr(detectors, "register", lambda source, **_: asked.append(source))
-    detectors.choose_default()
+    monkeypatch.setattr(registry, "register", lambda source, **_: asked.append(source))
+    registry.choose_default()
     assert asked == ["yolo26n.pt"]
 
 
-def test_another_failure_than_the_download_is_not_hidden(nothing_prepared, monkeypatch):
+def test_a_failed_export_raises_instead_of_falling_back_to_the_bundled_detector(
+    nothing_prepared, monkeypatch
+):
     def fail(source, **_):
         raise PreparationError(f"{source} could not be exported")
 
-    monkeypatch.setattr(detectors, "register", fail)
+    monkeypatch.setattr(registry, "register", fail)
     with pytest.raises(PreparationError, match=r"yolo26n\.pt could not be exported"):
-        detectors.choose_default()
+        registry.choose_default()

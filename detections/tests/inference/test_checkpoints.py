@@ -1,4 +1,4 @@
-"""Weights that would run something are refused, and nothing of them has run."""
+"""Weights that would run code are refused before any of it runs."""
 
 import collections
 import io
@@ -9,19 +9,16 @@ import zipfile
 
 import pytest
 
-from detections import preparing
-from detections.inference import LoadError, load, pickles
-from detections.preparing import PreparationError, prepare
+from detections.detectors import preparation
+from detections.detectors.preparation import PreparationError, prepare_detector
+from detections.inference import LoadError, checkpoints, load_detector
 
-
-@pytest.fixture(autouse=True)
-def settings_folder(tmp_path_factory):
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
+pytestmark = pytest.mark.usefixtures("ultralytics_settings")
 
 
 @pytest.fixture
 def canary(tmp_path):
-    """What a payload makes if anybody runs it."""
+    """The file that a payload creates if it runs."""
     return tmp_path / "canary"
 
 
@@ -40,7 +37,7 @@ class Calls:
 
 
 def checkpoint(data, **more):
-    """As torch lays out a file, with this pickle in it."""
+    """A file laid out as torch does, with this pickle in it."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name, content in {"data.pkl": data, "version": b"3\n", "byteorder": b"little", **more}.items():
@@ -57,7 +54,7 @@ def saved(content, **options):
 
 
 def doubled(first, second):
-    """Two pickles of one name: readers differ in which they take."""
+    """An archive with two pickles of one name: readers differ in which they take."""
     out = io.BytesIO(checkpoint(first))
     with (
         zipfile.ZipFile(out, "a", zipfile.ZIP_STORED) as archive,
@@ -89,7 +86,7 @@ def hidden_name(module, name, argument):
 
 
 def plain_call(name, argument):
-    """By the oldest of opcodes, in text."""
+    """A call in the oldest opcodes, in text."""
     module, _, function = name.rpartition(".")
     return f"c{module}\n{function}\n(V{argument}\ntR.".encode()
 
@@ -139,7 +136,7 @@ IMPORTS = {
 
 
 @pytest.mark.parametrize("backend", ["openvino", "ultralytics"])
-def test_weights_that_would_run_a_command_are_refused_and_named_and_nothing_has_run(
+def test_weights_that_run_a_command_are_refused_with_its_name_and_without_running_it(
     tmp_path, canary, backend
 ):
     file = tmp_path / "evil.pt"
@@ -147,7 +144,7 @@ def test_weights_that_would_run_a_command_are_refused_and_named_and_nothing_has_
     with pytest.raises(
         PreparationError, match=r"refused: it imports posix\.system, which may run anything\.$"
     ):
-        prepare(str(file), backend, tmp_path / "detectors")
+        prepare_detector(str(file), backend, tmp_path / "detectors")
     assert not canary.exists()
     assert list((tmp_path / "detectors").iterdir()) == []
 
@@ -155,12 +152,12 @@ def test_weights_that_would_run_a_command_are_refused_and_named_and_nothing_has_
 def refusal(folder):
     """Why a folder with weights is not loaded, by this process itself."""
     with pytest.raises(LoadError) as error:
-        load(folder, "ultralytics")
+        load_detector(folder, "ultralytics")
     return str(error.value)
 
 
 @pytest.mark.parametrize("imported", IMPORTS.values(), ids=IMPORTS)
-def test_whatever_is_no_layer_is_refused_by_name(tmp_path, imported):
+def test_a_checkpoint_that_imports_more_than_layers_is_refused_by_name(tmp_path, imported):
     (tmp_path / "evil.pt").write_bytes(checkpoint(named(imported)))
     assert f"is refused: it imports {imported}, which may run anything." in refusal(tmp_path)
 
@@ -195,13 +192,13 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
-def test_in_whatever_form_it_is_written_nothing_of_it_runs(tmp_path, canary, form):
+def test_a_hostile_pickle_is_refused_in_every_file_format_without_running(tmp_path, canary, form):
     (tmp_path / "evil.pt").write_bytes(form(touching(canary)))
     assert refusal(tmp_path)
     assert not canary.exists()
 
 
-def test_what_a_layer_is_made_with_is_no_code_either(tmp_path, canary):
+def test_code_in_the_activation_of_a_model_description_does_not_run(tmp_path, canary):
     """A model's description names its activation in Python, which ultralytics evaluates by itself."""
     description = tmp_path / "evil.yaml"
     description.write_text(
@@ -217,25 +214,25 @@ def test_what_a_layer_is_made_with_is_no_code_either(tmp_path, canary):
 @pytest.mark.parametrize(
     "kind", [".pth", ".torchscript", ".pkl", ".pdmodel", ".engine", ".npz", ".yaml", ".py"]
 )
-def test_other_kinds_that_may_hold_a_pickle_are_not_opened(tmp_path, canary, kind):
+def test_other_file_types_that_may_hold_a_pickle_are_refused(tmp_path, canary, kind):
     file = tmp_path / f"evil{kind}"
     file.write_bytes(pickle.dumps(Calls(os.system, touching(canary))))
     with pytest.raises(PreparationError, match=r"none of \.xml, \.onnx, \.pt"):
-        prepare(str(file), "auto", tmp_path / "detectors")
+        prepare_detector(str(file), "auto", tmp_path / "detectors")
     with pytest.raises(PreparationError, match=r"holds no \.xml, \.onnx, \.pt"):
-        prepare(str(tmp_path), "auto", tmp_path / "detectors")
+        prepare_detector(str(tmp_path), "auto", tmp_path / "detectors")
     assert not canary.exists()
 
 
 @pytest.mark.parametrize("kind", [".onnx", ".xml"])
-def test_a_pickle_by_another_name_is_not_taken_for_one(tmp_path, canary, kind):
+def test_a_pickle_named_onnx_or_xml_is_refused_without_running(tmp_path, canary, kind):
     file = tmp_path / f"evil{kind}"
     for part in (file, tmp_path / "evil.bin"):
         part.write_bytes(saved({"model": Calls(os.system, touching(canary))}))
     (tmp_path / "metadata.yaml").write_text(f'!!python/object/apply:os.system ["{touching(canary)}"]')
     for backend in ("openvino", "ultralytics"):
         with pytest.raises(PreparationError):
-            prepare(str(file), backend, tmp_path / "detectors")
+            prepare_detector(str(file), backend, tmp_path / "detectors")
     assert not canary.exists()
 
 
@@ -254,24 +251,24 @@ ARCHITECTURES = ["yolov5nu", "yolov6n", "yolov8n", "yolov9t", "yolov10n", "yolo1
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("architectures")
-    preparing.apart(save_untrained, ARCHITECTURES, folder)
+    preparation.in_subprocess(save_untrained, ARCHITECTURES, folder)
     return folder
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_weights_of_every_family_that_detects_are_loaded(untrained, tmp_path, name):
+def test_weights_of_every_yolo_family_are_loaded(untrained, tmp_path, name):
     (tmp_path / "weights.pt").write_bytes((untrained / f"{name}.pt").read_bytes())
-    assert len(load(tmp_path, "ultralytics").classes) == 80
+    assert len(load_detector(tmp_path, "ultralytics").classes) == 80
 
 
-def test_what_is_checked_is_what_is_loaded(tmp_path, canary, untrained, monkeypatch):
-    """Who swaps the file meanwhile meets the loader, which does not rely on the check."""
+def test_weights_swapped_after_the_check_are_refused_by_the_loader(tmp_path, canary, untrained, monkeypatch):
+    """The loader does not rely on the check that ran before it."""
     file = tmp_path / "weights.pt"
     file.write_bytes((untrained / "yolo26n.pt").read_bytes())
 
     def swap(checked):
         file.write_bytes(saved({"model": Calls(os.system, touching(canary))}))
 
-    monkeypatch.setattr(pickles, "check", swap)
+    monkeypatch.setattr(checkpoints, "check_pickle", swap)
     assert "outside the supported Ultralytics checkpoint format" in refusal(tmp_path)
     assert not canary.exists()

@@ -1,28 +1,17 @@
-import importlib.util
 import io
-import os
 import shutil
-import struct
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from PIL import Image, ImageOps
 
-from detections.geometry import Letterbox
-from detections.inference import Box, DecodeError, LoadError, Options, decode, load
-from detections.preparing import BUNDLED_FOLDER, parts
-from detections.tests import samples, standin
+from detections.detectors.preparation import BUNDLED_FOLDER, weight_files
+from detections.inference import Box, DecodeError, LoadError, Options, decode, load_detector
+from detections.inference.geometry import Letterbox
+from testing.detectors import COCO, SCENES, build_standin, family_of, sample_photo, tiny_onnx
+from testing.pictures import encoded
 
-COCO = [
-    pytest.param(Path(folder), id=Path(folder).name.partition("_")[0])
-    for folder in os.environ.get("COCO_DETECTORS", "").split(":")
-    if folder
-]
 BUNDLED = "bundled"
-PHOTOS = Path(importlib.util.find_spec("ultralytics").origin).parent / "assets"
 SEEN = {
     ("yolo26n", "bus.jpg"): [
         ("bus", 0.94),
@@ -58,35 +47,29 @@ MOST_OVERLAP = {BUNDLED: 0.4}  # as its metadata says, of which ultralytics know
 RED, GREEN = (200, 30, 40), (20, 180, 60)
 
 
-@pytest.fixture(scope="session")
-def settings_folder(tmp_path_factory):
-    """ultralytics reads where its settings lie once, when it is imported."""
-    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
-
-
-@pytest.fixture(scope="session", params=[BUNDLED, *COCO])
+@pytest.fixture(scope="session", params=[BUNDLED, *COCO], ids=family_of)
 def folder(request, tmp_path_factory):
-    """Of an export; of the bundled detector in a folder as ultralytics wants it."""
+    """The folder of an export; the bundled detector is copied into one that ultralytics accepts."""
     if request.param != BUNDLED:
         return request.param
     folder = tmp_path_factory.mktemp("exports") / "bundled_openvino_model"
     folder.mkdir()
-    for part in parts(BUNDLED_FOLDER / "codes.xml"):
+    for part in weight_files(BUNDLED_FOLDER / "codes.xml"):
         shutil.copyfile(part, folder / part.name)
     return folder
 
 
 @pytest.fixture(scope="session")
 def family(folder):
-    return folder.name.partition("_")[0]
+    return family_of(folder)
 
 
 @pytest.fixture(scope="session")
 def pictures(family):
-    """In which the detector finds something."""
+    """Pictures in which the detector finds something."""
     if family == BUNDLED:
-        return [file.read_bytes() for file in sorted(samples.FOLDER.glob("*.jpg"))]
-    return [photo("bus.jpg"), photo("zidane.jpg")]
+        return [file.read_bytes() for file in sorted(SCENES.glob("*.jpg"))]
+    return [sample_photo("bus.jpg"), sample_photo("zidane.jpg")]
 
 
 @pytest.fixture(scope="session")
@@ -108,13 +91,15 @@ def bundled_in_32_bits(family):
         yield
 
 
-@pytest.fixture(scope="session", params=["openvino", "ultralytics"])
-def detector(request, folder, settings_folder, bundled_in_32_bits):
-    return load(folder, request.param)
+@pytest.fixture(scope="session", params=["openvino", pytest.param("ultralytics", marks=pytest.mark.torch)])
+def detector(request, folder, bundled_in_32_bits):
+    if request.param == "ultralytics":
+        request.getfixturevalue("ultralytics_settings")
+    return load_detector(folder, request.param)
 
 
 @pytest.fixture(scope="session")
-def reference(folder, family, detector):
+def reference(folder, family, detector, ultralytics_settings):
     """ultralytics' own predict on a decoded image: rows of corners in pixels, confidence, class id."""
     from detections.inference.runtimes import import_ultralytics
     from detections.inference.ultralytics_backend import predictor_without_warm_up
@@ -138,17 +123,7 @@ def reference(folder, family, detector):
 
 @pytest.fixture
 def small(tmp_path):
-    return load(standin.build(tmp_path / "standin"), "openvino")
-
-
-def photo(name):
-    return (PHOTOS / name).read_bytes()
-
-
-def encoded(image, form="PNG", **parameters):
-    stream = io.BytesIO()
-    image.save(stream, form, **parameters)
-    return stream.getvalue()
+    return load_detector(build_standin(tmp_path / "standin"), "openvino")
 
 
 def halves(mode="RGB"):
@@ -189,9 +164,10 @@ def same_boxes(found, rows, tolerance):
     return not seen
 
 
+@pytest.mark.torch  # the photos come with ultralytics
 @pytest.mark.parametrize("name", ["bus.jpg", "zidane.jpg"])
-def test_finds_the_objects_that_were_seen_before(detector, family, name):
-    found = detector.predict(photo(name), Options())
+def test_detectors_find_the_recorded_objects_in_sample_photos(detector, family, name):
+    found = detector.predict(sample_photo(name), Options())
     if (family, name) not in SEEN:
         pytest.skip(f"nothing is noted for {family}")
     expected = SEEN[family, name]
@@ -201,7 +177,7 @@ def test_finds_the_objects_that_were_seen_before(detector, family, name):
 
 @pytest.mark.parametrize("options", VARIED, ids=str)
 @pytest.mark.parametrize("number", [0, 1])
-def test_boxes_are_those_of_ultralytics_whatever_the_options(detector, reference, pictures, number, options):
+def test_boxes_equal_those_of_ultralytics_for_varied_options(detector, reference, pictures, number, options):
     rows = reference(decode(pictures[number]), options)
     found = detector.predict(pictures[number], options)
     confidences = sorted((row[4] for row in rows), reverse=True)
@@ -210,13 +186,47 @@ def test_boxes_are_those_of_ultralytics_whatever_the_options(detector, reference
 
 
 @pytest.mark.parametrize("size", [(37, 411), (1500, 9), (640, 640), (1, 1), (333, 221)])
-def test_boxes_are_those_of_ultralytics_for_odd_sizes(detector, reference, pictures, size):
+def test_boxes_equal_those_of_ultralytics_for_odd_picture_sizes(detector, reference, pictures, size):
     data = encoded(Image.open(io.BytesIO(pictures[0])).resize(size))
     options = Options(confidence=0.01)
     assert same_boxes(detector.predict(data, options), reference(decode(data), options), tolerance=1)
 
 
-def test_boxes_lie_inside_the_image_with_the_highest_confidence_first(detector, pictures):
+@pytest.fixture
+def ordered_torch(monkeypatch):
+    """torch sorts equal numbers in no order, and ultralytics' NMS with it; here it keeps their order."""
+    import torch
+
+    def argsort(tensor, dim=-1, descending=False):  # torch's own
+        return torch.sort(tensor, dim=dim, descending=descending, stable=True).indices
+
+    monkeypatch.setattr(torch.Tensor, "argsort", argsort)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("seed", range(20))
+def test_nms_keeps_the_first_of_overlapping_boxes_of_equal_confidence(
+    seed, ordered_torch, ultralytics_settings
+):
+    """Confidences of rounded models take few values. With torch's own order, ultralytics keeps others."""
+    import numpy as np
+    import torch
+
+    from detections.inference.openvino_backend import rows_by_nms
+    from detections.inference.runtimes import import_ultralytics
+
+    import_ultralytics()
+    from ultralytics.utils.nms import non_max_suppression
+
+    random = np.random.default_rng(seed)
+    output = np.empty((6, 200), np.float32)
+    output[:2], output[2:4] = random.uniform(100, 300, (2, 200)), random.uniform(50, 200, (2, 200))
+    output[4:] = random.integers(0, 8, (2, 200)) / 8
+    [expected] = non_max_suppression(torch.from_numpy(output[None].copy()), conf_thres=0.3, iou_thres=0.5)
+    assert rows_by_nms(output, Options(confidence=0.3, iou=0.5)).tolist() == expected.tolist()
+
+
+def test_boxes_lie_inside_the_image_ordered_by_confidence(detector, pictures):
     found = detector.predict(pictures[0], Options(confidence=0.001))
     confidences = [box.confidence for box in found.boxes]
     assert confidences == sorted(confidences, reverse=True)
@@ -227,7 +237,8 @@ def test_boxes_lie_inside_the_image_with_the_highest_confidence_first(detector, 
 # A JPEG of turned pixels differs from that of the upright ones by a level here and there, and that moves the
 # boxes of int8 detectors. What is the same to the pixel gives the same boxes.
 @pytest.mark.parametrize(("form", "tolerance"), [("PNG", 0.01), ("JPEG", 16)])
-def test_a_photo_gives_the_same_upright_boxes_in_all_eight_orientations(detector, pictures, form, tolerance):
+@pytest.mark.slow
+def test_a_photo_gives_the_same_boxes_in_all_eight_exif_orientations(detector, pictures, form, tolerance):
     image = Image.open(io.BytesIO(pictures[0]))
     upright, *others = [detector.predict(oriented(image, number, form), Options()) for number in range(1, 9)]
     rows = [
@@ -240,7 +251,9 @@ def test_a_photo_gives_the_same_upright_boxes_in_all_eight_orientations(detector
         assert same_boxes(found, rows, tolerance=tolerance)
 
 
-def test_many_threads_and_both_engines_give_the_boxes_of_one(detector, pictures):
+@pytest.mark.slow
+@pytest.mark.torch
+def test_predictions_are_equal_in_many_threads_and_on_both_engines(detector, pictures):
     photos = [*pictures[:2], encoded(halves())]
     options = Options(confidence=0.1)
     expected = [detector.predict(data, options).boxes for data in photos]
@@ -255,7 +268,7 @@ def test_many_threads_and_both_engines_give_the_boxes_of_one(detector, pictures)
     assert found == [expected[number % 3] for number in range(48)]
 
 
-def test_the_detector_knows_its_classes_and_its_size(detector, family):
+def test_a_detector_reads_its_classes_and_image_size_from_its_export(detector, family):
     names = ["qr_code", "barcode", "marker"] if family == BUNDLED else ["person", "bicycle", "car"]
     assert [detector.classes[number] for number in range(3)] == names
     assert len(detector.classes) == (3 if family == BUNDLED else 80)
@@ -263,7 +276,7 @@ def test_the_detector_knows_its_classes_and_its_size(detector, family):
     assert detector.lanes >= 1
 
 
-def test_a_stand_in_sees_how_bright_an_image_is(small):
+def test_the_stand_in_model_reports_brightness_as_confidence(small):
     black, white = (
         small.predict(encoded(Image.new("RGB", (30, 30), color)), Options()) for color in ("black", "white")
     )
@@ -276,8 +289,8 @@ def test_a_stand_in_sees_how_bright_an_image_is(small):
     assert white.milliseconds > 0
 
 
-def test_a_stand_in_runs_with_ultralytics_too(small, tmp_path, settings_folder):
-    detector = load(standin.build(tmp_path / "standin_openvino_model"), "ultralytics")
+def test_the_stand_in_model_gives_equal_boxes_with_ultralytics(small, tmp_path, ultralytics_settings):
+    detector = load_detector(build_standin(tmp_path / "standin_openvino_model"), "ultralytics")
     data = encoded(halves())
     boxes, others = (each.predict(data, Options()).boxes for each in (small, detector))
     assert [box.object_class for box in boxes] == [box.object_class for box in others]
@@ -286,94 +299,54 @@ def test_a_stand_in_runs_with_ultralytics_too(small, tmp_path, settings_folder):
 
 def test_an_onnx_file_needs_nothing_beside_it(tmp_path):
     (tmp_path / "tiny.onnx").write_bytes(tiny_onnx())
-    detector = load(tmp_path, "openvino")
+    detector = load_detector(tmp_path, "openvino")
     found = detector.predict(encoded(Image.new("RGB", (64, 64), "white")), Options())
     assert detector.classes == {0: "alpha", 1: "beta"}
     assert found.boxes == (Box(1, "beta", 1.0, 0.125, 0.125, 0.5, 0.5),)
 
 
-def test_a_dynamic_model_is_given_the_size_that_its_exporter_noted(tmp_path):
+def test_a_dynamic_onnx_model_uses_the_image_size_of_its_metadata(tmp_path):
     (tmp_path / "tiny.onnx").write_bytes(tiny_onnx(side=-1))
-    detector = load(tmp_path, "openvino")
+    detector = load_detector(tmp_path, "openvino")
     assert detector.image_size == 64
     assert len(detector.predict(encoded(halves()), Options()).boxes) == 1
 
 
-OVERLAPPING = """
-import os, signal, sys
-from pathlib import Path
-from detections import inference
-
-first = inference.load(Path(sys.argv[1]), "openvino")
-second = inference.load(Path(sys.argv[1]), "openvino")
-del first
-del second
-signal.signal(signal.SIGINT, lambda *_: print("handled"))
-os.kill(os.getpid(), signal.SIGINT)
-"""
-
-
-def test_a_signal_is_handled_after_detectors_whose_lives_overlapped(standin_folder):
-    command = [sys.executable, "-c", OVERLAPPING, standin_folder]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (0, "handled\n")
-
-
-def test_an_openvino_process_imports_no_torch_and_reports_to_nobody(tmp_path):
-    script = """
-import sys
-from pathlib import Path
-from detections import inference
-assert not {"cv2", "numpy", "openvino"} & set(sys.modules), "imported too early"
-inference.load(Path(sys.argv[1]), "openvino").predict(Path(sys.argv[2]).read_bytes(), inference.Options())
-print(*sorted(name for name in ("torch", "ultralytics", "openvino_telemetry") if sys.modules.get(name)))
-"""
-    folder = standin.build(tmp_path / "standin")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", script, folder, PHOTOS / "bus.jpg"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parents[2],
-    )
-    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
-
-
 @pytest.mark.parametrize("backend", ["openvino", "ultralytics"])
-def test_an_empty_folder_is_refused_by_name(tmp_path, backend, settings_folder):
+def test_an_empty_folder_is_refused_by_name(tmp_path, backend, ultralytics_settings):
     with pytest.raises(LoadError, match=f"{tmp_path}.*no .xml, .onnx, .pt file"):
-        load(tmp_path, backend)
+        load_detector(tmp_path, backend)
 
 
 def test_broken_weights_are_refused(tmp_path):
-    folder = standin.build(tmp_path / "standin")
+    folder = build_standin(tmp_path / "standin")
     (folder / "standin.xml").write_text("<net>")
     with pytest.raises(LoadError, match="standin"):
-        load(folder, "openvino")
+        load_detector(folder, "openvino")
 
 
-def test_weights_without_the_names_of_their_classes_are_refused(tmp_path):
-    folder = standin.build(tmp_path / "standin")
+def test_weights_without_class_names_are_refused(tmp_path):
+    folder = build_standin(tmp_path / "standin")
     (folder / "metadata.yaml").unlink()
-    with pytest.raises(LoadError, match=r"no metadata\.yaml"):
-        load(folder, "openvino")
+    with pytest.raises(LoadError, match=r"what its classes are called"):
+        load_detector(folder, "openvino")
 
 
-def test_another_task_is_refused(tmp_path):
-    folder = standin.build(tmp_path / "standin")
+def test_a_model_for_another_task_is_refused(tmp_path):
+    folder = build_standin(tmp_path / "standin")
     about = folder / "metadata.yaml"
     about.write_text(about.read_text().replace("task: detect", "task: segment"))
     with pytest.raises(LoadError, match="its task is segment"):
-        load(folder, "openvino")
+        load_detector(folder, "openvino")
 
 
-def test_an_unknown_backend_is_refused(tmp_path):
+def test_loading_with_an_unknown_backend_is_refused(tmp_path):
     with pytest.raises(LoadError, match="does not load with abacus"):
-        load(tmp_path, "abacus")
+        load_detector(tmp_path, "abacus")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_decode_turns_a_jpeg_as_pillow_does(orientation):
+def test_decode_applies_exif_orientation_as_pillow_does(orientation):
     data = oriented(halves(), orientation)
     expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
     image = decode(data)
@@ -383,7 +356,7 @@ def test_decode_turns_a_jpeg_as_pillow_does(orientation):
 
 
 @pytest.mark.parametrize("form", ["JPEG", "WEBP", "TIFF"])
-def test_decode_goes_by_exif_alone_as_browsers_do(form):
+def test_decode_ignores_orientation_in_xmp(form):
     xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="3"/></x:xmpmeta>'
     assert looks_like_halves(decode(encoded(halves(), form, quality=98, xmp=xmp)))
 
@@ -405,7 +378,7 @@ def test_decode_goes_by_exif_alone_as_browsers_do(form):
         ("BMP", "RGB", {}),
     ],
 )
-def test_decode_keeps_the_colours_of_every_form(form, mode, parameters):
+def test_decode_keeps_the_colours_of_every_format_and_mode(form, mode, parameters):
     image = decode(encoded(halves(mode), form, **parameters))
     assert (image.shape, image.dtype.name, image.flags.c_contiguous) == ((20, 40, 3), "uint8", True)
     assert looks_like_halves(image)
@@ -418,18 +391,18 @@ def test_decode_gives_grey_three_equal_channels(form):
     assert image.tolist() == [[[130] * 3] * 40] * 20
 
 
-def test_decode_puts_what_is_transparent_on_white():
+def test_decode_turns_transparent_pixels_white():
     image = Image.new("RGBA", (4, 4), (*RED, 255))
     image.putpixel((0, 0), (0, 0, 0, 0))
     assert decode(encoded(image))[0, :2].tolist() == [[255] * 3, [*RED[::-1]]]
 
 
-def test_decode_scales_sixteen_bits_of_grey():
+def test_decode_scales_sixteen_bit_grey_to_eight_bits():
     image = Image.new("I;16", (3, 2), 0x8000)
     assert decode(encoded(image)).tolist() == [[[128] * 3] * 3] * 2
 
 
-def test_decode_scales_sixteen_bits_of_colour():
+def test_decode_scales_sixteen_bit_colour_to_eight_bits():
     import cv2
     import numpy as np
 
@@ -446,12 +419,12 @@ def test_decode_takes_the_first_frame_of_an_animation():
 @pytest.mark.parametrize(
     "data", [b"", b"no image", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0 broken", b"\x89PNG\r\n\x1a\n"]
 )
-def test_bytes_without_an_image_are_refused(data):
+def test_decode_refuses_bytes_that_are_no_image(data):
     with pytest.raises(DecodeError):
         decode(data)
 
 
-def test_a_letterbox_restores_what_it_placed():
+def test_a_letterbox_maps_boxes_back_to_the_picture():
     import numpy as np
 
     letterbox = Letterbox.fit((200, 100), (64, 64))
@@ -468,54 +441,3 @@ def looks_like_halves(image):
         for half, color in ((left, RED), (right, GREEN))
         for seen, wanted in zip(half, color, strict=True)
     )
-
-
-# A small writer of ONNX, since the package that writes it is no dependency: protobuf's fields by number.
-
-
-def varint(number):
-    number &= (1 << 64) - 1
-    data = b""
-    while number > 127:
-        data += bytes([number & 127 | 128])
-        number >>= 7
-    return data + bytes([number])
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    value = value.encode() if isinstance(value, str) else value
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def node(operation, inputs, output):
-    return field(1, b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, operation))
-
-
-def constant(name, values):
-    shape = b"".join(field(1, side) for side in (1, 1, 6))
-    return field(5, shape + field(2, 1) + field(8, name) + field(9, struct.pack("<6f", *values)))
-
-
-def value(name, shape):
-    sides = b"".join(field(1, field(2, "side") if side < 0 else field(1, side)) for side in shape)
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, sides)))
-
-
-def tiny_onnx(side=64):
-    """One box of class beta; its confidence goes from 0.5 (black) to 1 (white)."""
-    graph = (
-        node("ReduceMean", ["images"], "mean")
-        + node("Squeeze", ["mean"], "brightness")
-        + node("Mul", ["brightness", "share"], "part")
-        + node("Add", ["part", "row"], "output0")
-        + field(2, "tiny")
-        + constant("share", [0, 0, 0, 0, 0.5, 0])
-        + constant("row", [8, 8, 40, 40, 0.5, 1])
-        + field(11, value("images", (1, 3, side, side)))
-        + field(12, value("output0", (1, 1, 6)))
-    )
-    about = {"names": "{0: 'alpha', 1: 'beta'}", "imgsz": "[64, 64]", "task": "detect"}
-    entries = b"".join(field(14, field(1, key) + field(2, text)) for key, text in about.items())
-    return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 11)) + entries

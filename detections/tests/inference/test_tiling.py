@@ -1,4 +1,4 @@
-"""A picture looked at in tiles and mirrored: more is found, and nothing twice."""
+"""Predictions in tiles and mirrored views find more objects, without duplicates."""
 
 import io
 import time
@@ -7,11 +7,10 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from detections import geometry
-from detections.inference import InterruptedPrediction, Options, assembling, load
-from detections.preparing import BUNDLED_FOLDER
-from detections.tests import standin
-from detections.tests.test_inference import COCO, encoded, photo
+from detections.detectors.preparation import BUNDLED_FOLDER
+from detections.inference import Options, PredictionInterruptedError, geometry, load_detector, tiling
+from testing.detectors import COCO, build_standin, family_of, sample_photo
+from testing.pictures import encoded
 
 NO_COCO = pytest.param(None, marks=pytest.mark.skip(reason="COCO_DETECTORS names no detectors"), id="none")
 WIDTH, HEIGHT = 4000, 3000
@@ -39,7 +38,7 @@ def overlap(first, second):
     ("picture", "size", "share"),
     [((4000, 3000), 640, 0.2), ((641, 640), 640, 0.2), ((1000, 10), 100, 0.5), ((999, 1001), 333, 0.0)],
 )
-def test_tiles_cover_the_whole_picture_and_overlap_by_the_share_at_least(picture, size, share):
+def test_tiles_cover_the_picture_and_overlap_by_at_least_the_given_share(picture, size, share):
     starts = geometry.tiles(picture, size, share)
     assert len(starts) == geometry.tile_count(picture, size, share)
     for axis, side in enumerate(picture):
@@ -50,12 +49,12 @@ def test_tiles_cover_the_whole_picture_and_overlap_by_the_share_at_least(picture
         assert max(steps, default=0) <= round(size * (1 - share))
 
 
-def test_a_picture_no_larger_than_a_tile_has_none():
+def test_a_picture_that_fits_one_tile_is_not_tiled():
     assert geometry.tiles((640, 480), 640, 0.2) == []
     assert geometry.tile_count((640, 480), 640, 0.2) == 0
 
 
-def test_tiles_are_counted_without_being_made():
+def test_tile_count_does_not_create_the_tiles():
     assert geometry.tile_count((10**9, 10**9), 64, 0.5) == (10**9 // 32 - 1) ** 2
 
 
@@ -77,35 +76,35 @@ def blank(width, height):
 def merged(found, cut, **options):
     import numpy as np
 
-    return assembling.merge(found, np.array(cut, bool), Options(**options)).tolist()
+    return tiling.merge_rows(found, np.array(cut, bool), Options(**options)).tolist()
 
 
-def test_a_whole_box_takes_the_parts_that_tiles_cut_off_it():
+def test_a_whole_box_replaces_the_partial_boxes_of_other_tiles():
     whole, left, right = [0, 0, 100, 50, 0.6, 0], [0, 0, 60, 50, 0.9, 0], [40, 0, 100, 50, 0.8, 0]
     assert [row[:4] for row in merged(rows(whole, left, right), [False, True, True])] == [whole[:4]]
 
 
-def test_a_cut_box_that_nothing_covers_stays():
+def test_a_partial_box_without_a_whole_one_is_kept():
     alone, other = [0, 0, 60, 50, 0.9, 0], [500, 500, 600, 600, 0.8, 0]
     assert len(merged(rows(alone, other), [True, False])) == 2
 
 
-def test_parts_of_another_class_are_not_taken():
+def test_a_partial_box_of_another_class_is_kept():
     whole, part = [0, 0, 100, 50, 0.6, 0], [0, 0, 60, 50, 0.9, 1]
     assert len(merged(rows(whole, part), [False, True])) == 2
 
 
-def test_what_two_tiles_show_whole_is_one_object_though_their_boxes_differ():
+def test_two_whole_boxes_of_one_object_are_merged():
     first, second = [10, 10, 110, 60, 0.9, 0], [14, 12, 118, 66, 0.8, 0]
     assert [row[4] for row in merged(rows(second, first), [False, False])] == pytest.approx([0.9])
 
 
-def test_the_best_come_first_and_no_more_than_wanted():
+def test_merged_boxes_are_ordered_by_confidence_and_limited():
     found = rows(*([100 * number, 0, 100 * number + 50, 50, number / 10, 0] for number in range(1, 8)))
     assert [row[4] for row in merged(found, [False] * 7, max_detections=3)] == pytest.approx([0.7, 0.6, 0.5])
 
 
-def test_however_many_were_found_putting_them_together_ends():
+def test_merging_100000_boxes_takes_under_30_seconds():
     import numpy as np
 
     dice = np.random.default_rng(1)
@@ -113,11 +112,11 @@ def test_however_many_were_found_putting_them_together_ends():
     found = np.column_stack([corners, corners + 50, dice.random(100_000), dice.integers(0, 80, 100_000)])
     started = time.monotonic()
     assert len(merged(found.astype(np.float32), dice.random(100_000) < 0.5)) == 300
-    assert time.monotonic() - started < 5  # seconds: it was minutes when all of them were compared
+    assert time.monotonic() - started < 30  # seconds: it was minutes when all of them were compared
 
 
-def test_whoever_stops_it_waits_for_one_view_at_most(tmp_path):
-    detector = load(standin.build(tmp_path / "standin"), "openvino")
+def test_a_tiled_prediction_can_be_stopped_between_tiles(tmp_path):
+    detector = load_detector(build_standin(tmp_path / "standin"), "openvino")
     data = encoded(Image.new("RGB", (400, 400), "white"))
     asked = []
 
@@ -125,28 +124,28 @@ def test_whoever_stops_it_waits_for_one_view_at_most(tmp_path):
         asked.append(1)
         return len(asked) > 3
 
-    with pytest.raises(InterruptedPrediction):
+    with pytest.raises(PredictionInterruptedError):
         detector.predict(data, Options(tile=64), stopped=stopped)
     assert len(asked) == 4
 
 
-def test_nothing_found_is_nothing():
+def test_merging_no_boxes_gives_none():
     assert merged(rows(), []) == []
 
 
-def test_a_mirrored_view_restores_its_boxes():
-    view = assembling.View(blank(100, 50), left=200, top=30, mirrored=True)
+def test_a_mirrored_view_maps_its_boxes_back_to_the_picture():
+    view = tiling.View(blank(100, 50), left=200, top=30, mirrored=True)
     assert view.restore(rows([10, 5, 30, 25, 0.9, 0])).tolist() == rows([270, 35, 290, 55, 0.9, 0]).tolist()
 
 
-def test_a_box_is_cut_by_an_edge_of_its_tile_that_is_none_of_the_pictures():
-    view = assembling.View(blank(100, 100), left=0, top=100)
+def test_a_box_is_partial_at_inner_tile_edges_but_not_at_picture_edges():
+    view = tiling.View(blank(100, 100), left=0, top=100)
     found = rows([0, 120, 50, 150, 1, 0], [10, 100, 50, 150, 1, 0], [50, 120, 100, 150, 1, 0])
     assert view.cuts(found, 200, 200).tolist() == [False, True, True]
 
 
-def test_a_plain_picture_is_looked_at_once(tmp_path):
-    detector = load(standin.build(tmp_path / "standin"), "openvino")
+def test_a_picture_smaller_than_a_tile_gets_one_view(tmp_path):
+    detector = load_detector(build_standin(tmp_path / "standin"), "openvino")
     data = encoded(Image.new("RGB", (200, 200), "white"))
     plain = detector.predict(data, Options())
     assert detector.predict(data, Options(tile=640)).boxes == plain.boxes
@@ -156,15 +155,15 @@ def test_a_plain_picture_is_looked_at_once(tmp_path):
 # On real detectors
 
 
-@pytest.fixture(scope="module", params=COCO or [NO_COCO])
+@pytest.fixture(scope="module", params=COCO or [NO_COCO], ids=family_of)
 def detector(request):
-    return load(request.param, "openvino")
+    return load_detector(request.param, "openvino")
 
 
 @pytest.fixture(scope="module")
 def scene():
     """A photo of a bus with people, small 48 times and large once, 4,000 pixels wide."""
-    bus = Image.open(io.BytesIO(photo("bus.jpg")))
+    bus = Image.open(io.BytesIO(sample_photo("bus.jpg")))
     picture = Image.new("RGB", (WIDTH, HEIGHT), (120, 130, 125))
     for number in range(48):
         picture.paste(bus.resize((243, 324)), (100 + number % 8 * 490, 80 + number // 8 * 490))
@@ -172,7 +171,7 @@ def scene():
     return encoded(picture, "JPEG", quality=92)
 
 
-def test_tiles_find_small_objects_that_the_whole_picture_does_not_show_and_nothing_twice(detector, scene):
+def test_tiles_find_small_objects_missed_without_them_and_no_duplicates(detector, scene):
     plain, tiled = (boxes_of(detector.predict(scene, Options(tile=tile))) for tile in (0, 640))
     people = [sum(box[0] == "person" for box in boxes) for boxes in (plain, tiled)]
     assert people[0] < 10
@@ -184,7 +183,8 @@ def test_tiles_find_small_objects_that_the_whole_picture_does_not_show_and_nothi
     assert [pair for pair in pairs if overlap(*pair) > 0.5] == []
 
 
-def test_tiles_find_the_codes_on_a_large_picture(tmp_path):
+@pytest.mark.slow
+def test_tiles_find_small_codes_on_a_large_picture(tmp_path):
     import cv2
     import numpy as np
 
@@ -195,20 +195,20 @@ def test_tiles_find_the_codes_on_a_large_picture(tmp_path):
         top, left = 300 + number // 4 * 900, 400 + number % 4 * 900
         picture[top : top + 96, left : left + 96] = code
     data = encoded(Image.fromarray(picture), "PNG")
-    bundled = load(BUNDLED_FOLDER, "openvino")
+    bundled = load_detector(BUNDLED_FOLDER, "openvino")
     plain, tiled = (bundled.predict(data, Options(tile=tile)).boxes for tile in (0, 640))
     assert sum(box.object_class == "qr_code" for box in plain) <= 2
     assert sum(box.object_class == "qr_code" for box in tiled) >= 10
 
 
-def test_looking_at_it_mirrored_too_keeps_what_was_seen_and_doubles_nothing(detector):
-    plain = boxes_of(detector.predict(photo("zidane.jpg"), Options(confidence=0.4)))
-    more = boxes_of(detector.predict(photo("zidane.jpg"), Options(confidence=0.25, augment=True)))
+def test_a_mirrored_view_keeps_the_boxes_and_adds_no_duplicates(detector):
+    plain = boxes_of(detector.predict(sample_photo("zidane.jpg"), Options(confidence=0.4)))
+    more = boxes_of(detector.predict(sample_photo("zidane.jpg"), Options(confidence=0.25, augment=True)))
     assert [max(overlap(box, other) for other in more) > 0.7 for box in plain] == [True] * len(plain)
     pairs = [(box, other) for number, box in enumerate(more) for other in more[:number]]
     assert [pair for pair in pairs if overlap(*pair) > 0.5] == []
 
 
-def test_the_same_tiles_give_the_same_boxes_whatever_engine_runs(detector, scene):
+def test_tiled_predictions_are_equal_on_both_engines(detector, scene):
     options = Options(tile=960, augment=True)
     assert detector.predict(scene, options, alone=True).boxes == detector.predict(scene, options).boxes

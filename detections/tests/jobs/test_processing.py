@@ -1,4 +1,4 @@
-"""Waiting images become rows of results, whatever happens to whoever works on them."""
+"""Waiting images become rows of results, also when workers fail, stop or lose their claims."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -6,21 +6,19 @@ from datetime import timedelta
 import pytest
 from celery.signals import worker_shutting_down
 from django.core.files.storage import FileSystemStorage, default_storage
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from detections import cleanup, processing
+from detections import erasure
+from detections.jobs import actions, processing, sweep
+from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
-from objectvision import logs
 from objectvision.celery import app
-from objectvision.tests.stack import photo
+from objectvision.lib import logs
+from testing.pictures import photo
 
 State = DetectionImage.State
 GREY, BLACK, WHITE = (128, 128, 128), (0, 0, 0), (255, 255, 255)
-
-
-def process():
-    return processing.run(lambda: None)
 
 
 def boxes(image):
@@ -37,7 +35,7 @@ def boxes(image):
 
 
 def known(brightness, *, third=False):
-    """What the stand-in finds on a square picture of one colour."""
+    """The boxes that the stand-in finds on a square picture of one colour."""
     found = [
         ("alpha", 0, round(0.5 + 0.5 * brightness, 2), 0.125, 0.125, 0.5, 0.375),
         ("beta", 1, 0.4, 0.25, 0.25, 0.5, 0.625),
@@ -49,9 +47,16 @@ def claim(detector, count=processing.CHUNK):
     return DetectionImage.objects.claim(detector, count)
 
 
+def predict(claimed, loaded):
+    """The outcomes of the images, by id. Nothing is recorded."""
+    work = processing.begin_work(claimed, loaded)
+    processing.keep_claims(work)
+    return work.outcomes()
+
+
 @pytest.fixture
 def loaded(detector):
-    return processing.load(detector.path, detector.backend)
+    return processing.cached_detector(detector.path, detector.backend)
 
 
 def rows():
@@ -68,13 +73,27 @@ def rows():
     return list(images), list(results), list(detections)
 
 
-# What is found
+# Results
+
+
+@pytest.mark.parametrize(("detections", "images"), [(1, 1), (1, 16), (16, 1)])
+def test_a_chunk_takes_as_many_statements_whatever_is_in_it(
+    user, submit, loaded, detector, detections, images, django_assert_num_queries
+):
+    for _ in range(detections):
+        submit(user, *[photo()] * images)
+    # Each in a transaction of two statements more: the images, their claim; begun detections; locked
+    # detections, claimed images, old results, new ones, outcomes, detections.
+    with django_assert_num_queries(3 * 2 + 2 + 1 + 6):
+        processing.process_claim(claim(detector), loaded)
+    with django_assert_num_queries(3):  # nothing waits
+        assert claim(detector) is None
 
 
 @pytest.mark.parametrize(("colour", "brightness"), [(BLACK, 0), (GREY, 128 / 255), (WHITE, 1)])
-def test_what_the_detector_finds_is_recorded(submit, user, colour, brightness):
+def test_boxes_are_recorded_and_the_detection_completes(submit, user, colour, brightness):
     detection = submit(user, photo(64, 64, colour))
-    assert process() is False
+    assert process_waiting() is False
     detection.refresh_from_db()
     image = detection.images.get()
     assert boxes(image) == known(brightness)
@@ -86,9 +105,9 @@ def test_what_the_detector_finds_is_recorded(submit, user, colour, brightness):
     assert detection.created_at <= detection.started_at <= image.processed_at <= detection.finished_at
 
 
-def test_boxes_refer_to_the_whole_picture_whatever_its_shape(submit, user):
+def test_boxes_of_a_wide_picture_refer_to_the_whole_picture(submit, user):
     image = submit(user, photo(128, 64, BLACK)).images.get()
-    process()
+    process_waiting()
     image.refresh_from_db()
     # It lies in the middle half of the detector's square, between grey bars: heights count double.
     bars = 0.5 * 114 / 255
@@ -111,43 +130,42 @@ def test_boxes_refer_to_the_whole_picture_whatever_its_shape(submit, user):
 )
 def test_each_detection_is_processed_with_its_own_parameters(submit, user, options, expected):
     plain, special = submit(user, photo(64, 64, BLACK)), submit(user, photo(64, 64, BLACK), **options)
-    process()
+    process_waiting()
     assert boxes(plain.images.get()) == known(0)
     assert boxes(special.images.get()) == expected
 
 
-def test_more_images_than_a_chunk_are_all_processed_and_ring_for_each_full_one(submit, user):
+def test_each_full_chunk_rings_the_doorbell_and_all_images_are_processed(submit, user, rings):
     detection = submit(user, *[photo()] * (2 * processing.CHUNK + 3))
-    rung = []
-    assert processing.run(lambda: rung.append(1)) is False
+    assert process_waiting() is False
     detection.refresh_from_db()
     assert (detection.status, detection.processed) == ("completed", 2 * processing.CHUNK + 3)
-    assert len(rung) == 2
+    assert rings == ["detections.process_images"] * 2
 
 
-def test_a_turn_ends_after_its_time_and_says_that_more_may_wait(submit, user, monkeypatch):
+def test_process_waiting_ends_after_its_time_and_reports_more_work(submit, user, monkeypatch):
     monkeypatch.setattr(processing, "TURN_SECONDS", -1)
     detection = submit(user, *[photo()] * (processing.CHUNK + 1))
-    assert process() is True
+    assert process_waiting() is True
     detection.refresh_from_db()
     assert (detection.status, detection.processed) == ("processing", processing.CHUNK)
-    assert process() is True
+    assert process_waiting() is True
     detection.refresh_from_db()
     assert detection.status == "completed"
 
 
-def test_a_doorbell_that_nobody_heard_is_rung_again_by_the_sweep(submit, user, eager):
+def test_the_sweep_rings_for_images_whose_doorbell_was_lost(submit, user, eager):
     detection = submit(user, photo())
     app.tasks["detections.sweep"].delay()
     detection.refresh_from_db()
     assert detection.status == "completed"
 
 
-def test_a_detector_is_loaded_once(submit, user, loaded):
+def test_a_detector_is_loaded_once_and_cached(submit, user, loaded):
     submit(user, photo())
-    hits = processing.load.cache_info().hits
-    process()
-    assert processing.load.cache_info().hits == hits + 1
+    hits = processing.cached_detector.cache_info().hits
+    process_waiting()
+    assert processing.cached_detector.cache_info().hits == hits + 1
 
 
 # Recording
@@ -156,45 +174,45 @@ def test_a_detector_is_loaded_once(submit, user, loaded):
 def test_recording_twice_leaves_the_same_rows(submit, user, detector, loaded):
     submit(user, photo(64, 64, BLACK), photo(64, 64, WHITE))
     claimed = claim(detector)
-    outcomes = processing.predict(claimed, loaded)
-    processing.record(claimed, outcomes)
+    outcomes = predict(claimed, loaded)
+    processing.record_outcomes(claimed, outcomes)
     before = rows()
     assert len(before[1]) == 4
-    processing.record(claimed, outcomes)
+    processing.record_outcomes(claimed, outcomes)
     assert rows() == before
 
 
-def test_recording_takes_the_place_of_older_results(submit, user, detector, loaded):
+def test_recording_replaces_older_results(submit, user, detector, loaded):
     image = submit(user, photo(64, 64, BLACK)).images.get()
-    process()
+    process_waiting()
     DetectionImage.objects.update(state=State.WAITING)
-    process()
+    process_waiting()
     assert boxes(image) == known(0)
 
 
-def test_a_late_worker_whose_claim_was_given_away_writes_nothing(submit, user, detector, loaded):
+def test_a_late_worker_whose_claim_was_reassigned_writes_nothing(submit, user, detector, loaded):
     submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK))
     late = claim(detector)
-    outcomes = processing.predict(late, loaded)
+    outcomes = predict(late, loaded)
     lapse()
-    cleanup.release_lapsed_claims()
+    sweep.release_lapsed_claims()
     before = rows()
-    processing.record(late, outcomes)
+    processing.record_outcomes(late, outcomes)
     assert rows() == before
     assert {state for _, state, *_ in before[0]} == {State.WAITING}
-    process()
+    process_waiting()
     after = rows()
     assert (len(after[1]), after[2][0][1]) == (4, "completed")
-    processing.record(late, outcomes)
+    processing.record_outcomes(late, outcomes)
     assert rows() == after
 
 
-def test_a_late_worker_writes_only_what_it_still_holds(submit, user, detector, loaded):
+def test_a_late_worker_writes_only_images_it_still_claims(submit, user, detector, loaded):
     taken, kept = submit(user, photo(64, 64, BLACK)), submit(user, photo(64, 64, BLACK))
     late = claim(detector)
-    outcomes = processing.predict(late, loaded)
+    outcomes = predict(late, loaded)
     taken.images.all().put_back(counted=True)
-    processing.record(late, outcomes)
+    processing.record_outcomes(late, outcomes)
     assert list(taken.images.values_list("state", flat=True)) == [State.WAITING]
     assert not taken.results.exists()
     assert boxes(kept.images.get()) == known(0)
@@ -204,40 +222,40 @@ def lapse(*_):
     DetectionImage.objects.filter(state=State.CLAIMED).update(claimed_at=timezone.now() - timedelta(hours=1))
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
-def test_two_workers_that_finish_the_last_two_images_at_once_finish_the_detection_once(
+def test_a_detection_finishes_once_when_two_workers_end_its_last_images(
     at_once, submit, user, detector, loaded
 ):
     for _ in range(20):
         detection = submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK))
         claims = [claim(detector, 1), claim(detector, 1)]
-        work = [(each, processing.predict(each, loaded)) for each in claims]
-        at_once(*(lambda each=each: processing.record(*each) for each in work))
+        work = [(each, predict(each, loaded)) for each in claims]
+        at_once(*(lambda each=each: processing.record_outcomes(*each) for each in work))
         detection.refresh_from_db()
         assert (detection.status, detection.processed, detection.failed) == ("completed", 2, 0)
         assert [boxes(image) for image in detection.images.all()] == [known(0)] * 2
         finished_at = detection.finished_at
-        at_once(*(lambda each=each: processing.record(*each) for each in work))
+        at_once(*(lambda each=each: processing.record_outcomes(*each) for each in work))
         detection.refresh_from_db()
         assert detection.finished_at == finished_at
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
-def test_whoever_takes_claims_away_and_whoever_records_do_not_deadlock(
-    at_once, submit, user, detector, loaded
-):
+def test_recording_releasing_deleting_and_cancelling_do_not_deadlock(at_once, submit, user, detector, loaded):
     for _ in range(10):
         detections = [submit(user, photo()) for _ in range(8)]
         claimed = claim(detector)
-        outcomes = processing.predict(claimed, loaded)
+        outcomes = predict(claimed, loaded)
         lapse()
         at_once(
-            lambda claimed=claimed, outcomes=outcomes: processing.record(claimed, outcomes),
-            cleanup.release_lapsed_claims,
-            lambda detections=detections: cleanup.delete([detections[5].pk, detections[2].pk]),
-            lambda detections=detections: cleanup.cancel(detections[4].pk),
+            lambda claimed=claimed, outcomes=outcomes: processing.record_outcomes(claimed, outcomes),
+            sweep.release_lapsed_claims,
+            lambda detections=detections: erasure.delete_detections([detections[5].pk, detections[2].pk]),
+            lambda detections=detections: actions.cancel(detections[4].pk),
         )
-        process()
+        process_waiting()
         left = Detection.objects.filter(pk__in=[detection.pk for detection in detections])
         assert left.count() == 6
         assert set(left.values_list("status", flat=True)) <= {"completed", "cancelled"}
@@ -246,11 +264,11 @@ def test_whoever_takes_claims_away_and_whoever_records_do_not_deadlock(
 
 
 @pytest.mark.postgresql
-def test_workers_at_once_process_everything_once(at_once, submit, user, stranger, loaded):
+def test_concurrent_workers_process_every_image_once(at_once, submit, user, stranger, loaded):
     for owner in (user, stranger):
         submit(owner, *[photo()] * 40)
-    at_once(*[process] * 3)
-    process()
+    at_once(*[process_waiting] * 3)
+    process_waiting()
     assert list(Detection.objects.values_list("status", "processed")) == [("completed", 40)] * 2
     assert DetectionResult.objects.count() == 2 * 80
     assert set(DetectionImage.objects.values_list("attempts", flat=True)) == {1}
@@ -259,11 +277,11 @@ def test_workers_at_once_process_everything_once(at_once, submit, user, stranger
 # What goes wrong
 
 
-def test_a_missing_file_fails_at_once_and_the_others_complete(submit, user):
+def test_an_image_with_a_missing_file_fails_and_the_others_complete(submit, user):
     detection = submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK))
     missing, good = detection.images.order_by("id")
     default_storage.delete(missing.image_path)
-    process()
+    process_waiting()
     detection.refresh_from_db()
     missing.refresh_from_db()
     assert (missing.state, missing.claim, missing.attempts) == (State.FAILED, None, 1)
@@ -287,12 +305,12 @@ def overwrite(image, content):
     [photo(400, 400)[:300], b"\xff\xd8\xff", b"", b"<svg/>", photo()[:20] + b"\0" * 500],
     ids=["truncated", "a beginning", "empty", "text", "zeros"],
 )
-def test_a_file_that_nobody_can_decode_fails_at_once_and_the_others_complete(submit, user, content):
-    """Behind the validators' back, as by a fault of a disk."""
+def test_an_undecodable_image_fails_and_the_others_complete(submit, user, content):
+    """The file is damaged after validation, as by a faulty disk."""
     detection = submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK), photo(64, 64, BLACK))
     first, bad, last = detection.images.order_by("id")
     overwrite(bad, content)
-    process()
+    process_waiting()
     detection.refresh_from_db()
     bad.refresh_from_db()
     assert (bad.state, bad.error_code, bad.attempts) == (State.FAILED, "corrupt_image", 1)
@@ -302,76 +320,74 @@ def test_a_file_that_nobody_can_decode_fails_at_once_and_the_others_complete(sub
     assert (detection.status, detection.processed, detection.failed) == ("completed", 2, 1)
 
 
-def test_a_detection_all_of_whose_images_failed_has_failed_and_says_why(submit, user):
+def test_a_detection_fails_with_the_reason_if_all_its_images_failed(submit, user):
     detection = submit(user, photo())
     default_storage.delete(detection.images.get().image_path)
-    process()
+    process_waiting()
     detection.refresh_from_db()
     assert (detection.status, detection.processed, detection.failed) == ("failed", 0, 1)
     assert detection.error == "The image's file is no longer in the storage."
 
 
-def test_a_storage_that_fails_leaves_the_claim_to_lapse_and_the_others_complete(submit, user, media, caplog):
+def test_a_storage_error_is_retried_when_the_claim_lapses(submit, user, media, caplog):
     detection = submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK))
     unreadable, good = detection.images.order_by("id")
     default_storage.delete(unreadable.image_path)
     (
         media / unreadable.image_path
     ).mkdir()  # reading it is an error of the storage, and not that there is none
-    process()
+    process_waiting()
     unreadable.refresh_from_db()
     assert (unreadable.state, unreadable.attempts, unreadable.error_code) == (State.CLAIMED, 1, "")
     assert f"Image {unreadable.pk} waits for its next attempt" in caplog.text
     assert boxes(good) == known(0)
-    process()
+    process_waiting()
     unreadable.refresh_from_db()
     assert unreadable.attempts == 1  # the next one comes a lease later
     (media / unreadable.image_path).rmdir()
     overwrite(unreadable, photo(64, 64, BLACK))
     lapse()
-    assert cleanup.sweep() is True
-    process()
+    assert sweep.sweep_detections() is True
+    process_waiting()
     unreadable.refresh_from_db()
     assert (unreadable.state, unreadable.attempts) == (State.DONE, 2)
     assert boxes(unreadable) == known(0)
 
 
-def test_a_fault_is_logged_with_the_request_that_sent_the_image(submit, user, media, caplog):
+def test_an_error_is_logged_with_the_request_id_of_the_upload(submit, user, media, caplog):
     caplog.handler.addFilter(logs.RequestIdFilter())
     with logs.on_behalf_of("this-one"):
         image = submit(user, photo()).images.get()
     submit(user, photo())
     default_storage.delete(image.image_path)
     (media / image.image_path).mkdir()
-    process()
+    process_waiting()
     (fault,) = [record for record in caplog.records if str(image.pk) in record.getMessage()]
     assert (fault.levelname, fault.request_id) == ("ERROR", "this-one")
-    assert logs.current_request() == ""  # and nothing of it stays
+    assert logs.current_request() == ""  # reset afterwards
 
 
-def test_a_chunk_that_takes_long_begins_no_more_and_gives_the_rest_back(submit, user, monkeypatch):
+def test_a_slow_chunk_releases_the_images_it_has_not_begun(submit, user, monkeypatch):
     monkeypatch.setattr(processing, "CHUNK_SECONDS", -1)
     submit(user, photo(), photo())
     detector = Detector.objects.get()
     claimed = DetectionImage.objects.claim(detector, 2)
-    processing.process(claimed, processing.load(detector.path, detector.backend))
+    processing.process_claim(claimed, processing.cached_detector(detector.path, detector.backend))
     images = DetectionImage.objects.values_list("state", "claim", "attempts")
     assert list(images) == [("waiting", None, 0)] * 2
 
 
-def test_a_finished_detection_is_logged_with_how_long_it_took(submit, user, caplog):
-    caplog.set_level("INFO", "detections.processing")
+def test_a_finished_detection_is_logged_with_its_duration(submit, user, caplog):
+    caplog.set_level("INFO", "detections.jobs.processing")
     detection = submit(user, photo(), photo())
     Detection.objects.update(created_at=timezone.now() - timedelta(seconds=90))
-    process()
+    process_waiting()
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith(f"Detection {detection.pk} completed in 90.")
     assert line.endswith("images processed 2, failed 0")
 
 
-def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(
-    submit, user, detector, caplog
-):
+def test_a_detector_that_fails_to_load_claims_nothing_and_blocks_no_other(submit, user, detector, caplog):
     first = submit(user, photo())
     broken = Detector.objects.create(
         name="broken",
@@ -384,7 +400,7 @@ def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(
     )
     first.images.update(detector=broken)
     second = submit(user, photo())
-    assert process() is False
+    assert process_waiting() is False
     waiting, done = first.images.get(), second.images.get()
     assert (waiting.state, waiting.attempts, waiting.claim) == (State.WAITING, 0, None)
     assert done.state == State.DONE
@@ -392,16 +408,16 @@ def test_a_detector_that_does_not_load_claims_nothing_and_keeps_nobody_waiting(
 
 
 def test_each_image_runs_on_its_own_detector(submit, user, detector, standin_folder):
-    from detections.tests import standin
+    from testing.detectors import build_standin
 
-    folder = standin.build(standin_folder.parent / "another", classes=("gamma", "delta"))
+    folder = build_standin(standin_folder.parent / "another", classes=("gamma", "delta"))
     another = Detector.objects.create(
         name="another", version="1", sha256="1" * 64, path=folder.name, backend="openvino", image_size=64,
         classes=["gamma", "delta"],
     )  # fmt: skip  # a row at a glance
     first, second = submit(user, photo(64, 64, BLACK)), submit(user, photo(64, 64, BLACK))
     first.images.update(detector=another)
-    process()
+    process_waiting()
     assert [row.object_class for row in first.results.order_by("-confidence")] == ["gamma", "delta"]
     assert [row.object_class for row in second.results.order_by("-confidence")] == ["alpha", "beta"]
 
@@ -412,43 +428,44 @@ def test_each_image_runs_on_its_own_detector(submit, user, detector, standin_fol
 def test_a_process_told_to_stop_claims_nothing(submit, user, stopping):
     image = submit(user, photo()).images.get()
     processing.stopping.set()
-    assert process() is True  # there may be work, for whoever is rung next
+    assert process_waiting() is True  # there may be work for the next worker
     image.refresh_from_db()
     assert (image.state, image.attempts) == (State.WAITING, 0)
 
 
 def test_a_worker_that_shuts_down_stops_processing(stopping):
+    app.loader.import_default_modules()  # as a worker does: receivers stand beside the tasks
     worker_shutting_down.send(sender="worker@host", sig="SIGTERM", how="Warm", exitcode=0)
     assert processing.stopping.is_set()
 
 
-def test_a_stop_gives_claims_back_uncounted(submit, user, detector, loaded, stopping):
+def test_a_stop_releases_claims_without_counting_the_attempt(submit, user, detector, loaded, stopping):
     submit(user, photo(), photo())
     claimed = claim(detector)
     processing.stopping.set()
-    processing.process(claimed, loaded)
+    processing.process_claim(claimed, loaded)
     left = DetectionImage.objects.values_list("state", "claim", "claimed_at", "attempts")
     assert list(left) == [(State.WAITING, None, None, 0)] * 2
     processing.stopping.clear()
-    process()
+    process_waiting()
     assert Detection.objects.get().status == "completed"
 
 
 class StoppingStorage(FileSystemStorage):
-    """The stop comes while the first image is read."""
+    """Stops the process while the first image is read."""
 
     def _open(self, name, mode="rb"):
         processing.stopping.set()
         return super()._open(name, mode)
 
 
-def test_what_was_begun_before_a_stop_is_finished_and_recorded(
+def test_images_begun_before_a_stop_are_finished_and_recorded(
     submit, user, settings, media, stopping, loaded
 ):
     detection = submit(user, *[photo(64, 64, BLACK)] * processing.CHUNK)
     storage = {"BACKEND": f"{__name__}.StoppingStorage", "OPTIONS": {"location": media}}
     settings.STORAGES = {**settings.STORAGES, "default": storage}
-    process()
+    process_waiting()
     done = DetectionImage.objects.filter(state=State.DONE)
     back = DetectionImage.objects.filter(state=State.WAITING, attempts=0, claim=None)
     assert 1 <= done.count() <= loaded.lanes
@@ -461,7 +478,7 @@ def test_what_was_begun_before_a_stop_is_finished_and_recorded(
 # Leases
 
 
-def test_a_claim_is_renewed_while_its_images_are_worked_on(submit, user, detector, settings):
+def test_a_claim_is_renewed_while_its_images_are_processed(submit, user, detector, settings):
     settings.CLAIM_LEASE_SECONDS = 0.03
     submit(user, photo())
     claimed = claim(detector)
@@ -476,13 +493,13 @@ def test_a_claim_is_renewed_while_its_images_are_worked_on(submit, user, detecto
         return result
 
     with connection.execute_wrapper(ends_when_renewed):
-        processing.keep_claim_until_done(claimed, [slow], processing.Effort())
+        processing.keep_claims(processing.Work(claimed, {slow: None}, processing.Effort()))
     assert slow.done()
     image = DetectionImage.objects.get()
     assert (image.claim, image.claimed_at > before) == (claimed.fence, True)
 
 
-def test_what_was_not_begun_when_the_claim_was_taken_away_is_not_begun(submit, user, detector, settings):
+def test_no_image_is_begun_after_the_claim_was_lost(submit, user, detector, settings):
     settings.CLAIM_LEASE_SECONDS = 0.03
     submit(user, photo())
     claimed = claim(detector)
@@ -490,46 +507,120 @@ def test_what_was_not_begun_when_the_claim_was_taken_away_is_not_begun(submit, u
     effort = processing.Effort()
     with ThreadPoolExecutor(1) as lane:
         begun, not_begun = lane.submit(effort.lost.wait, 10), lane.submit(effort.takes_more)
-        processing.keep_claim_until_done(claimed, [begun, not_begun], effort)
+        futures = dict.fromkeys([begun, not_begun])
+        processing.keep_claims(processing.Work(claimed, futures, effort))
     assert (begun.result(), not_begun.result()) == (True, False)
+
+
+# Chunks behind each other
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The states of all images, by turn, whenever a chunk is about to be recorded."""
+    looks = []
+    record = processing.record_outcomes
+
+    def look_and_record(*arguments):
+        looks.append("".join(state[0] for state in in_turn("state")))
+        record(*arguments)
+
+    monkeypatch.setattr(processing, "record_outcomes", look_and_record)
+    return looks
+
+
+def in_turn(field):
+    return list(DetectionImage.objects.order_by("turn").values_list(field, flat=True))
+
+
+def test_the_next_chunk_is_claimed_before_a_full_one_is_recorded(submit, user, seen, rings):
+    chunk = processing.CHUNK
+    submit(user, *[photo()] * (2 * chunk + 1))
+    process_waiting()
+    assert seen == [
+        "c" * 2 * chunk + "w",
+        "d" * chunk + "c" * (chunk + 1),
+        "d" * 2 * chunk + "c",
+    ]
+    assert Detection.objects.get().processed == 2 * chunk + 1
+
+
+def test_an_image_that_was_tried_before_is_claimed_beside_no_other_chunk(submit, user, seen, rings):
+    chunk = processing.CHUNK
+    submit(user, *[photo()] * (chunk + 2))
+    tried = DetectionImage.objects.order_by("turn")[chunk]
+    DetectionImage.objects.filter(pk=tried.pk).update(attempts=1)
+    process_waiting()
+    assert seen == ["c" * chunk + "ww", "d" * chunk + "cw", "d" * (chunk + 1) + "c"]
+
+
+def test_a_stop_gives_back_the_chunk_behind_uncounted(submit, user, seen, rings, stopping, monkeypatch):
+    submit(user, *[photo()] * 2 * processing.CHUNK)
+    claim_chunk = processing.claim_chunk
+
+    def claim_and_stop(*arguments, untried=False):
+        claimed = claim_chunk(*arguments, untried=untried)
+        if untried:
+            processing.stopping.set()
+        return claimed
+
+    monkeypatch.setattr(processing, "claim_chunk", claim_and_stop)
+    assert process_waiting() is True
+    assert set(zip(in_turn("state"), in_turn("attempts"), strict=True)) == {
+        (State.DONE, 1),
+        (State.WAITING, 0),
+    }
+    assert in_turn("state")[processing.CHUNK :] == [State.WAITING] * processing.CHUNK
+
+
+def test_lanes_begin_no_further_image_after_a_fault(submit, user, rings, monkeypatch):
+    submit(user, *[photo()] * 2 * processing.CHUNK)
+    efforts = []
+
+    def fail(work, *behind):
+        efforts.extend(each.effort for each in (work, *behind))
+        raise OperationalError
+
+    monkeypatch.setattr(processing, "finish_work", fail)
+    with pytest.raises(OperationalError):
+        process_waiting()
+    assert [effort.takes_more() for effort in efforts] == [False, False]
 
 
 # Deleted or cancelled in the middle
 
 
-def test_a_detection_deleted_while_it_is_processed_harms_no_other(
+def test_deleting_a_detection_during_processing_harms_no_other(
     submit, user, detector, loaded, django_capture_on_commit_callbacks
 ):
     deleted, other = submit(user, photo(64, 64, BLACK)), submit(user, photo(64, 64, BLACK))
     claimed = claim(detector)
     with django_capture_on_commit_callbacks(execute=True):
-        cleanup.delete([deleted.pk])
-    processing.process(claimed, loaded)
+        erasure.delete_detections([deleted.pk])
+    processing.process_claim(claimed, loaded)
     assert list(Detection.objects.values_list("pk", "status")) == [(other.pk, "completed")]
     assert boxes(other.images.get()) == known(0)
     assert DetectionResult.objects.count() == 2
 
 
-def test_a_detection_deleted_after_its_prediction_leaves_nothing(submit, user, detector, loaded):
+def test_a_detection_deleted_before_recording_leaves_no_results(submit, user, detector, loaded):
     deleted, other = submit(user, photo(64, 64, BLACK)), submit(user, photo(64, 64, BLACK))
     claimed = claim(detector)
-    outcomes = processing.predict(claimed, loaded)
-    cleanup.delete([deleted.pk])
-    processing.record(claimed, outcomes)
+    outcomes = predict(claimed, loaded)
+    erasure.delete_detections([deleted.pk])
+    processing.record_outcomes(claimed, outcomes)
     assert list(Detection.objects.values_list("pk", "status")) == [(other.pk, "completed")]
     assert DetectionResult.objects.count() == 2
 
 
-def test_a_detection_cancelled_while_it_is_processed_keeps_what_was_done_and_harms_no_other(
-    submit, user, detector, loaded
-):
+def test_cancelling_during_processing_keeps_done_images_and_harms_no_other(submit, user, detector, loaded):
     cancelled = submit(user, photo(64, 64, BLACK), photo(64, 64, BLACK))
     first = claim(detector, 1)
-    processing.process(first, loaded)
+    processing.process_claim(first, loaded)
     other = submit(user, photo(64, 64, BLACK))
     second = claim(detector)
-    cleanup.cancel(cancelled.pk)
-    processing.process(second, loaded)
+    actions.cancel(cancelled.pk)
+    processing.process_claim(second, loaded)
     cancelled.refresh_from_db()
     other.refresh_from_db()
     assert (cancelled.status, cancelled.processed, cancelled.failed) == ("cancelled", 1, 0)

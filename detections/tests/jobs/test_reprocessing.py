@@ -1,8 +1,5 @@
-"""What has ended is done again, and keeps its results until then."""
+"""Finished detections are processed again and keep their results until then."""
 
-import signal
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
@@ -10,28 +7,25 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from detections import cleanup, intake, processing, tasks
+from detections import erasure
 from detections.inference import Options
-from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult, Detector
-from detections.reprocessing import Reprocessing
-from detections.tests import standin
-from detections.tests.commands import run
-from detections.validators import read_image
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo, until
+from detections.jobs import actions, processing, sweep
+from detections.jobs.processing import process_waiting
+from detections.jobs.reprocessing import Reprocessing, translated_parameters
+from detections.models import (
+    MAX_ATTEMPTS,
+    Detection,
+    DetectionImage,
+    DetectionResult,
+    Detector,
+)
+from detections.uploads import intake
+from objectvision.lib import doorbell
+from testing.commands import run
+from testing.detectors import build_standin
+from testing.pictures import photo
 
 State = DetectionImage.State
-
-
-def process():
-    processing.run(lambda: None)
-
-
-@pytest.fixture
-def rings(monkeypatch):
-    rings = []
-    monkeypatch.setattr(tasks, "ring", lambda: rings.append(1))
-    return rings
 
 
 @pytest.fixture
@@ -40,7 +34,7 @@ def submitted(submit, rings):
 
     def submitted(*arguments, **options):
         detection = submit(*arguments, **options)
-        process()
+        process_waiting()
         detection.refresh_from_db()
         rings.clear()
         return detection
@@ -50,8 +44,8 @@ def submitted(submit, rings):
 
 @pytest.fixture
 def other(detector, standin_folder):
-    """A detector that finds the same and calls it otherwise."""
-    folder = standin.build(standin_folder.parent / "other", classes=("gamma", "alpha"))
+    """A detector with the same boxes and other class names."""
+    folder = build_standin(standin_folder.parent / "other", classes=("gamma", "alpha"))
     return Detector.objects.create(
         name="other", version="1", path=folder.name, backend="openvino", image_size=64,
         classes=["gamma", "alpha"],
@@ -74,7 +68,7 @@ def results():
     return set(DetectionResult.objects.values_list("pk", flat=True))
 
 
-def test_results_stay_until_new_ones_take_their_place(submitted, user, rings):
+def test_results_are_kept_until_new_ones_replace_them(submitted, user, rings):
     detection = submitted(user, photo(), photo())
     before = results()
     status, out, err = reprocess()
@@ -85,8 +79,8 @@ def test_results_stay_until_new_ones_take_their_place(submitted, user, rings):
     assert (detection.finished_at, detection.error) == (None, "")
     assert states(detection) == [State.WAITING] * 2
     assert results() == before
-    assert rings == [1]
-    process()
+    assert rings == ["detections.process_images"]
+    process_waiting()
     detection.refresh_from_db()
     assert (detection.status, detection.processed) == ("completed", 2)
     assert detection.finished_at is not None
@@ -94,7 +88,7 @@ def test_results_stay_until_new_ones_take_their_place(submitted, user, rings):
     assert not results() & before
 
 
-def test_what_failed_is_tried_anew_with_all_of_its_attempts(submitted, user):
+def test_failed_images_are_reprocessed_with_all_their_attempts(submitted, user):
     detection = submitted(user, photo(), photo())
     failed, good = detection.images.order_by("pk")
     failed.fail("processing_failed", "It could not be processed.")
@@ -106,13 +100,13 @@ def test_what_failed_is_tried_anew_with_all_of_its_attempts(submitted, user):
     assert (failed.state, failed.attempts, failed.error, failed.error_code) == (State.WAITING, 0, "", "")
     detection.refresh_from_db()
     assert (detection.status, detection.processed, detection.failed) == ("pending", 1, 0)
-    process()
+    process_waiting()
     detection.refresh_from_db()
     assert (detection.status, detection.processed, detection.failed) == ("completed", 2, 0)
     assert set(good.results.values_list("pk", flat=True)) == before
 
 
-def test_another_detector_takes_over_with_the_classes_that_were_asked_for_by_name(submitted, user, other):
+def test_another_detector_gets_the_requested_classes_by_name(submitted, user, other):
     everything = submitted(user, photo())
     alpha = submitted(user, photo(), classes=(0,))
     assert reprocess("--to-detector", "other")[0] == 0
@@ -120,11 +114,32 @@ def test_another_detector_takes_over_with_the_classes_that_were_asked_for_by_nam
         detection.refresh_from_db()
         assert (detection.detector, detection.images.get().detector) == (other, other)
     assert (everything.parameters["classes"], alpha.parameters["classes"]) == (None, [1])
-    process()
+    process_waiting()
     assert (found(everything), found(alpha)) == (["alpha", "gamma"], ["alpha"])
 
 
-def test_a_detection_that_the_other_detector_cannot_repeat_is_left_alone_and_named(submitted, user, other):
+def test_a_class_named_1_is_not_translated_to_class_id_1(submitted, user, other):
+    Detector.objects.exclude(pk=other.pk).update(classes=["1", "beta"])
+    submitted(user, photo(), classes=(0,))
+    status, _, err = reprocess("--to-detector", "other")
+    assert status == 1
+    assert "other knows no 1, but gamma, alpha." in err
+
+
+@pytest.mark.parametrize(
+    ("theirs", "wanted", "translated"),
+    [
+        (["car", "car", "bus"], [1], [1]),
+        (["bus", "car", "car"], [0], [1, 2]),
+        (["car"], [0, 1], [0]),
+    ],
+)
+def test_duplicate_class_names_are_translated_to_all_unless_lists_are_equal(theirs, wanted, translated):
+    detection = Detection(detector=Detector(classes=["car", "car", "bus"]), parameters={"classes": wanted})
+    assert translated_parameters(detection, Detector(classes=theirs)) == {"classes": translated}
+
+
+def test_a_detection_whose_classes_the_other_detector_lacks_is_skipped_and_named(submitted, user, other):
     beta, rest = submitted(user, photo(), classes=(1,)), submitted(user, photo())
     status, _, err = reprocess("--to-detector", "other")
     assert status == 1
@@ -148,28 +163,26 @@ def test_an_image_whose_file_is_gone_keeps_its_results(submitted, user):
     assert f"{kept.pk}: the file of its image {first.pk} is no longer in the storage." in err
     assert "Put back: 1 detections with 1 images; left alone: 2." in err
     assert (states(kept), states(gone)) == ([State.DONE, State.WAITING], [State.DONE])
-    process()
+    process_waiting()
     gone.refresh_from_db()
     assert gone.status == "completed"
     assert results() & before == before - replaced
     assert DetectionResult.objects.count() == 6
 
 
-def test_what_an_image_left_behind_has_is_not_reused_for_the_other_detectors_classes(
-    submitted, user, other, detector
-):
+def test_results_of_a_skipped_image_are_not_reused_for_other_classes(submitted, user, other, detector):
     content = photo()
     detection = submitted(user, content, photo(), classes=(0,))
     default_storage.delete(detection.images.order_by("pk").first().image_path)
     reprocess("--to-detector", "other")
     file = ContentFile(content, "again.jpg")
-    uploads = [intake.Upload(file, read_image(file))]
-    again = intake.submit(user, uploads, detector, asdict(Options(classes=(1,))), reuse=True)
-    process()
+    submission = intake.Submission(user, detector, Options(classes=(1,)), reuse=True)
+    again = intake.submit_image(submission, file)
+    process_waiting()
     assert found(again) == ["beta"]
 
 
-def test_a_detection_without_any_file_keeps_its_detector(submitted, user, other):
+def test_a_detection_whose_files_are_all_gone_keeps_its_detector(submitted, user, other):
     gone = submitted(user, photo())
     default_storage.delete(gone.images.get().image_path)
     status, _, err = reprocess("--to-detector", "other")
@@ -178,34 +191,34 @@ def test_a_detection_without_any_file_keeps_its_detector(submitted, user, other)
     assert (gone.status, gone.detector.name) == ("completed", "standin")
 
 
-def test_images_without_a_file_cancelled_and_unfinished_detections_are_left_alone(submitted, submit, user):
+def test_fileless_images_cancelled_and_unfinished_detections_are_skipped(submitted, submit, user):
     refused = submitted(user, photo())
     refused.images.update(image_path="", state=State.FAILED)
     cancelled, waiting = submit(user, photo(), photo()), submit(user, photo())
-    cleanup.cancel(cancelled.pk)
+    actions.cancel(cancelled.pk)
     assert "Put back: 0 detections with 0 images" in reprocess()[2]
     assert (states(refused), states(cancelled)) == ([State.FAILED], [State.CANCELLED] * 2)
     assert states(waiting) == [State.WAITING]
 
 
-def test_a_second_run_with_the_time_of_the_first_leaves_alone_what_was_done_since(submitted, user, rings):
+def test_a_second_run_with_before_skips_detections_done_since_the_first(submitted, user, rings):
     first, second = submitted(user, photo()), submitted(user, photo())
     _, _, err = reprocess("--user", user.email)
     (time,) = {line.rpartition(" ")[2] for line in err.splitlines() if "--before" in line}
     Detection.objects.filter(pk=second.pk).update(status="completed")  # as if it had not been reached
     second.images.update(state=State.DONE)
-    process()
+    process_waiting()
     done = set(first.results.values_list("pk", flat=True))
     assert "Put back: 1 detections with 1 images" in reprocess("--before", time)[2]
     assert states(second) == [State.WAITING]
-    process()
+    process_waiting()
     assert set(first.results.values_list("pk", flat=True)) == done
     rings.clear()
     assert "Put back: 0 detections" in reprocess("--before", time)[2]
     assert rings == []
 
 
-def test_filters_choose(submitted, user, stranger, other):
+def test_filters_choose_the_detections_to_reprocess(submitted, user, stranger, other):
     old, failed, _ = (submitted(owner, photo()) for owner in (user, user, stranger))
     now = timezone.now()
     week_ago = (now - timedelta(days=7)).date().isoformat()
@@ -233,7 +246,7 @@ def test_a_dry_run_changes_nothing(submitted, user, rings):
     assert rings == []
 
 
-def test_nobodys_upload_queues_behind_what_is_done_again(submitted, submit, user, stranger, detector):
+def test_uploads_are_claimed_before_reprocessed_images(submitted, submit, user, stranger, detector):
     for owner in (user, stranger):
         submitted(owner, *[photo()] * 20)
     reprocess()
@@ -247,14 +260,14 @@ def test_nobodys_upload_queues_behind_what_is_done_again(submitted, submit, user
     assert turns == sorted(set(turns))  # one of all users' images a turn
 
 
-def test_a_broker_that_is_away_fails_nothing(submitted, user, monkeypatch):
+def test_reprocessing_succeeds_without_a_broker(submitted, user, monkeypatch):
     from kombu.exceptions import OperationalError
 
-    def ring():
+    def ring(task):
         raise OperationalError
 
     submitted(user, photo())
-    monkeypatch.setattr(tasks, "ring", ring)
+    monkeypatch.setattr(doorbell, "ring_doorbell", ring)
     status, _, err = reprocess()
     assert status == 0
     assert "The broker is away" in err
@@ -277,10 +290,10 @@ def test_a_wrong_option_is_refused_at_once(detector, options, complaint):
     assert complaint in err
 
 
-# What is to be done again and is cancelled
+# Cancelling a reprocessing
 
 
-def test_cancelling_gives_back_what_there_was(submitted, user, api, detector):
+def test_cancelling_a_reprocessing_restores_the_former_results(submitted, user, api, detector):
     detection = submitted(user, photo(), photo(), photo())
     before, processed_at = results(), list(detection.images.order_by("pk").values_list("processed_at"))
     picture = api(user).get(f"/api/v1/detect/{detection.pk}/image")["ETag"]
@@ -297,54 +310,56 @@ def test_cancelling_gives_back_what_there_was(submitted, user, api, detector):
     assert api(user).get(f"/api/v1/detect/{detection.pk}/image")["ETag"] == picture
 
 
-def test_cancelling_keeps_what_has_been_done_again_already(submitted, user, detector):
+def test_cancelling_a_reprocessing_keeps_images_already_done_again(submitted, user, detector):
     detection = submitted(user, photo(), photo())
     first, second = detection.images.order_by("pk")
     before = set(second.results.values_list("pk", flat=True))
     reprocess()
-    processing.process(DetectionImage.objects.claim(detector, 1), processing.load(detector.path, "openvino"))
-    cleanup.cancel(detection.pk)
+    processing.process_claim(
+        DetectionImage.objects.claim(detector, 1), processing.cached_detector(detector.path, "openvino")
+    )
+    actions.cancel(detection.pk)
     detection.refresh_from_db()
     assert (detection.status, detection.processed, states(detection)) == ("completed", 2, [State.DONE] * 2)
     assert set(second.results.values_list("pk", flat=True)) == before
     assert first.results.count() == 2
 
 
-def test_what_had_failed_before_is_cancelled_and_the_rest_is_given_back(submitted, user):
+def test_cancelling_a_reprocessing_restores_done_images_and_cancels_failed_ones(submitted, user):
     detection = submitted(user, photo(), photo())
     failed = detection.images.order_by("pk").first()
     failed.results.all().delete()
     failed.fail("processing_failed", "It could not be processed.")
     failed.save()
     reprocess()
-    cleanup.cancel(detection.pk)
+    actions.cancel(detection.pk)
     detection.refresh_from_db()
     assert (detection.status, detection.processed, detection.failed) == ("cancelled", 1, 0)
     assert states(detection) == [State.CANCELLED, State.DONE]
     assert found(detection) == ["alpha", "beta"]
 
 
-def test_what_failed_when_it_was_done_again_is_not_given_back_as_done(submitted, user):
+def test_an_image_that_failed_in_reprocessing_is_not_restored_as_done(submitted, user):
     detection = submitted(user, photo())
     reprocess()
     default_storage.delete(detection.images.get().image_path)
-    process()
-    assert cleanup.retry(detection.pk) == 1
-    cleanup.cancel(detection.pk)
+    process_waiting()
+    assert actions.retry(detection.pk) == 1
+    actions.cancel(detection.pk)
     detection.refresh_from_db()
     assert (detection.status, states(detection), found(detection)) == ("cancelled", [State.CANCELLED], [])
 
 
-def test_what_another_detector_found_is_not_given_back_as_this_ones(submitted, user, other):
+def test_cancelling_does_not_restore_results_of_another_detector(submitted, user, other):
     detection = submitted(user, photo(), photo())
     reprocess("--to-detector", "other")
-    cleanup.cancel(detection.pk)
+    actions.cancel(detection.pk)
     detection.refresh_from_db()
     assert (detection.status, states(detection)) == ("cancelled", [State.CANCELLED] * 2)
     assert results() == set()
 
 
-def test_what_fails_for_good_has_no_results_of_a_former_time(submitted, user, detector, settings):
+def test_an_image_that_fails_all_attempts_loses_its_former_results(submitted, user, detector, settings):
     detection = submitted(user, photo(), photo())
     _, good = detection.images.order_by("pk")
     before = set(good.results.values_list("pk", flat=True))
@@ -353,105 +368,24 @@ def test_what_fails_for_good_has_no_results_of_a_former_time(submitted, user, de
         DetectionImage.objects.claim(detector, 1)
         past = timezone.now() - timedelta(hours=1)
         DetectionImage.objects.filter(state=State.CLAIMED).update(claimed_at=past)
-        cleanup.sweep()
+        sweep.sweep_detections()
     assert states(detection) == [State.FAILED, State.WAITING]
     assert results() == before
 
 
+@pytest.mark.slow
 @pytest.mark.postgresql
-def test_putting_back_and_deleting_at_once_do_not_deadlock(at_once, submitted, user):
+def test_concurrent_reprocessing_deleting_and_cancelling_do_not_deadlock(at_once, submitted, user):
     for _ in range(5):
         detections = [submitted(user, photo()) for _ in range(6)]
         ids = [detection.pk for detection in detections]
         again = Reprocessing(Detection.objects.all(), timezone.now())
         at_once(
             lambda again=again, ids=ids: again.put_back(ids),
-            lambda ids=ids: cleanup.delete([ids[4], ids[1]]),
-            lambda ids=ids: cleanup.cancel(ids[3]),
+            lambda ids=ids: erasure.delete_detections([ids[4], ids[1]]),
+            lambda ids=ids: actions.cancel(ids[3]),
         )
-        process()
+        process_waiting()
         left = Detection.objects.filter(pk__in=ids)
         assert left.count() == 4
         assert set(left.values_list("status", flat=True)) <= {"completed", "cancelled"}
-
-
-# On real processes
-
-
-def test_beside_serve_it_is_the_sweep_that_finds_what_was_put_back(tmp_path, standin_folder):
-    with stacks.embedded(tmp_path, standin_folder) as stack:
-        client = stack.serve().client().sign_up()
-        detection = client.upload(photo(), wait=20).json()
-
-        def result_ids():
-            (image,) = client.get(f"detect/{detection['id']}").json()["images"]
-            return {result["id"] for result in image["results"]}
-
-        before = result_ids()
-        stack.manage("reprocess_detections")
-        assert len(before) == len(result_ids()) == 2
-        until(lambda: not result_ids() & before, 20)
-        assert client.finished(detection["id"])["status"] == "completed"
-        assert len(result_ids()) == 2
-
-
-OLD, NEW = ["alpha", "beta"], ["delta", "gamma"]
-COUNT, REACHED = 2 * cleanup.BATCH + 3, 2 * cleanup.BATCH
-
-
-def shown(stack):
-    """What is found on an image, and how many images show that."""
-    rows = stack.rows(
-        "SELECT classes, count(*) FROM (SELECT array_agg(object_class ORDER BY object_class) AS classes "
-        "FROM detections_detectionimage i LEFT JOIN detections_detectionresult r ON r.image_id = i.id "
-        "GROUP BY i.id) images GROUP BY classes"
-    )
-    return {tuple(classes): count for classes, count in rows}
-
-
-def completed(stack):
-    return stack.value("SELECT count(*) FROM detections_detection WHERE status = 'completed'")
-
-
-@pytest.mark.services
-def test_a_killed_run_is_completed_by_another_and_old_results_are_readable_until_then(
-    tmp_path, standin_folder
-):
-    other = standin.build(tmp_path / "other", classes=("gamma", "delta"))
-    with stacks.production(tmp_path, standin_folder) as stack:
-        stack.manage("prepare_detector", other)
-        client = stack.web().client().sign_up()
-        stack.worker("one")
-        with ThreadPoolExecutor(8) as pool:
-            assert {r.status_code for r in pool.map(client.upload, [photo()] * COUNT)} == {202}
-        until(lambda: completed(stack) == COUNT)
-        stack.stop("one")
-        last = stack.value("SELECT id FROM detections_detection ORDER BY id DESC LIMIT 1")
-
-        # It waits for this lock in the middle of its last batch, and is killed there.
-        with stack.connection.transaction():
-            stack.connection.execute("SELECT 1 FROM detections_detection WHERE id = %s FOR UPDATE", [last])
-            with stack.begun("reprocess_detections", "--to-detector", "other") as killed:
-                until(lambda: completed(stack) == COUNT - REACHED)
-                killed.send_signal(signal.SIGKILL)
-                _, err = killed.communicate()
-        assert shown(stack) == {tuple(OLD): COUNT}
-        assert len(client.get(f"detect/{last}").json()["images"][0]["results"]) == 2
-
-        stack.worker("two")  # nobody has rung
-        stack.background()
-        seen = []
-
-        def done():
-            seen.append(shown(stack))
-            return completed(stack) == COUNT
-
-        until(done)
-        assert shown(stack) == {tuple(OLD): COUNT - REACHED, tuple(NEW): REACHED}
-        (time,) = {line.rpartition(" ")[2] for line in err.splitlines() if "--before" in line}
-        again = stack.attempt("reprocess_detections", "--to-detector", "other", "--before", time)
-        assert again.returncode == 0
-        assert f"Put back: {COUNT - REACHED} detections" in again.stderr
-        until(done)
-        assert shown(stack) == {tuple(NEW): COUNT}
-        assert {classes for look in seen for classes in look} == {tuple(OLD), tuple(NEW)}

@@ -1,4 +1,4 @@
-"""How far two detectors agree, as arithmetic and as a command on stored images."""
+"""The agreement of two detectors: the arithmetic, and the command on stored images."""
 
 import csv
 import io
@@ -9,13 +9,12 @@ import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from detections import comparison
-from detections.inference import Box
+from detections.images.boxes import Box, iou
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
-from detections.tests import standin
-from detections.tests.commands import run
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo
+from detections.operations import comparison
+from testing.commands import run
+from testing.detectors import build_standin
+from testing.pictures import photo
 
 HEAD = ["class", "only_a", "both", "only_b", "agreement", "mean_iou", "mean_confidence_difference"]
 
@@ -29,20 +28,23 @@ def box(x, width=0.4, name="cat", confidence=0.5):
     ("x", "width", "expected"),
     [(0, 0.4, 1), (0.2, 0.4, 1 / 3), (0, 0.2, 1 / 2), (0.4, 0.4, 0), (0.5, 0.4, 0)],
 )
-def test_intersection_over_union(x, width, expected):
-    assert comparison.iou(box(0), box(x, width)) == pytest.approx(expected)
-    assert comparison.iou(box(x, width), box(0)) == pytest.approx(expected)
+def test_iou_of_overlapping_touching_and_separate_boxes(x, width, expected):
+    assert iou(box(0), box(x, width)) == pytest.approx(expected)
+    assert iou(box(x, width), box(0)) == pytest.approx(expected)
 
 
-def test_those_that_overlap_most_are_paired_first_and_each_box_once():
+def test_boxes_that_overlap_most_are_paired_first_and_only_once():
     near, far = box(0.01), box(0.05)
-    assert [(one, other) for one, other, _ in comparison.pairs([box(0)], [far, near], 0.5)] == [
+    assert [(one, other) for one, other, _ in comparison.match_boxes([box(0)], [far, near], 0.5)] == [
         (box(0), near)
     ]
     a, b = [box(0), box(0.06)], [near, far]
-    assert {(one.x, other.x) for one, other, _ in comparison.pairs(a, b, 0.5)} == {(0, 0.01), (0.06, 0.05)}
-    assert comparison.pairs([box(0)], [box(0.2)], 0.5) == []
-    assert comparison.pairs([], [box(0)], 0.5) == []
+    assert {(one.x, other.x) for one, other, _ in comparison.match_boxes(a, b, 0.5)} == {
+        (0, 0.01),
+        (0.06, 0.05),
+    }
+    assert comparison.match_boxes([box(0)], [box(0.2)], 0.5) == []
+    assert comparison.match_boxes([], [box(0)], 0.5) == []
 
 
 def test_agreement_is_counted_by_class_over_all_pictures():
@@ -56,15 +58,15 @@ def test_agreement_is_counted_by_class_over_all_pictures():
     assert cat.mean_difference == pytest.approx((0.25 - 0.25) / 2)
     assert (cow.only_a, cow.both, cow.only_b, cow.share, cow.mean_iou) == (0, 0, 1, 0, None)
     assert (dog.only_a, dog.both, dog.only_b) == (1, 0, 0)
-    everything = comparison.total(agreements.values())
+    everything = comparison.total_agreement(agreements.values())
     assert (everything.only_a, everything.both, everything.only_b, everything.share) == (1, 2, 1, 0.5)
-    assert comparison.total([]).share is None
+    assert comparison.total_agreement([]).share is None
 
 
 @pytest.fixture
 def other(detector, standin_folder):
-    """Finds the same, and calls half of it something else."""
-    folder = standin.build(standin_folder.parent / "other", classes=("alpha", "gamma"))
+    """A detector with the same boxes, half of them with another class name."""
+    folder = build_standin(standin_folder.parent / "other", classes=("alpha", "gamma"))
     return Detector.objects.create(
         name="other", version="1", path=folder.name, backend="openvino", image_size=64,
         classes=["alpha", "gamma"],
@@ -101,6 +103,7 @@ def compared(*options):
     return json.loads(out)[-1]["both"] // 2
 
 
+@pytest.mark.slow
 def test_filters_choose_the_images_and_the_newest_come_first(submit, user, stranger, detector):
     old, new = submit(user, photo()), submit(stranger, photo(), photo())
     now = timezone.now()
@@ -116,7 +119,7 @@ def test_filters_choose_the_images_and_the_newest_come_first(submit, user, stran
     assert compared("--confidence", "0.45") == 1  # of three images one box each, not two
 
 
-def test_an_image_that_cannot_be_read_is_named_and_the_others_are_compared(submit, user, detector):
+def test_an_unreadable_image_is_named_and_the_others_are_compared(submit, user, detector):
     gone, _ = submit(user, photo(), photo()).images.order_by("pk")
     default_storage.delete(gone.image_path)
     status, out, err = run("compare_detectors", "standin", "standin", "--format", "csv")
@@ -138,16 +141,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_compared(submi
         (["standin", "standin", "--csv", "/gone/x.csv"], "/gone/x.csv cannot be written: No such file"),
     ],
 )
-def test_a_wrong_option_is_refused_at_once(detector, options, complaint):
+def test_a_wrong_option_is_refused_before_comparing(detector, options, complaint):
     status, out, err = run("compare_detectors", *options)
     assert (status != 0, out) == (True, "")
     assert complaint in err
-
-
-def test_a_process_compares_what_was_uploaded(tmp_path, standin_folder):
-    with stacks.embedded(tmp_path, standin_folder) as stack:
-        stack.manage("prepare_detector", standin_folder, "--backend", "openvino")
-        stack.serve().client().sign_up().upload(photo(), wait=20).raise_for_status()
-        name = standin_folder.name
-        out = stack.manage("compare_detectors", name, f"{name}:openvino", "--format", "json")
-        assert {row["class"]: row["both"] for row in json.loads(out)} == {"alpha": 1, "beta": 1, "all": 2}

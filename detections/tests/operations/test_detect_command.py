@@ -1,28 +1,28 @@
-"""Files straight from the shell: no server, no rows."""
+"""The command `detect` works on files, without a server and without rows."""
 
 import csv
 import io
 import json
 import os
-import signal
 
 import pytest
 from PIL import Image
 
 from detections.models import Detection, DetectionImage, Detector
-from detections.tests.commands import run
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo
+from testing.commands import run
+from testing.pictures import photo
 
 BLACK = (0, 0, 0)
 # What the stand-in finds on a black square of 64 pixels.
 ALPHA = {"object_class": "alpha", "class_id": 0, "confidence": 0.5, "x1": 8, "y1": 8, "x2": 40, "y2": 32}
 BETA = {"object_class": "beta", "class_id": 1, "confidence": 0.4, "x1": 16, "y1": 16, "x2": 48, "y2": 56}
 
+SEND = "send JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or AVIF"
+
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three pictures, one of them in a folder of its own, and what else lies around."""
+    """Three pictures, one of them in a subfolder, a text and a hidden file."""
     folder = tmp_path / "photos"
     (folder / "deeper").mkdir(parents=True)
     (folder / "one.jpg").write_bytes(photo(64, 64, BLACK))
@@ -37,7 +37,7 @@ def files(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_what_is_found_in_a_file_is_printed_as_a_table(detector, tmp_path):
+def test_detect_prints_the_results_of_a_file_as_a_table(detector, tmp_path):
     (tmp_path / "one.jpg").write_bytes(photo(64, 64, BLACK))
     status, out, err = run("detect", tmp_path / "one.jpg")
     assert (status, err) == (0, "Pictures: 1 with 2 objects, 0 failed.\n")
@@ -49,13 +49,13 @@ def test_what_is_found_in_a_file_is_printed_as_a_table(detector, tmp_path):
     ]
 
 
-def test_nothing_is_written_into_the_database_or_the_storage(detector, folder, media):
+def test_detect_writes_nothing_to_the_database_or_the_storage(detector, folder, media):
     assert run("detect", folder)[0] == 0
     assert (Detection.objects.count(), DetectionImage.objects.count()) == (0, 0)
     assert not media.exists()
 
 
-def test_a_folder_is_its_pictures_and_those_below_it_only_if_asked_for(detector, folder):
+def test_detect_reads_subfolders_only_with_recursive(detector, folder):
     status, out, err = run("detect", folder, "--format", "json")
     assert (status, err) == (0, "Pictures: 2 with 4 objects, 0 failed.\n")
     assert [report["file"] for report in json.loads(out)] == [f"{folder}/one.jpg", f"{folder}/two.picture"]
@@ -67,7 +67,7 @@ def test_a_folder_is_its_pictures_and_those_below_it_only_if_asked_for(detector,
     ]
 
 
-def test_a_file_named_twice_is_looked_at_once(detector, folder):
+def test_a_file_named_twice_is_processed_once(detector, folder):
     _, out, _ = run("detect", folder / "one.jpg", folder, folder / "one.jpg", "--format", "json")
     assert len(json.loads(out)) == 2
 
@@ -94,12 +94,12 @@ def test_json_has_every_picture_and_csv_a_line_for_each_object(detector, folder)
         (["--classes", " 1, alpha"], ["alpha", "beta"]),
     ],
 )
-def test_confidence_and_classes_choose(detector, folder, options, found):
+def test_confidence_and_classes_filter_the_results(detector, folder, options, found):
     _, out, _ = run("detect", folder / "one.jpg", "--format", "json", *options)
     assert [result["object_class"] for result in json.loads(out)[0]["results"]] == found
 
 
-def test_another_detector_than_the_default_one_is_taken_by_its_name(detector, folder):
+def test_a_detector_can_be_chosen_by_name_version_and_backend(detector, folder):
     Detector.objects.create(
         name="other", version="2", path=detector.path, backend="openvino", image_size=64, classes=["a"]
     )
@@ -110,7 +110,7 @@ def test_another_detector_than_the_default_one_is_taken_by_its_name(detector, fo
     assert err == "There is no detector 'other:3', but other:2:openvino, standin:1:openvino.\n"
 
 
-def test_one_failed_file_never_stops_the_rest_and_each_is_named_with_its_reason(detector, folder):
+def test_failed_files_are_named_with_reasons_and_the_others_are_processed(detector, folder):
     (folder / "half.jpg").write_bytes(photo(400, 400)[:300])
     (folder / "empty.jpg").write_bytes(b"")
     named = [folder, folder / "gone.jpg", folder / "notes.txt", os.devnull]
@@ -122,14 +122,14 @@ def test_one_failed_file_never_stops_the_rest_and_each_is_named_with_its_reason(
     assert err.splitlines() == [
         f"{folder}/empty.jpg: The file is empty.",
         f"{folder}/half.jpg: The JPEG file is damaged: it ends too early.",
-        f"{folder}/notes.txt: This is no picture that can be read: send JPEG, PNG, WebP, BMP, TIFF or GIF.",
+        f"{folder}/notes.txt: This is no picture that can be read: {SEND}.",
         f"{folder}/gone.jpg: No such file or directory.",
         f"{os.devnull}: It cannot be read as a file.",
         "Pictures: 2 with 4 objects, 5 failed.",
     ]
 
 
-def test_annotated_pictures_get_names_that_are_safe_and_their_own(detector, folder, tmp_path):
+def test_annotated_pictures_get_safe_and_unique_names(detector, folder, tmp_path):
     output = tmp_path / "drawn" / "here"
     (folder / "../odd: \n name.jpg").resolve().write_bytes(photo(64, 64, BLACK))
     status, _, err = run("detect", folder, tmp_path / "odd: \n name.jpg", "--recursive", "--output", output)
@@ -144,14 +144,14 @@ def test_annotated_pictures_get_names_that_are_safe_and_their_own(detector, fold
     assert (output / "one.jpg").read_bytes() == before
 
 
-def test_pictures_drawn_into_the_folder_are_not_looked_at_by_the_next_run(detector, folder):
+def test_annotated_pictures_in_the_folder_are_skipped_by_the_next_run(detector, folder):
     for _ in range(2):
         _, _, err = run("detect", folder, "--recursive", "--output", folder / "deeper" / "drawn")
         assert err.startswith("Pictures: 3 with 6 objects, 0 failed.")
     assert len(files(folder / "deeper" / "drawn")) == 6
 
 
-def test_a_name_with_what_no_terminal_should_be_sent_is_shown_without(detector, tmp_path):
+def test_control_characters_in_a_file_name_are_not_printed(detector, tmp_path):
     path = tmp_path / "red\x1b[31m\udcff.jpg"
     path.write_bytes(photo(64, 64, BLACK))
     _, out, _ = run("detect", path)
@@ -172,43 +172,11 @@ def test_a_name_with_what_no_terminal_should_be_sent_is_shown_without(detector, 
         (["--output", os.devnull], f"{os.devnull} cannot be the folder of pictures: File exists."),
     ],
 )
-def test_a_wrong_option_is_refused_at_once(detector, folder, options, complaint):
+def test_a_wrong_option_is_refused_before_detecting(detector, folder, options, complaint):
     status, out, err = run("detect", folder, *options)
     assert (status != 0, out) == (True, "")
     assert complaint in err
 
 
-def test_without_a_detector_it_says_what_to_do(db, folder):
+def test_detect_without_a_detector_names_the_setup_command(db, folder):
     assert run("detect", folder) == (1, "", "No detector is prepared: run manage.py setup first.\n")
-
-
-def test_a_process_prints_results_alone_to_standard_output_and_exits_by_what_failed(tmp_path, standin_folder):
-    (tmp_path / "one.jpg").write_bytes(photo(64, 64, BLACK))
-    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8\xff")
-    with stacks.embedded(tmp_path, standin_folder) as stack:
-        assert len(json.loads(stack.manage("detect", tmp_path / "one.jpg", "--format", "json"))) == 1
-        done = stack.attempt("detect", tmp_path / "bad.jpg", tmp_path / "one.jpg", "--format", "csv")
-        assert done.returncode == 1
-        assert len(list(csv.DictReader(io.StringIO(done.stdout)))) == 2
-        assert "1 failed" in done.stderr
-        assert "Traceback" not in done.stderr
-        assert "annotated JPEGs" in stack.manage("detect", "--help")
-
-
-def test_ctrl_c_ends_a_process_with_what_was_done(tmp_path, standin_folder):
-    (tmp_path / "photos").mkdir()
-    for number in range(60):
-        (tmp_path / "photos" / f"{number:02}.jpg").write_bytes(photo(3000, 2000))
-    with stacks.embedded(tmp_path, standin_folder) as stack:
-        output = tmp_path / "drawn"
-        command = ["detect", "photos", "--format", "json", "--output", "drawn"]
-        with stack.begun(*command, cwd=tmp_path) as process:
-            stacks.until(lambda: output.exists() and files(output))
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
-    done = json.loads(out)
-    assert process.returncode == 130
-    assert 0 < len(done) < 60
-    assert [report["file"] for report in done] == [f"photos/{number:02}.jpg" for number in range(len(done))]
-    assert f"Interrupted. Pictures: {len(done)} with {2 * len(done)} objects, 0 failed." in err
-    assert "Traceback" not in err

@@ -1,21 +1,17 @@
-"""Made-up rows obey the rules of real ones, and the same seed makes them again."""
+"""Rows of `seed_db` obey the rules of real rows, and the same seed makes the same rows."""
 
-import signal
-import sqlite3
 from collections import Counter
-from contextlib import closing
 
 import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
 from accounts.models import User
-from detections import cleanup, seeding
+from detections.images.validation import read_image
+from detections.jobs import sweep
 from detections.models import Detection, DetectionImage, DetectionResult
-from detections.tests.commands import run
-from detections.validators import read_image
-from objectvision import demonstration
-from objectvision.tests import stack as stacks
+from detections.operations import demo, seeding
+from testing.commands import run
 
 State = DetectionImage.State
 
@@ -35,7 +31,8 @@ def stored(media):
     return {path.relative_to(media).as_posix(): path.read_bytes() for path in media.rglob("*.jpg")}
 
 
-def test_every_detections_counts_are_those_of_its_images_and_its_times_are_in_order(detector):
+@pytest.mark.slow
+def test_seeded_detections_have_right_counts_and_times_in_order(detector):
     status, out, err = seed("--detections", "400")
     assert (status, out) == (0, "")
     detections = Detection.objects.prefetch_related("images")
@@ -56,13 +53,14 @@ def test_every_detections_counts_are_those_of_its_images_and_its_times_are_in_or
     made = Detection.objects.count(), DetectionImage.objects.count(), DetectionResult.objects.count()
     assert "3 users, {} detections, {} images, {} results".format(*made) in err
     assert "The files of 395 detections are missing." in err
-    cleanup.sweep()
-    before = list(Detection.objects.values("pk", "status", "processed", "failed"))
+    sweep.sweep_detections()
+    before = list(Detection.objects.order_by("pk").values("pk", "status", "processed", "failed"))
     Detection.objects.recount(list(Detection.objects.all()))
-    assert list(Detection.objects.values("pk", "status", "processed", "failed")) == before
+    assert list(Detection.objects.order_by("pk").values("pk", "status", "processed", "failed")) == before
 
 
-def test_rows_look_like_real_ones(detector):
+@pytest.mark.slow
+def test_seeded_rows_have_realistic_values(detector):
     seed("--detections", "400")
     images, results = DetectionImage.objects.all(), DetectionResult.objects.all()
     assert set(results.values_list("object_class", "class_id")) == {("alpha", 0), ("beta", 1)}
@@ -85,9 +83,7 @@ def test_rows_look_like_real_ones(detector):
     assert (times[399] - times[0]).days > 170
 
 
-def test_the_same_seed_makes_the_same_rows_and_files_and_another_seed_others(
-    detector, media, django_capture_on_commit_callbacks
-):
+def test_the_same_seed_makes_the_same_rows_and_files(detector, media, django_capture_on_commit_callbacks):
     seed()
     first, files = rows(), stored(media)
     with django_capture_on_commit_callbacks() as callbacks:
@@ -104,7 +100,7 @@ def test_the_same_seed_makes_the_same_rows_and_files_and_another_seed_others(
     assert Detection.objects.count() == 120
 
 
-def test_the_newest_detections_have_pictures_that_uploads_might_be(detector, media):
+def test_the_newest_seeded_detections_have_valid_pictures(detector, media):
     seed()
     newest = list(Detection.objects.order_by("-pk")[:5])
     images = DetectionImage.objects.filter(detection__in=newest)
@@ -117,7 +113,7 @@ def test_the_newest_detections_have_pictures_that_uploads_might_be(detector, med
     assert len(set(stored(media).values())) <= seeding.PHOTOS
 
 
-def test_what_is_there_already_is_left_as_it_is(detector):
+def test_seeding_again_without_replace_is_refused(detector):
     seed()
     before = rows()
     assert seed() == (
@@ -128,8 +124,8 @@ def test_what_is_there_already_is_left_as_it_is(detector):
     assert rows() == before
 
 
-def test_replacing_takes_only_what_the_seed_has_made(detector, submit, user, media):
-    from objectvision.tests.stack import photo
+def test_replace_deletes_only_rows_of_the_same_seed(detector, submit, user, media):
+    from testing.pictures import photo
 
     mine = submit(user, photo())
     look_alike = User.objects.create(email="seed-1-me@example.com")
@@ -142,7 +138,7 @@ def test_replacing_takes_only_what_the_seed_has_made(detector, submit, user, med
     assert User.objects.filter(pk=look_alike.pk).exists()
 
 
-def test_a_dry_run_makes_nothing(detector):
+def test_a_dry_run_creates_and_deletes_nothing(detector):
     assert seed("--dry-run") == (
         0,
         "",
@@ -156,8 +152,8 @@ def test_a_dry_run_makes_nothing(detector):
     assert rows() == before
 
 
-def test_the_users_can_log_in_where_nothing_is_deployed(detector, api, settings):
-    account = {"email": "seed-1-1@example.com", "password": demonstration.PASSWORD}
+def test_seeded_users_can_log_in_except_in_production(detector, api, settings):
+    account = {"email": "seed-1-1@example.com", "password": demo.PASSWORD}
     seed()
     assert api().post("/api/v1/auth/login", account, format="json").status_code == 200
     settings.DEPLOYED, settings.ENVIRONMENT = True, "production"
@@ -175,37 +171,12 @@ def test_the_users_can_log_in_where_nothing_is_deployed(detector, api, settings)
         (["--users", "0"], "Detections need users"),
     ],
 )
-def test_a_wrong_option_is_refused_at_once(detector, options, complaint):
+def test_a_wrong_option_is_refused_before_seeding(detector, options, complaint):
     status, _, err = run("seed_db", *options)
     assert status != 0
     assert complaint in err
     assert User.objects.count() == 0
 
 
-def test_without_a_detector_it_says_what_to_do(db):
+def test_seed_db_without_a_detector_names_the_setup_command(db):
     assert run("seed_db") == (1, "", "No detector is prepared: run manage.py setup first.\n")
-
-
-def test_a_process_that_is_interrupted_says_how_far_it_came_and_the_api_shows_that(tmp_path, standin_folder):
-    endless = ["seed_db", "--detections", "1000000", "--users", "1", "--files", "0"]
-    with stacks.embedded(tmp_path, standin_folder) as stack:
-        with stack.begun(*endless) as process:
-            stacks.until(lambda: detections(stack))
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
-        client = stack.serve().client()
-        account = {"email": "seed-1-1@example.com", "password": demonstration.PASSWORD}
-        token = client.post("auth/login", json=account).json()["access_token"]
-        client.http.headers["Authorization"] = f"Bearer {token}"
-        total = client.get("detect/history").json()["total"]
-    assert total % seeding.CHUNK == 0 < total
-    assert "Interrupted. Made in " in err
-    assert f" 1 users, {total} detections, " in err
-    assert "Traceback" not in err
-
-
-def detections(stack):
-    with closing(sqlite3.connect(stack.folder / "data" / "objectvision.sqlite3")) as connection:
-        (count,) = connection.execute("SELECT count(*) FROM detections_detection").fetchone()
-        return count

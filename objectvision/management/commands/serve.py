@@ -1,5 +1,6 @@
 import signal
 import socket
+import sys
 import threading
 from typing import Any
 
@@ -11,11 +12,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from detections import processing, tasks
+from detections.jobs import processing
 from detections.models import Detector
-from notifications import news
-from objectvision import demonstration
+from detections.operations import demo
 from objectvision.celery import app
+from objectvision.lib import doorbell, wakeups
+from objectvision.server.protocol import Protocol
 
 STOP_SECONDS = 4
 # For requests under way; those that wait for a detection are let go at once.
@@ -33,10 +35,11 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            print(self.welcome, flush=True)  # noqa: T201  # for the person at the terminal, not the log
+            sys.stdout.write(f"{self.welcome}\n")
+            sys.stdout.flush()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
-        news.stop()
+        wakeups.stop()
         processing.stopping.set()
         if not self.stop_rest.ident:  # a second signal
             self.stop_rest.start()
@@ -83,6 +86,8 @@ class Command(BaseCommand):
             proxy_headers=bool(settings.TRUSTED_PROXIES),
             forwarded_allow_ips=settings.TRUSTED_PROXIES,
             server_header=False,
+            http=Protocol,
+            ws="none",  # there is no WebSocket to upgrade to
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         server = Server(config, welcome(f"http://{host}:{port}"), stop_rest)
@@ -110,8 +115,8 @@ def stop(beat: Any, worker: threading.Thread) -> None:
     state.should_stop = 0  # type: ignore[assignment]  # an exit status; the stubs infer None
     # The worker looks at the flag between messages, for which it waits up to two seconds, and once more as
     # it leaves.
-    tasks.ring()
-    tasks.ring()
+    doorbell.ring_doorbell("detections.process_images")
+    doorbell.ring_doorbell("detections.process_images")
     beat.stop()
     worker.join(STOP_SECONDS)
 
@@ -121,17 +126,15 @@ def welcome(url: str) -> str:
     detector = Detector.objects.default()
     connection.close()
     if detector and not settings.DEPLOYED:
-        account = f"{demonstration.EMAIL} with the password {demonstration.PASSWORD}"
+        account = f"{demo.EMAIL} with the password {demo.PASSWORD}"
         lines += [f"Demo account: {account}", "Try it:", f"  {curl(f'{url}/api/v1', detector)}"]
     return "\n".join(lines)
 
 
 def curl(api: str, detector: Detector) -> str:
     """A line for a shell that logs in and sends a picture in which the detector finds something."""
-    log_in = (
-        f"curl -s {api}/auth/login -d username={demonstration.EMAIL} -d password={demonstration.PASSWORD}"
-    )
+    log_in = f"curl -s {api}/auth/login -d username={demo.EMAIL} -d password={demo.PASSWORD}"
     token = f"""TOKEN=$({log_in} | sed 's/.*"access_token":"//; s/".*//')"""
-    picture, *_ = demonstration.samples(detector.classes)
+    picture, *_ = demo.samples(detector.classes)
     send = f"-F image=@{picture} {api}/detect/image"
     return f'{token} && curl -H "Authorization: Bearer $TOKEN" -H "Prefer: wait=20" {send}'

@@ -5,22 +5,24 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
 from accounts.models import User
-from detections.detectors import choose_default
-from detections.preparing import PreparationError
-from objectvision import demonstration
+from detections.detectors.preparation import PreparationError
+from detections.detectors.registry import choose_default
+from detections.operations import demo
 
 FEW = 5
 
 
 class Command(BaseCommand):
     help = (
-        "Makes the tables, the default detector and, in development, a demo account: all that serving needs."
+        "Makes the tables, the static files, the default detector and, in development, a demo account: all "
+        "that serving needs."
     )
 
     def handle(self, **_: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
-        if not settings.DEPLOYED and not User.objects.filter(email=demonstration.EMAIL).exists():
-            User.objects.create_user(demonstration.EMAIL, demonstration.PASSWORD, name="Demo")
+        call_command("collectstatic", interactive=False, clear=True, verbosity=0)
+        if not settings.DEPLOYED and not User.objects.filter(email=demo.EMAIL).exists():
+            User.objects.create_user(demo.EMAIL, demo.PASSWORD, name="Demo")
         try:
             detector = choose_default()
         except PreparationError as error:

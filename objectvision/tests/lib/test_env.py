@@ -1,12 +1,12 @@
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from objectvision import env
+from objectvision.lib import env
 
 
 @pytest.fixture(autouse=True)
 def own_names(monkeypatch):
-    """What these tests ask for is none of the project's variables."""
+    """Keeps the variables of these tests out of the project's names."""
     monkeypatch.setattr(env, "names", set())
 
 
@@ -22,7 +22,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("read", "value", "expected"), REFUSALS)
-def test_a_refusal_names_the_variable_its_value_and_what_it_may_hold(monkeypatch, read, value, expected):
+def test_a_refusal_names_the_variable_its_value_and_the_valid_values(monkeypatch, read, value, expected):
     monkeypatch.setenv("X", value)
     with pytest.raises(ImproperlyConfigured) as refusal:
         read()
@@ -32,7 +32,7 @@ def test_a_refusal_names_the_variable_its_value_and_what_it_may_hold(monkeypatch
 @pytest.mark.parametrize(
     "value", ["ftp://ada:s3cret@db", "http://", "s3cret", "http://ada:s3cret@db:port", "http://db:0"]
 )
-def test_the_refusal_of_a_url_shows_no_password(monkeypatch, value):
+def test_a_refused_url_is_not_repeated_with_its_password(monkeypatch, value):
     monkeypatch.setenv("X", value)
     with pytest.raises(ImproperlyConfigured) as refusal:
         env.url("X")
@@ -56,7 +56,7 @@ def test_the_refusal_of_a_url_shows_no_password(monkeypatch, value):
         (lambda: env.url("X", schemes=("unix",)), "unix:///run/redis.sock", "unix:///run/redis.sock"),
     ],
 )
-def test_a_value_is_read_as_what_it_stands_for(monkeypatch, read, value, parsed):
+def test_values_are_parsed_by_type(monkeypatch, read, value, parsed):
     monkeypatch.setenv("X", value)
     assert read() == parsed
 
@@ -75,7 +75,7 @@ def test_an_empty_variable_counts_as_unset(monkeypatch, unset):
     assert env.url("X", "http://localhost") == "http://localhost"
 
 
-def test_every_name_asked_for_is_remembered():
+def test_every_requested_name_is_remembered():
     env.text("ONE")
     env.flag("TWO", default=True)
     env.listing("THREE")

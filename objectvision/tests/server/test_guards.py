@@ -1,4 +1,4 @@
-"""What stands before Django, tried as a server runs it: through ASGI."""
+"""The ASGI middleware before Django."""
 
 import asyncio
 import logging
@@ -7,30 +7,21 @@ import re
 import signal
 from io import StringIO
 
-import httpx
 import pytest
-from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
 
-from notifications import news
 from objectvision.asgi import application
+from objectvision.lib import wakeups
+from testing.api import MULTIPART, send_through_asgi
 
 pytestmark = pytest.mark.django_db  # every request looks after the connections
 
 MEGABYTE = 1 << 20
-MULTIPART = "multipart/form-data; boundary=edge"
 
 
 def too_large(megabytes):
     detail = f"The request is too large; at most {megabytes} MB are allowed."
     return {"type": "client_error", "errors": [{"code": "too_large", "detail": detail, "attr": None}]}
-
-
-@async_to_sync
-async def send(method, path, headers=None, content=None):
-    transport = httpx.ASGITransport(app=application)
-    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        return await client.request(method, path, headers=headers, content=content)
 
 
 class Body:
@@ -49,37 +40,61 @@ class Body:
 def test_a_body_declared_too_large_is_refused_without_reading_it():
     body = Body(b"x" * MEGABYTE)
     headers = {"Content-Type": MULTIPART, "Content-Length": str(300 * MEGABYTE)}
-    response = send("POST", "/api/v1/detect/image", headers, body)
+    response = send_through_asgi("POST", "/api/v1/detect/image", headers, body)
     assert response.status_code == 413
     assert response.json() == too_large(250)
     assert response.headers["Connection"] == "close"
     assert body.read == 0
 
 
-def test_a_body_of_unknown_length_is_refused_as_soon_as_it_is_too_large(settings):
+def test_a_chunked_body_is_refused_as_soon_as_it_is_too_large(settings):
     settings.MAX_REQUEST_MB = 2
     body = Body(*[b"x" * MEGABYTE] * 10)
-    response = send("POST", "/api/v1/detect/image", {"Content-Type": MULTIPART}, body)
+    response = send_through_asgi("POST", "/api/v1/detect/image", {"Content-Type": MULTIPART}, body)
     assert response.status_code == 413
     assert response.json() == too_large(2)
     assert body.read == 3
 
 
-def test_a_declared_length_hides_no_longer_body_that_comes_in_chunks():
-    """HTTP has the chunks hold, and some servers hand both headers on."""
+def test_a_body_with_a_length_and_chunks_is_refused_unread():
+    """Proxies and servers differ in which of the two they follow."""
     body = Body(*[b" " * MEGABYTE] * 5)
     headers = {"Content-Type": "application/json", "Content-Length": "5", "Transfer-Encoding": "chunked"}
-    response = send("POST", "/api/v1/auth/login", headers, body)
-    assert (response.status_code, body.read) == (413, 2)
+    response = send_through_asgi("POST", "/api/v1/auth/login", headers, body)
+    assert (response.status_code, body.read) == (400, 0)
+
+
+@pytest.mark.parametrize(
+    "charset", ["punycode", "utf-7", "idna", "zlib", "utf-16", "rot13", "utf-8-sig", "x" * 99]
+)
+@pytest.mark.parametrize(
+    "kind", ["application/json", "application/x-www-form-urlencoded", "multipart/form-data; boundary=B"]
+)
+def test_an_unusual_charset_answers_415(kind, charset):
+    headers = {"Content-Type": f"{kind}; charset={charset}"}
+    response = send_through_asgi(
+        "POST", "/api/v1/auth/login", headers, Body(b"x" * 500_000 + b"-" + b"a" * 400_000)
+    )
+    assert response.status_code == 415
+    assert response.json()["errors"][0]["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "UTF-8", '"utf-8"', "us-ascii", "iso-8859-1"])
+def test_usual_charsets_are_accepted(charset):
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    response = send_through_asgi(
+        "POST", "/api/v1/auth/login", headers, Body(b'{"email": "no address", "password": "a"}')
+    )
+    assert response.json()["errors"][0]["attr"] == "email"
 
 
 @pytest.mark.parametrize("declared", [True, False])
-def test_what_is_no_upload_has_one_megabyte(declared):
+def test_a_body_over_one_megabyte_is_refused_except_for_uploads(declared):
     body = Body(b'{"email": "', b"x" * MEGABYTE, b'"}')
     headers = {"Content-Type": "application/json"}
     if declared:
         headers["Content-Length"] = str(sum(map(len, body.chunks)))
-    response = send("POST", "/api/v1/auth/login", headers, body)
+    response = send_through_asgi("POST", "/api/v1/auth/login", headers, body)
     assert response.status_code == 413
     assert response.json() == too_large(1)
 
@@ -90,7 +105,7 @@ def test_a_body_within_the_limit_reaches_the_view_whole(declared):
     headers = {"Content-Type": "application/json"}
     if declared:
         headers["Content-Length"] = str(sum(map(len, body.chunks)))
-    response = send("POST", "/api/v1/auth/login", headers, body)
+    response = send_through_asgi("POST", "/api/v1/auth/login", headers, body)
     assert response.status_code == 400
     faults = [(error["code"], error["attr"]) for error in response.json()["errors"]]
     assert faults == [("invalid", "email"), ("max_length", "password")]
@@ -103,19 +118,19 @@ def test_a_body_within_the_limit_reaches_the_view_whole(declared):
         "multipart/form-data; boundary*=foo''B",
     ],
 )
-def test_a_content_type_that_django_falls_over_is_refused_in_the_apis_form(content_type):
-    response = send("POST", "/api/v1/auth/login", {"Content-Type": content_type}, Body(b"{}"))
+def test_a_content_type_that_crashes_django_answers_400(content_type):
+    response = send_through_asgi("POST", "/api/v1/auth/login", {"Content-Type": content_type}, Body(b"{}"))
     assert response.status_code == 400
     assert response.json()["errors"][0]["code"] == "parse_error"
     assert "X-Request-ID" in response.headers
 
 
-def test_what_gets_past_every_handler_is_logged_and_shows_nothing(monkeypatch, caplog):
+def test_an_unhandled_exception_answers_500_without_details_and_is_logged(monkeypatch, caplog):
     def fall_over(*_, **__):
         raise KeyError("secret")
 
-    monkeypatch.setattr("objectvision.guards.is_malformed", fall_over)
-    response = send("GET", "/health", {"X-Request-ID": "mine"})
+    monkeypatch.setattr("objectvision.server.guards.check_head", fall_over)
+    response = send_through_asgi("GET", "/health", {"X-Request-ID": "mine"})
     assert response.status_code == 500
     assert response.json()["type"] == "server_error"
     assert "secret" not in response.text
@@ -124,20 +139,23 @@ def test_what_gets_past_every_handler_is_logged_and_shows_nothing(monkeypatch, c
 
 
 @pytest.mark.parametrize("sane", ["a", "0192f0-Trace_1.2:3", "x" * 64])
-def test_a_sane_request_id_is_taken_over(sane):
-    assert send("GET", "/health", {"X-Request-ID": sane}).headers["X-Request-ID"] == sane
+def test_a_valid_request_id_is_kept(sane):
+    assert send_through_asgi("GET", "/health", {"X-Request-ID": sane}).headers["X-Request-ID"] == sane
 
 
 @pytest.mark.parametrize("other", [None, "", "x" * 65, "a b", "id\tline", "<script>", "é"])
-def test_any_other_request_id_is_replaced(other):
+def test_an_invalid_request_id_is_replaced(other):
     headers = {} if other is None else {"X-Request-ID": other.encode()}
-    given = send("GET", "/health", headers).headers.get_list("X-Request-ID")
+    given = send_through_asgi("GET", "/health", headers).headers.get_list("X-Request-ID")
     assert len(given) == 1
     assert re.fullmatch("[0-9a-f]{32}", given[0])
 
 
-def test_every_request_without_an_id_gets_its_own():
-    assert send("GET", "/health").headers["X-Request-ID"] != send("GET", "/health").headers["X-Request-ID"]
+def test_every_request_without_an_id_gets_a_new_one():
+    assert (
+        send_through_asgi("GET", "/health").headers["X-Request-ID"]
+        != send_through_asgi("GET", "/health").headers["X-Request-ID"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,8 +172,8 @@ def test_every_request_without_an_id_gets_its_own():
         ),
     ],
 )
-def test_every_reply_carries_its_id_and_how_long_it_took(method, path, headers, status):
-    response = send(method, path, {**headers, "X-Request-ID": "mine"}, Body(b""))
+def test_every_answer_has_its_request_id_and_process_time(method, path, headers, status):
+    response = send_through_asgi(method, path, {**headers, "X-Request-ID": "mine"}, Body(b""))
     assert response.status_code == status
     assert response.headers["X-Request-ID"] == "mine"
     assert 0 <= float(response.headers["X-Process-Time"]) < 5
@@ -163,7 +181,7 @@ def test_every_reply_carries_its_id_and_how_long_it_took(method, path, headers, 
 
 @pytest.fixture
 def written():
-    """What the configured handler writes to the console."""
+    """The output of the configured log handler."""
     (handler,) = [
         handler for handler in logging.getLogger().handlers if type(handler) is logging.StreamHandler
     ]
@@ -175,7 +193,7 @@ def written():
 
 def test_a_log_line_carries_the_id_of_its_request(closed_redis, settings, written):
     settings.REDIS_URL = closed_redis
-    send("GET", "/health/redis", {"X-Request-ID": "find-me"})
+    send_through_asgi("GET", "/health/redis", {"X-Request-ID": "find-me"})
     assert "WARNING objectvision.health [find-me] Health: Redis does not answer." in written.getvalue()
 
 
@@ -191,14 +209,14 @@ def signals():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_server_told_to_stop_lets_waiting_requests_go_and_stops_as_it_would(stopping, signals, number):
+def test_a_stop_signal_ends_waiting_requests_and_reaches_the_server(stopping, signals, number):
     async def lifespan():
         server = ApplicationCommunicator(application, {"type": "lifespan"})
         await server.send_input({"type": "lifespan.startup"})
         assert await server.receive_output() == {"type": "lifespan.startup.complete"}
-        assert not news.stopping.is_set()
+        assert not wakeups.stopping.is_set()
         os.kill(os.getpid(), number)
-        assert news.stopping.is_set()
+        assert wakeups.stopping.is_set()
         await server.send_input({"type": "lifespan.shutdown"})
         assert await server.receive_output() == {"type": "lifespan.shutdown.complete"}
         await server.wait()

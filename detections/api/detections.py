@@ -1,0 +1,251 @@
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.decorators import action
+from rest_framework.exceptions import APIException, NotFound
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import Scope
+from detections import erasure
+from detections.api.exports import FILES, file_response
+from detections.api.filters import DetectionFilter
+from detections.api.large_answers import detection_response, large_answer_slot
+from detections.api.serializers import (
+    AnnotationSerializer,
+    DetectionSerializer,
+    DetectionSummarySerializer,
+    FormatSerializer,
+    ImageResultSerializer,
+    ImageResultsSerializer,
+    OriginalSerializer,
+)
+from detections.api.streaming import stream_response
+from detections.exports import runs
+from detections.images import validation
+from detections.images.extensions import media_type
+from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
+from detections.rendering import NoPictureError, annotated_picture, labels_of, original_picture
+from detections.storage import FileMissingError
+from objectvision.api.negotiation import OneForm
+from objectvision.api.pagination import Pagination
+from objectvision.api.schema import ClientErrorSerializer
+from objectvision.api.views import StrictViewSet
+
+ORIGINALS = {(200, media_type(name)): OpenApiTypes.BINARY for name in validation.EXTENSIONS}
+NO_PICTURE = {304: None, 409: ClientErrorSerializer}
+
+
+class NotProcessed(APIException):
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "not_processed"
+
+
+class NoFile(APIException):
+    """The image has no file that can be answered with."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "no_file"
+
+
+class OwnDetectionViewSet(StrictViewSet[Detection]):
+    """The user's own detections: those of other users are 404."""
+
+    key_scopes: ClassVar = {
+        "GET": Scope.READ,
+        **dict.fromkeys(("POST", "PATCH", "DELETE"), Scope.DETECT),
+    }
+    lookup_value_converter = "uuid"
+    queryset = Detection.objects.none()  # for the API's document, which is made without a user
+
+    def get_queryset(self) -> DetectionQuerySet:
+        return Detection.objects.owned_by(self.request.user)
+
+
+class DetectionViewSet(OwnDetectionViewSet):
+    serializer_class = DetectionSerializer
+    filterset_class = DetectionFilter
+
+    def get_queryset(self) -> DetectionQuerySet:
+        detections = super().get_queryset()
+        return detections.with_images() if self.action in {"retrieve", "partial_update"} else detections
+
+    @extend_schema(operation_id="get_detection")
+    def retrieve(self, request: Request, **_kwargs: Any) -> HttpResponse:
+        """A detection with its images and results.
+
+        Results are sorted by confidence, the highest first: the first 1,000 of each image, and 10,000 in all.
+        """
+        return detection_response(request, self.get_object(), self.get_serializer_context())
+
+    @extend_schema(operation_id="update_detection")
+    def partial_update(self, request: Request, **_kwargs: Any) -> HttpResponse:
+        """Rename or publish a detection.
+
+        Fields that are not sent stay as they are.
+        """
+        detection = self.get_object()
+        serializer = self.get_serializer(detection, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        if not detection.change(**serializer.validated_data):
+            raise NotFound
+        return detection_response(request, detection, self.get_serializer_context())
+
+    @extend_schema(operation_id="delete_detection")
+    def destroy(self, _request: Request, **_kwargs: Any) -> Response:
+        """Delete a detection.
+
+        Its rows and files are deleted at once, even while it is being processed.
+        """
+        erasure.delete_detections([self.get_object().pk])
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(operation_id="list_detections", responses=DetectionSummarySerializer(many=True))
+    @action(
+        detail=False,
+        serializer_class=DetectionSummarySerializer,
+        pagination_class=Pagination,
+        filter_backends=[DjangoFilterBackend],
+    )
+    def history(self, _request: Request) -> Response:
+        """My detections.
+
+        Newest first, without their images and results.
+        """
+        detections = self.get_queryset().select_related("detector").newest_first()
+        page = self.paginate_queryset(self.filter_queryset(detections))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(operation_id="list_detection_results", responses=ImageResultSerializer(many=True))
+    @action(
+        detail=True,
+        serializer_class=ImageResultSerializer,
+        pagination_class=Pagination,
+        query_serializer_class=ImageResultsSerializer,
+        key_scopes={"GET": Scope.READ},
+    )
+    def results(self, _request: Request, **_kwargs: Any) -> Response:
+        """All results of a detection.
+
+        Those of all its images or of one of them, the most confident first.
+        """
+        detection = self.get_object()
+        results: Any = DetectionResult.objects.filter(detection=detection).most_confident_first()
+        if image_id := self.query().get("image_id"):
+            results = results.filter(image=get_object_or_404(detection.images.all(), pk=image_id))
+        page = self.paginate_queryset(results.prefetch_related("image"))  # a join slows late pages down
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(operation_id="get_detection_export", responses=FILES, tags=["exports"])
+    @action(detail=True, content_negotiation_class=OneForm, query_serializer_class=FormatSerializer)
+    def export(self, _request: Request, pk: UUID) -> HttpResponseBase:
+        """Export a detection.
+
+        A file of the results so far: the processed images, each with all of its results. COCO is one JSON;
+        its boxes are in pixels, and `score` is the confidence. YOLO is a ZIP of `data.yaml` and one text file
+        per image under `labels`. VOC is a ZIP of one XML file per image. CSV and JSON Lines have one line per
+        result.
+
+        Classes have the detector's ids, in COCO one higher. If several detectors found the results, each
+        class name has one id.
+        """
+        detection = self.get_object()
+        file_format = self.query()["format"]
+        with large_answer_slot(detection.user_id):
+            file = runs.file_of(detection, file_format)
+        return file_response(file, file_format, str(pk))
+
+    @extend_schema(
+        operation_id="get_annotated_image",
+        responses={(200, "image/jpeg"): OpenApiTypes.BINARY, **NO_PICTURE},
+    )
+    @action(detail=True, content_negotiation_class=OneForm, query_serializer_class=AnnotationSerializer)
+    def image(self, _request: Request, pk: UUID) -> HttpResponseBase:
+        """The annotated picture.
+
+        An image of the detection, upright, with boxes, classes and confidences drawn on it.
+        """
+        query = self.query()
+        image = self.find_image(query.get("image_id"))
+        if not image.processed:
+            raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
+        version = f"{image.pk} {image.processed_at} {query['min_confidence']} {query['classes']}"
+        headers = picture_headers(version, f"{pk}.jpg", download=query["download"])
+        if response := self.not_modified(headers):
+            return response
+        labels = labels_of(image, query["min_confidence"], query["classes"])
+        with picture_refusals():
+            return stream_response(annotated_picture(image, labels), "image/jpeg", headers)
+
+    @extend_schema(operation_id="get_original_image", responses={**ORIGINALS, **NO_PICTURE})
+    @action(
+        detail=True,
+        url_path="images/<uuid:image_id>",
+        content_negotiation_class=OneForm,
+        query_serializer_class=OriginalSerializer,
+    )
+    def original(self, _request: Request, image_id: UUID, **_kwargs: Any) -> HttpResponseBase:
+        """The original picture.
+
+        The image as it was sent, without its metadata: no place, time, camera, text or thumbnail. Its colour
+        profile is kept. JPEG, PNG, WebP and GIF keep their compressed pixels byte for byte. BMP and TIFF are
+        encoded again: of a TIFF the first page, upright, with at most 8 bits per colour channel. HEIC and
+        AVIF are given out as upright JPEG.
+        """
+        query = self.query()
+        image = self.find_image(image_id)
+        if not image.image_path:
+            raise NoFile("The image was refused; its file is not kept.")
+        headers = picture_headers(f"original {image.pk}", image.safe_name, download=query["download"])
+        if response := self.not_modified(headers):
+            return response
+        with picture_refusals():
+            return stream_response(original_picture(image), media_type(image.extension), headers)
+
+    def find_image(self, image_id: UUID | None) -> DetectionImage:
+        """The detection's image with this id, without an id its first image. Raises NotFound."""
+        images = self.get_object().images.order_by("pk")
+        image = (images.filter(pk=image_id) if image_id else images).first()
+        if image is None:
+            raise NotFound
+        return image
+
+    def not_modified(self, headers: dict[str, str]) -> HttpResponseBase | None:
+        """A 304 if the client's `If-None-Match` names the picture's ETag, else None."""
+        known = HttpResponse(headers=headers)
+        response = get_conditional_response(self.request, etag=headers["ETag"], response=known)
+        if response is None or response.status_code != status.HTTP_304_NOT_MODIFIED:
+            return None
+        return response
+
+
+def picture_headers(version: str, filename: str, *, download: bool) -> dict[str, str]:
+    disposition = content_disposition_header(as_attachment=download, filename=filename)
+    return {
+        "ETag": f'"{sha256(version.encode()).hexdigest()[:32]}"',
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": disposition or "inline",
+    }
+
+
+@contextmanager
+def picture_refusals() -> Iterator[None]:
+    """Answers 409 or 404 for an image of which there is no picture."""
+    try:
+        yield
+    except NoPictureError as error:
+        raise NoFile(str(error)) from error
+    except FileMissingError as error:
+        raise NotFound("The image's file is no longer in the storage.") from error

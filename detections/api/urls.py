@@ -1,0 +1,18 @@
+from django.urls import path
+from rest_framework.routers import SimpleRouter
+
+from detections.api import account, detections, exports, jobs, lists, uploads
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("detect/results", lists.ResultViewSet, "result")
+router.register("detect/exports", exports.ExportViewSet, "export")
+router.register("detect/jobs", jobs.JobViewSet, "job")
+router.register("detect", uploads.UploadViewSet, "upload")
+router.register("detect", detections.DetectionViewSet, "detection")
+router.register("detectors", lists.DetectorViewSet, "detector")
+
+urlpatterns = [
+    path("users/export", account.TakeoutView.as_view(), name="takeout"),
+    path("users/statistics", account.StatisticsView.as_view(), name="statistics"),
+    *router.urls,
+]

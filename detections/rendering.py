@@ -1,0 +1,114 @@
+"""The pictures that are given out: annotated ones, and stripped originals."""
+
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from typing import IO, Self, cast
+
+from detections import reports, storage
+from detections.images import pixels, stripping
+from detections.images.annotation import annotate
+from detections.images.boxes import Box
+from detections.models import DetectionImage
+from detections.search import named_classes
+from objectvision.lib.fair_slots import FairSlots
+
+BLOCK = 1 << 16
+MOST_IN_MEMORY = 1 << 18  # bytes, until they are sent
+
+drawing = FairSlots(2, "Many pictures are being drawn")
+
+
+class NoPictureError(Exception):
+    """No picture can be made of the image's file. The text is for its owner."""
+
+
+class FilePieces:
+    """An open file, and the pieces of it that are given out."""
+
+    def __init__(self, file: IO[bytes], pieces: stripping.Pieces) -> None:
+        self.file = file
+        self.pieces = pieces
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """Content as a file.
+
+        On the disk if it is large: slow clients would keep it in memory.
+        """
+        if len(content) <= MOST_IN_MEMORY:
+            return cls(BytesIO(), [content])
+        file = storage.temporary_file()
+        try:
+            file.write(content)
+            file.flush()  # a full disk is found out before the response begins
+        except BaseException:  # whatever ends it: it is raised again, and nothing else closes the file
+            file.close()
+            raise
+        return cls(file, [stripping.Span(0, len(content))])
+
+    @property
+    def length(self) -> int:
+        return stripping.length_of(self.pieces)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The pieces' bytes, at most `BLOCK` of the file at a time."""
+        for piece in self.pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            self.file.seek(piece.offset)
+            for start in range(0, piece.length, BLOCK):
+                yield self.file.read(min(BLOCK, piece.length - start))
+
+    def close(self) -> None:
+        self.file.close()
+
+
+def labels_of(image: DetectionImage, min_confidence: float, classes: str | Sequence[str]) -> list[Box]:
+    """The most confident results, of the named classes; without names, of all.
+
+    Not all results: the time that drawing takes grows with the square of their number.
+    """
+    results = image.results.filter(confidence__gte=min_confidence).most_confident_first()
+    if names := named_classes(classes, image.detector.classes) if classes else []:
+        results = results.filter(object_class__in=names)
+    return [
+        Box(
+            result.class_id,
+            result.object_class,
+            result.confidence,
+            result.bbox_x,
+            result.bbox_y,
+            result.bbox_width,
+            result.bbox_height,
+        )
+        for result in results[: reports.MOST_SHOWN_OF_IMAGE]
+    ]
+
+
+def annotated_picture(image: DetectionImage, labels: list[Box]) -> FilePieces:
+    """The upright JPEG with labels. Raises NoPictureError, FileMissingError, Busy, TooMany."""
+    with storage.open_file(image.image_path) as file, drawing.slot(image.user_id):
+        try:
+            upright = pixels.upright(file)
+        except pixels.UnreadableImageError as error:  # the worker's decoder is another, and forgives more
+            raise NoPictureError(str(error)) from error
+        content = pixels.jpeg(annotate(upright, labels))
+    return FilePieces.of(content)
+
+
+def original_picture(image: DetectionImage) -> FilePieces:
+    """The upload without its metadata. Raises NoPictureError, FileMissingError, Busy, TooMany."""
+    file = storage.open_file(image.image_path)
+    try:
+        if not stripping.is_written_anew(image.extension):
+            return FilePieces(file, stripping.without_metadata(file, image.extension))
+        with file, drawing.slot(image.user_id):
+            (content,) = stripping.without_metadata(file, image.extension)
+            return FilePieces.of(cast("bytes", content))
+    except stripping.UnreadableOriginalError as error:
+        file.close()
+        raise NoPictureError(str(error)) from error
+    except BaseException:  # whatever ends it: it is raised again, and nothing else closes the file
+        file.close()
+        raise

@@ -1,0 +1,82 @@
+"""Which detections and results the conditions of a question mean."""
+
+from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from detections.models import DetectionImage, DetectionQuerySet, DetectionResult, Detector
+
+# The conditions of a history that its own columns answer.
+COLUMNS = {
+    "status": "status",
+    "created_after": "created_at__gte",
+    "created_before": "created_at__lt",
+    "detector": "detector__name",
+}
+
+
+def filter_detections(
+    detections: DetectionQuerySet, user: Any, filters: Mapping[str, Any]
+) -> DetectionQuerySet:
+    """The user's detections that fulfil all conditions; one without a value is none."""
+    given = {name: value for name, value in filters.items() if value is not None and value != ""}
+    detections = detections.filter(**{COLUMNS[name]: given[name] for name in COLUMNS if name in given})
+    if "object_class" in given or "min_confidence" in given:
+        detections = detections.filter(has_result(user, given))
+    if "search" in given:
+        detections = detections.filter(is_named(user, given["search"]))
+    return detections
+
+
+def has_result(user: Any, given: Mapping[str, Any]) -> Exists:
+    """Whether one result has both the class and the confidence asked for."""
+    results = DetectionResult.objects.owned_by(user).filter(detection=OuterRef("pk"))
+    # Without a class, SQLite would look through all of the user's results for each detection.
+    classes = of_class(given) or {"object_class__gte": ""}
+    return Exists(results.filter(confidence__gte=given.get("min_confidence", 0), **classes))
+
+
+def of_class(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {"object_class": given["object_class"]} if "object_class" in given else {}
+
+
+def is_named(user: Any, text: str) -> Q:
+    images = DetectionImage.objects.filter(user=user, detection=OuterRef("pk"), original_name__icontains=text)
+    return Q(name__icontains=text) | Q(Exists(images))
+
+
+def as_json(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The conditions for a JSON column: times become ISO 8601 texts."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value for name, value in filters.items()
+    }
+
+
+def filter_results(
+    results: QuerySet[DetectionResult], filters: Mapping[str, Any]
+) -> QuerySet[DetectionResult]:
+    """The results that fulfil all conditions; one without a value is none."""
+    given = {name: value for name, value in filters.items() if value is not None and value != ""}
+    results = results.filter(**of_class(given))
+    if "min_confidence" in given:
+        results = results.filter(confidence__gte=given["min_confidence"])
+    if "created_after" in given:
+        results = results.filter(created_at__gte=given["created_after"])
+    if "created_before" in given:
+        results = results.filter(created_at__lt=given["created_before"])
+    if "detector" in given:
+        # Looked up first, so that the plan knows how rare the detector is.
+        detectors = list(Detector.objects.filter(name=given["detector"]).values_list("pk", flat=True))
+        results = results.filter(detection__detector__in=detectors)
+    return results
+
+
+def named_classes(wanted: str | Sequence[str], known: Container[str]) -> list[str]:
+    """The classes of a list literally; of a text that is no known name, its parts between commas."""
+    if not isinstance(wanted, str):
+        return list(wanted)
+    if wanted in known:
+        return [wanted]
+    return [name.strip() for name in wanted.split(",") if name.strip()]

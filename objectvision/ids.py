@@ -1,3 +1,0 @@
-from uuid_utils.compat import uuid7
-
-__all__ = ["uuid7"]

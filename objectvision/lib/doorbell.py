@@ -1,0 +1,30 @@
+"""Tells workers that rows wait.
+
+A message carries no work: a lost, doubled or late one does no harm.
+"""
+
+from celery import current_app
+from django.db import transaction
+
+from objectvision.lib import connections
+
+
+def ring_doorbell(task: str) -> None:
+    """Send the task of this name.
+
+    Raises what the broker's client raises while the broker is away.
+    """
+    current_app.send_task(task)
+
+
+def ring_after_commit(task: str) -> None:
+    """As `ring_doorbell`, after the commit.
+
+    A broker that is away is a line in the log: the sweep rings.
+    """
+
+    def ring_without_connection() -> None:
+        connections.give_back()  # a broker that hangs holds up this request alone
+        ring_doorbell(task)
+
+    transaction.on_commit(ring_without_connection, robust=True)

@@ -1,0 +1,52 @@
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler
+from django.http.response import HttpResponseBase
+
+log = logging.getLogger(__name__)
+
+
+class Handler(ASGIHandler):
+    """Closes request bodies that break off and responses sent in part: Django leaves them open."""
+
+    async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
+        with ExitStack() as failed:
+            # On the volume of the uploads: another one may be small, or memory.
+            file: IO[bytes] = failed.enter_context(
+                SpooledTemporaryFile(
+                    settings.FILE_UPLOAD_MAX_MEMORY_SIZE, dir=str(settings.FILE_UPLOAD_TEMP_DIR)
+                )
+            )
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestAborted
+                file.write(message.get("body", b""))
+                more = message.get("more_body", False)
+            file.seek(0)
+            failed.pop_all()
+        return file
+
+    async def send_response(self, response: HttpResponseBase, send: Any) -> None:
+        """Send and close, whatever happens: a response may hold files and a database connection. The server
+        sees that the answer has no end, and breaks the connection off."""
+        try:
+            await super().send_response(response, send)
+        except Exception:  # servers and streams raise any type
+            log.exception("An answer broke off")
+
+    def create_request(self, scope: Mapping[str, Any], body_file: Any) -> Any:
+        """As Django's, which takes a body without a declared length (sent in chunks) for empty."""
+        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            length = body_file.seek(0, os.SEEK_END)
+            body_file.seek(0)
+            scope = {**scope, "headers": [*scope["headers"], (b"content-length", b"%d" % length)]}
+        return super().create_request(scope, body_file)

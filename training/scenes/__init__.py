@@ -1,0 +1,1 @@
+"""Renders scenes with codes, each from its seed alone."""
