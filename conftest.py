@@ -1,3 +1,4 @@
+import importlib.util
 import os
 import runpy
 import shutil
@@ -5,20 +6,19 @@ import subprocess
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 
 import django
 import pytest
 from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
 
-from objectvision.tests import services
+from testing import services
+from testing.services import DOCUMENTED
 
 # Before Django reads its settings: tests see nothing of the environment but the services in it.
-POSTGRESQL = services.use_what_there_is()
+POSTGRESQL = services.use_postgresql_if_found()
 DATA_DIR = Path(tempfile.mkdtemp(prefix="objectvision-tests-"))
-EXAMPLE = (Path(__file__).parent / ".env.example").read_text().splitlines()
-DOCUMENTED = [line.partition("=")[0] for line in EXAMPLE if line and not line.startswith("#")]
 SERVICES = {"DB_HOST", "DB_PORT", "DB_USER", "DB_NAME", "DB_PASSWORD"}
 CLEAN = {
     **{name: "" for name in DOCUMENTED if name not in SERVICES},  # set, so that no .env file gets in
@@ -27,18 +27,57 @@ CLEAN = {
     "DATA_DIR": str(DATA_DIR),
 }
 os.environ.update(CLEAN)
-if POSTGRESQL:  # two runs at once do not take each other's database
-    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_objectvision_{os.getpid()}"
+# Two runs at once do not share a database. SQLite's is a file: one in memory has other locks, and no end.
+TEST_DATABASE = f"test_objectvision_{os.getpid()}" if POSTGRESQL else str(DATA_DIR / "test.sqlite3")
+settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = TEST_DATABASE
 django.setup()  # pytest-django looks for settings before this file is read
+
+# Argon2 is slow by design: tests hash hundreds of passwords with less memory and fewer rounds.
+FULL_ARGON2 = {
+    name: getattr(Argon2PasswordHasher, name) for name in ("time_cost", "memory_cost", "parallelism")
+}
+Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost, Argon2PasswordHasher.parallelism = 1, 8, 1
 
 FOUND = {
     "PostgreSQL": POSTGRESQL,
     "redis-server": services.redis_server(),
     "Chromium": services.chromium(),
+    "ultralytics": importlib.util.find_spec("ultralytics"),
 }
-# What a test with one of these markers needs.
-NEEDS = {"postgresql": ["PostgreSQL"], "services": ["PostgreSQL", "redis-server"], "browser": ["Chromium"]}
+# By marker: the programs without which a test is skipped.
+NEEDS = {
+    "postgresql": ["PostgreSQL"],
+    "services": ["PostgreSQL", "redis-server"],
+    "browser": ["Chromium"],
+    "torch": ["ultralytics"],
+}
 MISSING = [name for name, found in FOUND.items() if not found]
+CHOSEN = {"PostgreSQL"} if services.sqlite_is_chosen() else set()  # missing, and meant to be
+TESTS = Path(__file__).parent / "tests"  # of processes
+DATABASE_FIXTURES = {"db", "transactional_db"}
+
+
+def pytest_ignore_collect(collection_path):
+    """Modules that import PyTorch cannot be read without it."""
+    if not FOUND["ultralytics"] and collection_path.match("test_*.py"):
+        return True if "\nimport torch\n" in collection_path.read_text() else None
+    return None
+
+
+def takes_long(item):
+    return TESTS in item.path.parents or item.get_closest_marker("torch")
+
+
+class LongFilesFirst:
+    """Processes of a parallel run take file by file: a long one at the end would let the others idle."""
+
+    @pytest.hookimpl(trylast=True)  # after pytest-randomly
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: (not item.get_closest_marker("longest"), not takes_long(item)))
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(LongFilesFirst())
 
 
 def missing_for(item):
@@ -46,29 +85,45 @@ def missing_for(item):
     return [name for name in MISSING if name in needed]
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by these markers
 def pytest_collection_modifyitems(items):
-    wanting = {item: missing for item in items if (missing := missing_for(item))}
-    if wanting and os.environ.get("REQUIRE_SERVICES") == "1":
-        raise pytest.UsageError(f"REQUIRE_SERVICES=1, and there is no {' and no '.join(MISSING)}.")
+    for item in items:
+        if DATABASE_FIXTURES & set(item.fixturenames) or item.get_closest_marker("django_db"):
+            item.add_marker(pytest.mark.database)
+        if "ultralytics_settings" in item.fixturenames:
+            item.add_marker(pytest.mark.torch)
+
+
+@pytest.hookimpl(trylast=True)  # only the chosen ones must have what they need
+def pytest_collection_finish(session):
+    wanting = {item: missing for item in session.items if (missing := missing_for(item))}
+    unmet = sorted({name for missing in wanting.values() for name in missing} - CHOSEN)
+    if unmet and os.environ.get("REQUIRE_SERVICES") == "1":
+        raise pytest.UsageError(f"REQUIRE_SERVICES=1, and there is no {' and no '.join(unmet)}.")
     for item, missing in wanting.items():
         item.add_marker(pytest.mark.skip(reason=f"no {' and no '.join(missing)}"))
 
 
 def pytest_terminal_summary(terminalreporter):
-    if MISSING:
+    if CHOSEN:
+        terminalreporter.write_line("Skipped what needs PostgreSQL: DATABASE=sqlite.")
+    if missing := [name for name in MISSING if name not in CHOSEN]:
         terminalreporter.write_line(
-            f"Skipped what needs {' and '.join(MISSING)}: install what is missing, start PostgreSQL on "
+            f"Skipped what needs {' and '.join(missing)}: install what is missing, start PostgreSQL on "
             "localhost or name it by DB_HOST, DB_PORT, DB_USER and DB_PASSWORD, and run this again."
         )
 
 
 def pytest_sessionfinish():
+    from testing import stacks
+
+    stacks.drop_prepared()
     shutil.rmtree(DATA_DIR, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
 def media(settings, tmp_path):
-    """Files of one test stay with it."""
+    """A media folder for each test."""
     from django.core.files.storage import storages
 
     root = tmp_path / "media"
@@ -79,17 +134,40 @@ def media(settings, tmp_path):
     return root
 
 
+@pytest.fixture
+def nothing_stored(media):
+    """Asserts after the test that no upload left a row or a file."""
+    from detections.models import Detection, DetectionImage
+
+    yield
+    assert not Detection.objects.exists()
+    assert not DetectionImage.objects.exists()
+    assert [path for path in media.rglob("*") if path.is_file()] == []
+
+
+@pytest.fixture
+def unthrottled(settings):
+    settings.THROTTLES = dict.fromkeys(settings.THROTTLES)
+
+
 @pytest.fixture(autouse=True)
-def _nobody_counted_yet():
-    """What one test does counts against no other's limits."""
+def _cleared_cache():
+    """Requests of one test do not count against the limits of the next."""
     from django.core.cache import cache
 
     cache.clear()
 
 
+@pytest.fixture
+def full_argon2(monkeypatch):
+    """Passwords are hashed as slowly as outside the tests."""
+    for name, value in FULL_ARGON2.items():
+        monkeypatch.setattr(Argon2PasswordHasher, name, value)
+
+
 @pytest.fixture(scope="session")
 def password_hash():
-    """Of "a-long-passphrase". Argon2 takes its time, once for all tests."""
+    """The hash of "a-long-passphrase"."""
     from django.contrib.auth.hashers import make_password
 
     return make_password("a-long-passphrase")
@@ -128,7 +206,7 @@ def redis_url(tmp_path_factory):
     """A Redis of the tests' own."""
     import redis
 
-    from objectvision.tests.stack import until
+    from testing.waiting import until
 
     port = services.free_port()
     folder = tmp_path_factory.mktemp("redis")
@@ -194,10 +272,10 @@ def at_once(transactional_db):
 @pytest.fixture
 def stopping():
     """The flags by which a process is told to stop, lowered again after the test."""
-    from detections import processing
-    from notifications import news
+    from detections.jobs import processing
+    from objectvision.lib import wakeups
 
-    flags = processing.stopping, news.stopping
+    flags = processing.stopping, wakeups.stopping
     yield flags
     for flag in flags:
         flag.clear()
@@ -207,14 +285,27 @@ def stopping():
 def eager(monkeypatch):
     """A task runs where it is sent, as if a worker had been waiting for it."""
     from objectvision.celery import app
+    from objectvision.lib import doorbell
 
+    app.loader.import_default_modules()  # tasks are registered by their import
     monkeypatch.setitem(app.conf, "task_always_eager", True)  # noqa: FBT003  # a setting's value
+    monkeypatch.setattr(doorbell, "ring_doorbell", lambda task: app.tasks[task].delay())
+
+
+@pytest.fixture
+def rings(monkeypatch):
+    """The names of the tasks for which the doorbell was rung. No message is sent."""
+    from objectvision.lib import doorbell
+
+    rung = []
+    monkeypatch.setattr(doorbell, "ring_doorbell", rung.append)
+    return rung
 
 
 @pytest.fixture
 def brevo(settings):
     """Mails go to a server of the tests' own that speaks Brevo's API."""
-    from notifications.tests import brevo
+    from testing import brevo
 
     with brevo.running() as server:
         settings.EMAIL_BACKEND = "anymail.backends.brevo.EmailBackend"
@@ -231,23 +322,28 @@ def submit(detector):
     """Uploads pictures past the API: `submit(user, photo(), photo(), confidence=0.5)`."""
     from django.core.files.base import ContentFile
 
-    from detections import intake
     from detections.inference import Options
-    from detections.validators import read_image
+    from detections.uploads import intake
 
     def submit(user, *contents, **options):
         files = [ContentFile(content, f"photo-{number}.jpg") for number, content in enumerate(contents, 1)]
-        uploads = [intake.Upload(file, read_image(file)) for file in files]
-        return intake.submit(user, uploads, detector, asdict(Options(**options)))
+        submission = intake.Submission(user, detector, Options(**options))
+        return intake.submit_images(submission, files)
 
     return submit
 
 
 @pytest.fixture(scope="session")
-def standin_folder(tmp_path_factory):
-    from detections.tests import standin
+def ultralytics_settings(tmp_path_factory):
+    """ultralytics reads where its settings lie once, when it is imported."""
+    os.environ.setdefault("YOLO_CONFIG_DIR", str(tmp_path_factory.mktemp("ultralytics")))
 
-    return standin.build(tmp_path_factory.mktemp("standin"))
+
+@pytest.fixture(scope="session")
+def standin_folder(tmp_path_factory):
+    from testing.detectors import build_standin
+
+    return build_standin(tmp_path_factory.mktemp("standin"))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A server that speaks Brevo's API, as far as sending one mail goes. It keeps what it was asked."""
+"""A server with Brevo's endpoint for sending one mail. It keeps the requests that it got."""
 
 import json
 import threading
@@ -26,7 +26,7 @@ class Asked(NamedTuple):
 class Brevo:
     def __init__(self):
         self.answers = []
-        """What it says next; when there is nothing, it accepts."""
+        """The next answers; when the list is empty, mails are accepted."""
         self.asked = []
         self.accepted = {}
         """Mails by their keys."""
@@ -72,7 +72,7 @@ def running():
             pass
 
     class Server(ThreadingHTTPServer):
-        request_queue_size = 64  # five at once, and the sixth waits for a second
+        request_queue_size = 64  # by default 5, and the sixth connection waits for a second
 
     with Server(("127.0.0.1", 0), Handler) as server:
         brevo.url = f"http://127.0.0.1:{server.server_port}/v3"

@@ -1,10 +1,40 @@
+"""Services that are unreachable, slow or full, for as long as a test needs."""
+
 import socket
+import subprocess
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+
+import pytest
+from django.db import OperationalError, connection
+
+
+def fails_at(table):
+    """A context in which the database refuses new rows of this table."""
+
+    def execute(run, sql, parameters, many, context):
+        if sql.startswith(f'INSERT INTO "{table}"'):
+            raise OperationalError("disk full")
+        return run(sql, parameters, many, context)
+
+    return connection.execute_wrapper(execute)
+
+
+@contextmanager
+def mounted(folder, *options):
+    """A file system in memory, mounted there. Skips the test where mounting is forbidden."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mount = ["mount", "-t", "tmpfs", "-o", ",".join(options), "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("this machine allows no mounts")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 class Gate:
-    """A way to a server that can be shut: what comes is taken, and nothing goes on until it is open again."""
+    """A proxy in front of a server. While shut, it accepts connections and data but forwards nothing."""
 
     def __init__(self, target):
         self.target = (target.host, target.port)

@@ -1,4 +1,4 @@
-"""A large history, made by PostgreSQL itself; as many rows again, between the user's, belong to others."""
+"""A large history, made by PostgreSQL itself; every second row belongs to other users."""
 
 from dataclasses import asdict
 

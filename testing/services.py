@@ -1,15 +1,24 @@
-"""Which PostgreSQL the tests run on: the one that the environment names or that answers on localhost,
-else that of compose.yaml where there is a Docker engine, else none."""
+"""The PostgreSQL of the tests: from the environment, on localhost, or started from compose.yaml.
+
+Without any of these, tests run on SQLite.
+"""
 
 import os
+import random
 import shutil
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 
-COMPOSE = Path(__file__).resolve().parents[2] / "compose.yaml"
+# Below 32768, where Linux begins with the ports of outgoing connections.
+FIRST_PORT, PORTS, PORT_RANGES = 20_000, 1_000, 12
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE = (ROOT / ".env.example").read_text().splitlines()
+# The environment's names that .env.example documents.
+DOCUMENTED = [line.partition("=")[0] for line in EXAMPLE if line and not line.startswith("#")]
 
 
 def postgresql_answers() -> bool:
@@ -42,7 +51,7 @@ def docker_starts_them() -> bool:
         "-p",
         "objectvision-tests",
         "-f",
-        str(COMPOSE),
+        str(ROOT / "compose.yaml"),
         "up",
         "--detach",
         "--wait",
@@ -51,9 +60,16 @@ def docker_starts_them() -> bool:
     return subprocess.run(up, env={**os.environ, "DB_PASSWORD": "postgres"}).returncode == 0
 
 
-def use_what_there_is() -> bool:
-    """Point the settings at PostgreSQL, or at none. Whether there is one."""
-    found = postgresql_answers() or (docker_starts_them() and postgresql_answers())
+def sqlite_is_chosen() -> bool:
+    """Whether the tests run on SQLite where there is a PostgreSQL."""
+    return os.environ.get("DATABASE") == "sqlite"
+
+
+def use_postgresql_if_found() -> bool:
+    """Point the settings at PostgreSQL if there is one. Returns whether there is."""
+    found = not sqlite_is_chosen() and (
+        postgresql_answers() or (docker_starts_them() and postgresql_answers())
+    )
     names = {
         "host": "DB_HOST",
         "port": "DB_PORT",
@@ -67,7 +83,7 @@ def use_what_there_is() -> bool:
 
 
 def redis_server() -> str | None:
-    """The program: tests empty, stop and restart only servers of their own."""
+    """The path of the program: tests empty, stop and restart only their own servers."""
     return shutil.which("redis-server")
 
 
@@ -78,5 +94,14 @@ def chromium() -> str | None:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port that nothing listens on, outside of the range of outgoing connections.
+
+    Workers of a parallel run draw from separate ranges, since a server starts there only later. The choice
+    does not follow `random.seed`, which pytest-randomly repeats for each test.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    first = FIRST_PORT + worker % PORT_RANGES * PORTS
+    for port in random.SystemRandom().sample(range(first, first + PORTS), PORTS):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError(f"No port from {first} to {first + PORTS - 1} is free.")

@@ -1,84 +1,36 @@
 """The system as its users run it: real processes, real HTTP, a database and a Redis of their own."""
 
-import io
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import contextmanager, suppress
+from functools import cache, cached_property
 from pathlib import Path
+from tempfile import mkdtemp
+from typing import NamedTuple
 from uuid import uuid4
 
 import psycopg
 import pytest
 import requests
-from PIL import Image
 
-from objectvision.tests import services
+from testing import services
+from testing.clients import Client
+from testing.waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-PASSWORD = "a-long-passphrase"
+EXAMPLE = (ROOT / ".env.example").read_text()
+# For systems that many tests share: all their users sign up from one address.
+UNTHROTTLED = dict.fromkeys(re.findall(r"^(THROTTLE_\w+)=", EXAMPLE, re.MULTILINE), "off")
 WAYS = ["embedded", pytest.param("production", marks=pytest.mark.services)]
-
-
-def until(look, seconds=60, every=0.02):
-    """What `look` returns as soon as it is true; fails after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
-        time.sleep(every)
-    raise AssertionError(f"Not within {seconds} s: {look}")
-
-
-def photo(width=64, height=64, colour=(200, 120, 40), comment=b""):
-    file = io.BytesIO()
-    Image.new("RGB", (width, height), colour).save(file, "JPEG", comment=comment)
-    return file.getvalue()
 
 
 def command(*arguments):
     return [sys.executable, ROOT / "manage.py", *arguments]
-
-
-class Client:
-    def __init__(self, url):
-        self.api = f"{url}/api/v1"
-        self.http = requests.Session()
-
-    def sign_up(self):
-        account = {"email": f"{uuid4().hex}@example.com", "password": PASSWORD}
-        self.post("auth/signup", json=account).raise_for_status()
-        token = self.post("auth/login", json=account).json()["access_token"]
-        self.http.headers["Authorization"] = f"Bearer {token}"
-        return self
-
-    def another(self):
-        """Of the same user, with connections of its own."""
-        client = Client(self.api.removesuffix("/api/v1"))
-        client.http.headers = self.http.headers
-        return client
-
-    def post(self, path, **options):
-        return self.http.post(f"{self.api}/{path}", timeout=60, **options)
-
-    def get(self, path, **options):
-        return self.http.get(f"{self.api}/{path}", timeout=60, **options)
-
-    def upload(self, content, name="photo.jpg", wait=0, request_id=None, **fields):
-        headers = {"Prefer": f"wait={wait}"} if wait else {}
-        if request_id:
-            headers["X-Request-ID"] = request_id
-        return self.post("detect/image", files={"image": (name, content)}, data=fields, headers=headers)
-
-    def finished(self, detection_id, seconds=60):
-        def look():
-            job = self.get(f"detect/jobs/{detection_id}").json()
-            return job if job["finished_at"] else None
-
-        return until(look, seconds)
 
 
 class Stack:
@@ -93,6 +45,7 @@ class Stack:
             **dict.fromkeys(("DB_HOST", "DATABASE_URL", "REDIS_URL", "REDIS_HOST", "MODEL_PATH"), ""),
             "DATA_DIR": str(folder / "data"),
             "CLAIM_LEASE_SECONDS": "3",
+            "ENVIRONMENT": "development",
             **environment,
         }
         self.processes = {}
@@ -110,7 +63,7 @@ class Stack:
 
     @contextmanager
     def begun(self, *arguments, cwd=ROOT):
-        """A command that runs meanwhile, and is killed if it goes on after that."""
+        """Runs a command in the background; kills it at the end of the block."""
         options = {"cwd": cwd, "env": self.environment, "text": True}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(command(*arguments), **options, **pipes) as process:
@@ -153,9 +106,14 @@ class Stack:
     def client(self):
         return Client(self.url)
 
+    @cached_property
+    def shared_client(self):
+        """The client of a user that several tests share: a sign-up takes half a second."""
+        return self.client().sign_up()
+
     def until_up(self):
         def answers():
-            with suppress(requests.ConnectionError):
+            with suppress(requests.ConnectionError, requests.Timeout):
                 return requests.get(f"{self.url}/health", timeout=5).ok
 
         until(answers)
@@ -166,30 +124,54 @@ class Stack:
         return self.until_up()
 
     def web(self):
+        self.start_web()
+        return self.until_up()
+
+    def start_web(self):
         self.start(
             "web", BIN / "gunicorn", "objectvision.asgi:application", "-k", "uvicorn_worker.UvicornWorker",
             "--bind", f"127.0.0.1:{self.port}",
         )  # fmt: skip
-        return self.until_up()
 
     def worker(self, name, queue="inference", app="objectvision"):
+        self.start_worker(name, queue, app)
+        self.until_ready(name)
+
+    def start_worker(self, name, queue="inference", app="objectvision"):
         self.start(name, BIN / "celery", "-A", app, "worker", "-Q", queue, "-c", "1", "-n", f"{name}@test")
+
+    def until_ready(self, name):
         until(lambda: f"{name}@test ready" in self.log(name))
 
     def background(self):
         self.worker("default", "default")
+        self.start_beat()
+
+    def start_beat(self):
         self.start("beat", BIN / "celery", "-A", "objectvision", "beat")
+
+    def start_all(self):
+        """Web process, workers and beat, which start at the same time."""
+        self.start_worker("inference")
+        self.start_worker("default", "default")
+        self.start_web()
+        self.start_beat()
+        self.until_ready("inference")
+        self.until_ready("default")
+        return self.until_up()
 
 
 class Production(Stack):
     """gunicorn and Celery processes on PostgreSQL and Redis."""
 
-    def __init__(self, folder, database, redis_port):
+    def __init__(self, folder, database, model):
         parameters = services.connection_parameters()
+        redis_port = services.free_port()
         super().__init__(
             folder,
             {
                 "ENVIRONMENT": "production",
+                "MODEL_PATH": model,
                 "SECRET_KEY": uuid4().hex,
                 "JWT_SECRET_KEY": uuid4().hex,
                 "ALLOWED_HOSTS": "127.0.0.1",
@@ -232,26 +214,87 @@ class Production(Stack):
 
 
 @contextmanager
-def production(folder, model):
-    name = f"objectvision_{uuid4().hex}"
+def database_server():
     with psycopg.connect(**services.connection_parameters(), autocommit=True) as server:
-        server.execute(f'CREATE DATABASE "{name}"')
-        stack = Production(folder, name, services.free_port())
-        stack.environment["MODEL_PATH"] = str(model)
+        yield server
+
+
+def create_database(template="template1"):
+    """The name of a new database."""
+    name = f"objectvision_{uuid4().hex}"
+    with database_server() as server:
+        server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    return name
+
+
+def drop_database(name):
+    with database_server() as server:
+        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+class Prepared(NamedTuple):
+    """The result of `manage.py setup`, to be copied for each stack."""
+
+    data: Path
+    database: str | None
+
+
+@cache
+def prepared_embedded(model):
+    stack = Stack(Path(mkdtemp(prefix="objectvision-prepared-")), {"MODEL_PATH": model})
+    PREPARED.append(Prepared(stack.folder / "data", None))
+    stack.manage("setup")
+    return PREPARED[-1]
+
+
+@cache
+def prepared_production(model):
+    folder = Path(mkdtemp(prefix="objectvision-prepared-"))
+    PREPARED.append(Prepared(folder / "data", create_database()))
+    stack = Production(folder, PREPARED[-1].database, model)
+    try:
+        stack.redis()
+        stack.manage("setup")
+    finally:
+        stack.close()
+    return PREPARED[-1]
+
+
+PREPARED = []
+
+
+def drop_prepared():
+    """At the end of the tests."""
+    for prepared in PREPARED:
+        shutil.rmtree(prepared.data.parent)
+        if prepared.database:
+            drop_database(prepared.database)
+    PREPARED.clear()
+
+
+@contextmanager
+def production(folder, model):
+    """A system after `manage.py setup`, of which only Redis runs."""
+    prepared = prepared_production(str(model))
+    shutil.copytree(prepared.data, folder / "data", dirs_exist_ok=True)
+    name = create_database(prepared.database)
+    try:
+        stack = Production(folder, name, str(model))
         try:
             stack.redis()
-            stack.manage("setup")
             yield stack
         finally:
             stack.close()
-            server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    finally:
+        drop_database(name)
 
 
 @contextmanager
 def embedded(folder, model):
-    stack = Stack(folder, {"ENVIRONMENT": "development", "MODEL_PATH": str(model)})
+    """A system after `manage.py setup`, of which nothing runs."""
+    shutil.copytree(prepared_embedded(str(model)).data, folder / "data", dirs_exist_ok=True)
+    stack = Stack(folder, {"MODEL_PATH": str(model)})
     try:
-        stack.manage("setup")
         yield stack
     finally:
         stack.close()
@@ -267,6 +310,4 @@ def running(way, folder, model, **environment):
         return
     with production(folder, model) as stack:
         stack.environment.update(environment)
-        stack.worker("inference")
-        stack.background()
-        yield stack.web()
+        yield stack.start_all()

@@ -1,6 +1,6 @@
-"""What `schemathesis run` cannot make up: log-ins, real photos, detections that exist.
+"""Log-ins, real photos and existing detections for `schemathesis run`, which cannot make them up.
 
-Valid requests alone are helped; what is broken on purpose stays as it is.
+Only valid requests are changed; requests that are broken on purpose stay as they are.
 """
 
 import os
@@ -10,20 +10,23 @@ import requests
 import schemathesis
 from hypothesis.strategies import just
 from schemathesis import GenerationMode
+from schemathesis.core import NOT_SET
 from schemathesis.transport.serialization import Binary
 
-from objectvision.tests.stack import PASSWORD, Client, photo, until
+from testing.clients import PASSWORD, Client
+from testing.pictures import photo
+from testing.waiting import until
 
 URL = os.environ["FUZZED_URL"]
-ANONYMOUS = os.environ["FUZZED_BY"] == "nobody"
-CHANGES_WHAT_OTHERS_REST_ON = {
+ANONYMOUS = os.environ["FUZZED_BY"] == "anonymous"
+ENDS_A_LOG_IN = {
     "POST /api/v1/auth/logout",
     "POST /api/v1/auth/logout-all",
     "POST /api/v1/auth/password/change",
     "DELETE /api/v1/auth/sessions/{id}",
-    "PATCH /api/v1/users/settings",
     "DELETE /api/v1/users/{id}",
 }
+SETTINGS = "PATCH /api/v1/users/settings"  # which are the defaults of uploads
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -34,10 +37,15 @@ class LoggedIn:
     def set(self, case, data, context):  # noqa: ARG002  # as above
         if ANONYMOUS:
             return
-        # Whoever logs out, leaves, or sets defaults for all uploads, is somebody else each time.
-        apart = case.operation.label in CHANGES_WHAT_OTHERS_REST_ON
-        other = Client(URL).sign_up() if apart else None
-        case.headers["Authorization"] = other.http.headers["Authorization"] if other else data
+        if case.operation.label in ENDS_A_LOG_IN:
+            data = (Client(URL).sign_up() if is_valid(case) else other).http.headers["Authorization"]
+        elif case.operation.label == SETTINGS:
+            data = other.http.headers["Authorization"]
+        case.headers["Authorization"] = data
+
+
+def is_valid(case):
+    return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
 
 schemathesis.openapi.format("binary", just(Binary(photo())))
@@ -45,7 +53,13 @@ schemathesis.openapi.format("binary", just(Binary(photo())))
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
+    if case.method in {
+        "GET",
+        "HEAD",
+        "OPTIONS",
+    }:  # with a body they are refused before their path is looked at
+        case.body = NOT_SET
+    if not is_valid(case):
         return
     path = case.operation.path
     if path == "/api/v1/auth/signup":
@@ -90,7 +104,7 @@ def exported():
     return until(look)
 
 
-ours = Client(URL).sign_up()
+ours, other = Client(URL).sign_up(), Client(URL).sign_up()
 profile = ours.get("users/get-profile").json()
 detection = uploaded()
 export = exported()

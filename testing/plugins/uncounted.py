@@ -1,4 +1,4 @@
-"""A Celery app that never counts what its children have done, as Billiard does not now and then in a stop."""
+"""A Celery app that never counts its children's results, as Billiard sometimes fails to do in a stop."""
 
 from celery.concurrency.asynpool import AsynPool, ResultHandler
 

@@ -5,11 +5,16 @@ from urllib.parse import urljoin
 import pytest
 from django.core.management import call_command
 from django.test import Client
-from django.urls import get_resolver
 from drf_spectacular.validation import validate_schema
 from jsonschema import Draft202012Validator
 
-from objectvision import __version__
+from accounts import keys
+from detections import reports
+from detections.api import account, upload_serializers
+from detections.exports import runs
+from detections.uploads import zip_reader
+from objectvision import __version__, health
+from testing.endpoints import url_patterns
 
 pytestmark = pytest.mark.django_db  # a static file's end looks after the connections
 
@@ -21,13 +26,13 @@ def document():
     return json.loads(Client().get("/api/v1/openapi.json").content)
 
 
-def test_the_document_is_valid_and_made_without_a_warning(tmp_path):
+def test_the_openapi_document_is_valid_and_generated_without_warnings(tmp_path):
     file = tmp_path / "openapi.yaml"
     call_command("spectacular", validate=True, fail_on_warn=True, file=str(file))
     assert file.read_text().startswith("openapi: 3.1.0")
 
 
-def test_the_served_document_is_the_same_with_and_without_the_prefix(document):
+def test_the_openapi_document_is_the_same_with_and_without_the_prefix(document):
     response = Client().get("/openapi.json")
     assert response.status_code == 200
     assert response["Content-Type"] == "application/vnd.oai.openapi+json"
@@ -39,19 +44,17 @@ def test_the_served_document_is_the_same_with_and_without_the_prefix(document):
 def routes():
     """Every path that the API serves, as the document writes them."""
     pages = {"openapi", "docs", "redoc"}
-    api = next(entry for entry in get_resolver().url_patterns if str(entry.pattern) == "api/v1/")
-    groups = [e for e in get_resolver().url_patterns if str(e.pattern) == str(api.pattern)]
-    patterns = [pattern for group in groups for pattern in group.url_patterns if pattern.name not in pages]
-    paths = (re.sub(r"<\w+:pk>", "{id}", str(pattern.pattern)) for pattern in patterns)
-    return {"/api/v1/" + re.sub(r"<\w+:(\w+)>", r"{\1}", path) for path in paths}
+    served = [path for path, pattern in url_patterns() if pattern.name not in pages]
+    named = (re.sub(r"<\w+:(\w+)>", r"{\1}", re.sub(r"<\w+:pk>", "{id}", path)) for path in served)
+    return {f"/{path}" for path in named if path.startswith("api/v1/")}
 
 
-def test_the_document_has_every_route_of_the_api_and_nothing_else(document):
+def test_the_openapi_document_has_exactly_the_routes_of_the_api(document):
     assert "/api/v1/detect/image" in routes()
     assert set(document["paths"]) == routes()
 
 
-def test_every_operation_says_how_it_may_be_refused(document):
+def test_every_operation_with_a_login_documents_401(document):
     operations = [operation for path in document["paths"].values() for operation in path.values()]
     assert len(operations) >= len(routes())
     for operation in operations:
@@ -60,14 +63,14 @@ def test_every_operation_says_how_it_may_be_refused(document):
             assert "401" in operation["responses"]
 
 
-def test_the_upload_is_documented_as_a_form_with_a_file(document):
+def test_the_upload_is_documented_as_multipart_with_its_errors(document):
     upload = document["paths"]["/api/v1/detect/image"]["post"]
     assert list(upload["requestBody"]["content"]) == ["multipart/form-data"]
     assert {"200", "202", "400", "401", "413", "415", "503"} <= set(upload["responses"])
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_pages_load_nothing_from_another_host(path):
+def test_documentation_pages_load_nothing_from_other_hosts(path):
     response = Client().get(path)
     assert response.status_code == 200
     page = response.content.decode()
@@ -76,7 +79,7 @@ def test_the_pages_load_nothing_from_another_host(path):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_the_pages_own_files_are_served(path):
+def test_every_file_linked_by_a_documentation_page_is_served(path):
     links = re.findall(r'(?:src|href)="([^"]+)"', Client().get(path).content.decode())
     for link in links:
         response = Client().get(urljoin(path, link))
@@ -92,12 +95,12 @@ def test_a_static_file_answers_a_repeated_request_with_304():
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_static_file_that_is_none_is_404():
+def test_an_unknown_static_file_answers_404():
     for path in ("/static/none.js", "/static/../objectvision/settings.py"):
         assert Client().get(path).status_code == 404
 
 
-def test_every_operation_has_a_summary_of_its_own(document):
+def test_operations_of_one_path_have_different_summaries(document):
     detection = document["paths"]["/api/v1/detect/{id}"]
     assert {method: detection[method]["summary"] for method in detection} == {
         "get": "A detection with its images and results",
@@ -115,7 +118,7 @@ def operations(document):
     }
 
 
-def test_every_operation_is_described_and_shows_what_is_sent_and_answered(document):
+def test_every_operation_has_a_description_and_examples(document):
     for name, operation in operations(document).items():
         assert operation["description"], name
         sent = operation.get("requestBody", {}).get("content", {})
@@ -126,14 +129,13 @@ def test_every_operation_is_described_and_shows_what_is_sent_and_answered(docume
                 f"{status} {kind}": content
                 for status, answer in answered.items()
                 for kind, content in answer.get("content", {}).items()
-                if kind == "application/json" and status != "400"  # what a 400 says depends on what was wrong
+                if kind == "application/json" and status != "400"  # a 400 has no fixed example
             },
         }
         assert [kind for kind, content in shown.items() if not content.get("examples")] == [], name
 
 
-def test_what_the_document_shows_is_what_it_says(document):
-    """Each example fits the schema that it stands beside."""
+def test_every_example_fits_its_schema(document):
     components = {"components": document["components"]}
     for name, operation in operations(document).items():
         contents = [answer.get("content", {}) for answer in operation["responses"].values()]
@@ -146,13 +148,13 @@ def test_what_the_document_shows_is_what_it_says(document):
                     assert faults == [], (name, kind)
 
 
-def test_whoever_has_the_document_is_told_so():
+def test_the_openapi_document_with_a_matching_etag_answers_304():
     response = Client().get("/openapi.json")
     again = Client().get("/openapi.json", headers={"If-None-Match": response["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_limits_and_offsets_are_documented_with_their_ranges(document):
+def test_query_parameters_are_documented_with_their_ranges(document):
     history = operations(document)["GET /api/v1/detect/history"]
     schemas = {parameter["name"]: parameter["schema"] for parameter in history["parameters"]}
     assert schemas["limit"] == {"type": "integer", "minimum": 1, "maximum": 100, "default": 10}
@@ -168,9 +170,72 @@ VERBS = {
 }  # fmt: skip  # a list to read at a glance
 
 
-def test_every_operation_has_a_short_name_of_its_own_that_begins_with_a_verb(document):
+def test_operation_ids_are_unique_short_and_begin_with_a_verb(document):
     names = [operation["operationId"] for operation in operations(document).values()]
     assert len(names) == len(set(names))
     for name in names:
         assert re.fullmatch(r"[a-z]+(_[a-z]+){0,2}", name), name
         assert name.split("_")[0] in VERBS, name
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"),
+    [
+        ("GET /api/v1/detect/{id}", f"first {reports.MOST_SHOWN_OF_IMAGE:,} of each image"),
+        ("GET /api/v1/detect/{id}", f"{reports.MOST_SHOWN:,} in all"),
+        ("POST /api/v1/detect/exports", f"At most {runs.MOST_UNFINISHED} exports"),
+        ("POST /api/v1/detect/exports", f"{runs.MOST_KEPT} are kept"),
+        ("POST /api/v1/detect/batch", f"up to {upload_serializers.MOST_IMAGES} files"),
+        ("POST /api/v1/detect/batch", f"`archive` of up to {zip_reader.MOST_ENTRIES}"),
+        ("GET /api/v1/users/export", f"the latest {account.MOST_SESSIONS:,}"),
+        ("GET /api/v1/health", f"within {health.ANSWER_SECONDS} seconds"),
+        ("POST /api/v1/users/api-keys", f"At most {keys.MAX_KEYS} "),
+    ],
+)
+def test_limits_in_descriptions_equal_those_in_the_code(document, operation, text):
+    assert text in operations(document)[operation]["description"]
+
+
+def test_descriptions_name_the_scope_that_an_api_key_needs(document):
+    described = operations(document)
+    assert described["GET /api/v1/detectors"]["description"].endswith("API keys need the scope `read`.")
+    assert "API keys need" not in described["GET /api/v1/auth/sessions"]["description"]
+
+
+def test_every_query_parameter_has_documented_errors(document):
+    schemas = document["components"]["schemas"]
+
+    def resolved(schema):
+        return schemas[schema["$ref"].rpartition("/")[2]]
+
+    for name, operation in operations(document).items():
+        queried = {entry["name"] for entry in operation.get("parameters", ()) if entry["in"] == "query"}
+        if not queried or name == "GET /api/v1/auth/verify-email":  # which redirects whatever the token is
+            continue
+        answer = resolved(operation["responses"]["400"]["content"]["application/json"]["schema"])
+        refused = schemas[answer["discriminator"]["mapping"]["validation_error"].rpartition("/")[2]]
+        error = resolved(refused["properties"]["errors"]["items"])
+        fields = error.get("discriminator", {}).get("mapping") or error["properties"]["attr"]["enum"]
+        assert queried <= set(fields), name
+
+
+def test_forms_that_are_refused_before_their_fields_have_documented_codes(document):
+    codes = document["components"]["schemas"]["ParseErrorCodeEnum"]["enum"]
+    assert set(codes) == {"parse_error", "too_many_fields", "too_many_files", "too_many_parts"}
+
+
+def test_every_request_body_is_documented_to_take_no_other_fields(document):
+    schemas = document["components"]["schemas"]
+    bodies = [
+        each["requestBody"]["content"] for each in operations(document).values() if "requestBody" in each
+    ]
+    names = {media["schema"]["$ref"].rpartition("/")[2] for body in bodies for media in body.values()}
+    assert len(names) > 10
+    assert [name for name in names if schemas[name].get("additionalProperties") is not False] == []
+
+
+def test_operations_share_one_error_of_names_which_may_be_any_text(document):
+    schemas = document["components"]["schemas"]
+    assert schemas["NameErrorComponent"]["properties"]["attr"] == {"type": "string"}
+    assert {"$ref": "#/components/schemas/NameErrorComponent"} in schemas["UploadImageError"]["oneOf"]
+    assert [name for name in schemas if name.endswith("AnyNameErrorComponent")] == []

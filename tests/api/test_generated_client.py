@@ -1,12 +1,12 @@
-"""What a stranger's generator makes of the API's document, used from sign-up to results."""
+"""A client generated from the OpenAPI document, used from sign-up to results."""
 
 import subprocess
 import sys
 
 import pytest
 
-from objectvision import demonstration
-from objectvision.tests import stack as stacks
+from detections.operations import demo
+from testing import stacks
 
 PACKAGE = "object_vision_client"
 IMPORTS = f"""
@@ -88,33 +88,27 @@ def run(*command, cwd):
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, standin_folder):
-    with stacks.running("embedded", tmp_path_factory.mktemp("embedded"), standin_folder) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
-def package(stack, tmp_path_factory):
+def package(embedded_stack, tmp_path_factory):
     """A folder that the generated client is imported from."""
     folder = tmp_path_factory.mktemp("generated")
     run(
-        stacks.BIN / "openapi-python-client", "generate", "--url", f"{stack.url}/openapi.json",
+        stacks.BIN / "openapi-python-client", "generate", "--url", f"{embedded_stack.url}/openapi.json",
         "--config", stacks.ROOT / "docs" / "client.yaml", "--output-path", folder / "client",
         "--fail-on-warning", cwd=folder,
     )  # fmt: skip  # a command with its arguments
     return folder / "client"
 
 
-def test_every_operation_has_a_module_that_imports(package, stack):
-    document = stack.client().http.get(f"{stack.url}/openapi.json").json()
+def test_the_generated_client_has_a_module_for_every_operation(package, embedded_stack):
+    document = embedded_stack.client().http.get(f"{embedded_stack.url}/openapi.json").json()
     operations = {
         operation["operationId"] for path in document["paths"].values() for operation in path.values()
     }
     assert set(run(sys.executable, "-c", IMPORTS, cwd=package).split()) == operations
 
 
-def test_the_client_goes_from_sign_up_to_results(package, stack):
+def test_the_generated_client_works_from_sign_up_to_results(package, embedded_stack):
     script = package / "script.py"
     script.write_text(FROM_SIGNUP_TO_RESULTS)
-    printed = run(sys.executable, script, stack.url, demonstration.sample_photo(), cwd=package)
+    printed = run(sys.executable, script, embedded_stack.url, demo.sample_photo(), cwd=package)
     assert printed.split() == ["alpha", "beta"]

@@ -1,4 +1,4 @@
-"""Every command of docs/api.md, run in its order against a server, and the answers that it shows."""
+"""The commands of docs/api.md and the README's upload, run against a server, and the answers shown."""
 
 import json
 import os
@@ -10,11 +10,11 @@ from typing import NamedTuple
 import pytest
 from PIL import Image
 
-from detections.tests import standin
-from objectvision.tests import stack as stacks
-from objectvision.tests.test_main_job import COCO
+from testing import stacks
+from testing.detectors import COCO, build_standin
 
 GUIDE = (stacks.ROOT / "docs" / "api.md").read_text()
+README = (stacks.ROOT / "README.md").read_text()
 SERVER = "http://localhost:8000"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 MARK = "== the block ends with"
@@ -24,7 +24,7 @@ LEFT_OUT = "…"
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 # What differs from detector to detector, in JSON and in text.
-BY_DETECTOR = {"results", "detector", "classes"}
+BY_DETECTOR = {"results", "results_total", "detector", "classes"}
 FOUND = re.compile(r"(bus|person)\b")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -35,12 +35,12 @@ class Block(NamedTuple):
     language: str
     code: str
     form: str
-    """Of the answer shown: json, text, or "" where none is."""
+    """The language of the answer shown: json, text, or "" without an answer."""
     answer: str
 
     @property
     def status(self):
-        """What it exits with."""
+        """The expected exit status."""
         return HTTP_ERROR if self.answer.startswith("{") and '_error"' in self.answer else 0
 
 
@@ -58,9 +58,9 @@ BLOCKS = list(blocks(GUIDE))
 
 
 @pytest.fixture(params=stacks.WAYS)
-def stack(request, tmp_path):
-    """With the detector whose answers are shown, or one that finds other things of the same classes."""
-    model = YOLO26N or standin.build(
+def guided(request, tmp_path):
+    """A server with the detector of the guide, or a stand-in with the same classes."""
+    model = YOLO26N or build_standin(
         tmp_path / "standin", classes=["person", "bicycle", "car", "motorcycle", "airplane", "bus"]
     )
     folder = tmp_path / "server"
@@ -71,7 +71,7 @@ def stack(request, tmp_path):
 
 @pytest.fixture
 def checkout(tmp_path):
-    """As the reader's: with a virtual environment and the project's documents."""
+    """A checkout like the reader's, with a virtual environment and the docs."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     (folder / ".venv").symlink_to(sys.prefix)
@@ -91,7 +91,7 @@ def run(command, script, folder, url):
 
 
 def shell_session(folder, url):
-    """What each block printed, and its exit status; any that is not the one expected ends the session."""
+    """Output and exit status of each block; an unexpected exit status ends the session."""
     lines = ["set -o pipefail"]
     for block in BLOCKS:
         if block.language == "sh":
@@ -138,14 +138,14 @@ def assert_same_lines(shown, came, where):
 
 
 def assert_same_objects(shown, came):
-    """Named alike; numbers within what another processor may make of them."""
+    """The texts are equal; numbers differ by less than processors do."""
     assert NUMBER.split(shown) == NUMBER.split(came)
     numbers = [list(map(float, NUMBER.findall(text))) for text in (shown, came)]
     assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=0.02)
 
 
 def assert_alike(shown, came, where):
-    """The same keys and the same values, but for what is left out and what differs by nature."""
+    """Keys and values are equal, except for parts left out, ids and times."""
     assert type(shown) is type(came), f"{where}: {shown} {came}"
     match shown:
         case dict():
@@ -175,7 +175,7 @@ def assert_alike_keys(shown, came, where):
 
 
 def shape(value):
-    """Its keys, those of the first item of a list, and nothing of what else is in it."""
+    """The keys of a document, for a list those of its first item; without other values."""
     match value:
         case dict():
             return {name: shape(item) for name, item in value.items()}
@@ -185,20 +185,20 @@ def shape(value):
 
 
 def fixed(text):
-    """Without what differs from run to run."""
+    """The text with fixed ids, times and server."""
     return re.sub(r"http://[\w.]+:\d+", SERVER, TIME.sub("(time)", ID.sub("(id)", text)))
 
 
-def test_the_guide_names_its_server_once_and_every_answer_belongs_to_a_command():
+def test_the_guide_names_its_server_once_and_shows_answers_only_below_commands():
     assert sum(block.code.count(SERVER) for block in BLOCKS) == 1
     answers = sum(language in {"json", "text"} for language, _ in FENCE.findall(GUIDE))
     assert answers == sum(bool(block.answer) for block in BLOCKS) > 20
 
 
-def test_every_command_of_the_guide_runs_and_answers_as_it_says(stack, checkout):
+def test_every_command_of_the_guide_runs_with_the_answer_shown(guided, checkout):
     printed = {
-        "sh": shell_session(checkout, stack.url),
-        "python": python_session(checkout, stack.url),
+        "sh": shell_session(checkout, guided.url),
+        "python": python_session(checkout, guided.url),
     }
     for block in BLOCKS:
         output, status = printed[block.language].pop(0)
@@ -207,8 +207,18 @@ def test_every_command_of_the_guide_runs_and_answers_as_it_says(stack, checkout)
     assert_pictures(checkout / "var" / "guide")
 
 
+def test_the_upload_of_the_readme_gets_the_answer_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "YOLO26N", "bundled")  # the detector is known: compare results
+    (block,) = [block for block in blocks(README) if block.answer]
+    with stacks.running("embedded", tmp_path, "bundled") as stack:
+        script = block.code.replace("http://127.0.0.1:8000", stack.url)
+        done = subprocess.run(["bash"], cwd=stacks.ROOT, input=script, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert_answered(block, done.stdout)
+
+
 def assert_pictures(folder):
-    """Those that the guide's commands saved."""
+    """The guide's commands saved three different pictures of the right size."""
     contents = set()
     for name in ("annotated.jpg", "people.jpg", "people-again.jpg", "original.jpg"):
         with Image.open(folder / name) as picture:

@@ -1,14 +1,14 @@
-"""What every answer tells browsers and caches, whoever makes it."""
+"""Security and cache headers of every answer, from Django and from the code before it."""
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from detections import processing
-from objectvision.tests import test_strangers
-from objectvision.tests.stack import PASSWORD, photo
-from objectvision.tests.test_guards import MULTIPART, send
-from objectvision.tests.test_strangers import ENDPOINTS, call
+from detections.jobs import processing
+from testing.api import MULTIPART, send_through_asgi
+from testing.clients import PASSWORD
+from testing.endpoints import ENDPOINTS, call
+from testing.pictures import photo
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",
@@ -40,9 +40,6 @@ PAGES = {
 CACHED = {"/redoc?script=", "/openapi.json", "/static/objectvision/favicon.svg", "/static/admin/js/core.js"}
 
 
-owned = test_strangers.owned  # the fixture
-
-
 def assert_guarded(response, **differing):
     expected = ALWAYS | differing
     assert {name: response.headers.get(name) for name in expected} == expected
@@ -54,7 +51,7 @@ def assert_guarded(response, **differing):
 
 
 @pytest.mark.parametrize(("path", "status"), PAGES.items())
-def test_every_page_is_guarded_and_kept_by_no_cache_unless_it_is_the_same_for_all(client, db, path, status):
+def test_every_page_has_security_headers_and_only_public_files_are_cached(client, db, path, status):
     response = client.get(path)
     assert response.status_code == status
     assert_guarded(response)
@@ -63,7 +60,7 @@ def test_every_page_is_guarded_and_kept_by_no_cache_unless_it_is_the_same_for_al
 
 @pytest.mark.parametrize("who", ["owner", "stranger", "anonymous"])
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_every_endpoint_is_guarded_and_kept_by_no_shared_cache(
+def test_every_endpoint_has_security_headers_and_is_kept_by_no_shared_cache(
     api,
     owned,
     user,
@@ -83,7 +80,7 @@ def test_every_endpoint_is_guarded_and_kept_by_no_shared_cache(
     response.close()
 
 
-def test_answers_with_tokens_are_kept_by_nobody(api, user):
+def test_answers_with_tokens_are_no_store(api, user):
     login = api().post("/api/v1/auth/login", {"email": user.email, "password": PASSWORD})
     refresh = api().post("/api/v1/auth/refresh", {"refresh_token": login.json()["refresh_token"]})
     for response in (login, refresh):
@@ -92,11 +89,11 @@ def test_answers_with_tokens_are_kept_by_nobody(api, user):
 
 @pytest.mark.parametrize("which", ["image", "images/{image}"])
 @pytest.mark.parametrize("download", [False, True])
-def test_pictures_are_what_they_say_and_named_safely(api, user, detector, which, download):
+def test_pictures_have_the_right_content_type_and_a_safe_file_name(api, user, detector, which, download):
     client = api(user)
     form = {"image": SimpleUploadedFile('a"; filename=x.html\\\u202egpj.jpg', photo())}
     detection = client.post("/api/v1/detect/image", form, format="multipart").json()["detection_id"]
-    processing.run(lambda: None)
+    processing.process_waiting()
     image = client.get(f"/api/v1/detect/{detection}").json()["images"][0]["id"]
     path = f"/api/v1/detect/{detection}/{which.format(image=image)}"
     response = client.get(path, {"download": "true"} if download else {})
@@ -116,14 +113,14 @@ def test_pictures_are_what_they_say_and_named_safely(api, user, detector, which,
         ("/api/v1/auth/login", {"Content-Type": "application/json; charset*=foo''bar"}, 400),
     ],
 )
-def test_what_is_answered_before_django_is_guarded_too(db, path, headers, status):
-    response = send("POST", path, headers, b"")
+def test_answers_given_before_django_have_security_headers_too(db, path, headers, status):
+    response = send_through_asgi("POST", path, headers, b"")
     assert response.status_code == status
     assert_guarded(response)
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_over_https_browsers_are_told_to_stay_there(client, db, settings, read_settings):
+def test_over_https_answers_carry_hsts_and_http_is_redirected(client, db, settings, read_settings):
     deployed = read_settings(SECURE_SSL_REDIRECT="true")
     settings.SECURE_SSL_REDIRECT = True
     settings.SECURE_HSTS_SECONDS = deployed["SECURE_HSTS_SECONDS"]
@@ -137,7 +134,7 @@ def test_over_https_browsers_are_told_to_stay_there(client, db, settings, read_s
     assert told == "max-age=31536000; includeSubDomains"
 
 
-def test_the_admins_pages_hold_no_script_of_their_own(client, user, submit):
+def test_admin_pages_have_no_inline_scripts_and_no_password_hashes(client, user, submit):
     user.is_staff = user.is_superuser = True
     user.save()
     detection = submit(user, photo())

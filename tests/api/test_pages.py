@@ -1,13 +1,14 @@
-"""The pages in a real browser: nothing in its console, nothing asked of another host."""
+"""The pages in a real browser: no console errors, no requests to other hosts."""
 
 import re
 
 import pytest
 from playwright.sync_api import sync_playwright
 
-from objectvision.tests import services
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import PASSWORD, photo, until
+from testing import services, stacks
+from testing.clients import PASSWORD
+from testing.pictures import photo
+from testing.waiting import until
 
 # Without a sandbox, as root in a container has none; and without what a browser does by itself.
 OPTIONS = [
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, standin_folder):
+def site(tmp_path_factory, standin_folder):
     with stacks.running("embedded", tmp_path_factory.mktemp("pages"), standin_folder) as stack:
         stack.manage(
             "shell", "-c",
@@ -33,16 +34,16 @@ def stack(tmp_path_factory, standin_folder):
 
 
 @pytest.fixture
-def page(stack):
+def page(site):
     """A page whose faults fail the test."""
     faults = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS)
-        page = browser.new_page(base_url=stack.url)
+        page = browser.new_page(base_url=site.url)
         page.on("console", lambda message: message.type in FAULTS and faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-        page.on("request", lambda asked: is_elsewhere(asked.url, stack.url) and faults.append(asked.url))
+        page.on("request", lambda asked: is_elsewhere(asked.url, site.url) and faults.append(asked.url))
         yield page
         browser.close()
     assert faults == []
@@ -52,7 +53,7 @@ def is_elsewhere(url, own):
     return not url.removeprefix("blob:").startswith((own, "data:"))
 
 
-def test_swagger_shows_every_operation_and_tries_one(page):
+def test_swagger_ui_shows_operations_and_tries_one_out(page):
     page.goto("/docs")
     page.wait_for_selector(".opblock")
     assert page.locator(".opblock").count() > 20
@@ -63,7 +64,7 @@ def test_swagger_shows_every_operation_and_tries_one(page):
     assert "objectvision" in page.locator(".live-responses-table").inner_text()
 
 
-def test_redoc_shows_and_searches_the_document(page):
+def test_redoc_renders_and_searches_the_document(page):
     page.goto("/redoc")
     page.wait_for_selector("h1")
     assert "ObjectVision" in page.locator("h1").first.inner_text()
@@ -71,7 +72,7 @@ def test_redoc_shows_and_searches_the_document(page):
     page.wait_for_selector('[role="search"] [data-role="search:results"]')
 
 
-def test_staff_go_through_the_admin(page):
+def test_the_admin_works_in_a_browser_from_login_to_change_pages(page):
     page.goto("/admin/")
     page.fill("#id_username", "root@example.com")
     page.fill("#id_password", PASSWORD)
@@ -93,25 +94,25 @@ def mailed_link(stack, path):
     return found[-1]
 
 
-def test_a_password_is_reset_on_a_page_without_scripts(page, stack):
-    client = stack.client().sign_up()
+def test_a_password_can_be_reset_on_a_page_without_scripts(page, site):
+    client = site.client().sign_up()
     email = client.get("users/get-profile").json()["email"]
     client.post("auth/password/reset", json={"email": email}).raise_for_status()
-    link = mailed_link(stack, "/reset-password")
+    link = mailed_link(site, "/reset-password")
     page.goto(link)
     assert page.locator("script").count() == 0
     page.get_by_label("New password", exact=True).fill("another-passphrase")
     page.get_by_label("New password confirmation").fill("another-passphrase")
     page.get_by_role("button", name="Change my password").click()
     page.get_by_text("Your password is changed").wait_for()
-    assert page.url == f"{stack.url}/reset-password"  # the secret has left the address
+    assert page.url == f"{site.url}/reset-password"  # the secret has left the address
     assert client.get("users/get-profile").status_code == 401
     account = {"email": email, "password": "another-passphrase"}
     assert client.post("auth/login", json=account, headers={"Authorization": ""}).status_code == 200
 
 
-def test_an_address_is_verified_on_a_page(page, stack):
-    client = stack.client().sign_up()
-    page.goto(mailed_link(stack, "/api/v1/auth/verify-email"))
+def test_an_email_address_can_be_verified_on_a_page(page, site):
+    client = site.client().sign_up()
+    page.goto(mailed_link(site, "/api/v1/auth/verify-email"))
     page.get_by_role("heading", name="Your address is verified").wait_for()
     assert client.get("users/get-profile").json()["email_verified_at"] is not None

@@ -1,4 +1,4 @@
-"""What browsers are told: who may call, and what a page may load."""
+"""What browsers are told: CORS, content security policy and cookies."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def preflight(client, origin, path=PROFILE, headers="authorization,prefer,idempo
     return client.options(path, headers={"Origin": origin, **asked})
 
 
-def test_a_listed_page_may_call_with_every_header_of_the_api(client, allowed, db):
+def test_an_allowed_origin_may_send_every_header_of_the_api(client, allowed, db):
     response = preflight(client, APP)
     assert response.status_code == 200
     assert response["Access-Control-Allow-Origin"] == APP
@@ -27,7 +27,7 @@ def test_a_listed_page_may_call_with_every_header_of_the_api(client, allowed, db
     assert "Access-Control-Allow-Credentials" not in response
 
 
-def test_it_reads_the_headers_of_an_answer_of_an_error_too(client, allowed, db):
+def test_an_allowed_origin_may_read_the_headers_of_an_error_answer(client, allowed, db):
     response = client.get(PROFILE, headers={"Origin": APP})
     assert response.status_code == 401
     assert response["Access-Control-Allow-Origin"] == APP
@@ -44,7 +44,7 @@ def test_it_reads_the_headers_of_an_answer_of_an_error_too(client, allowed, db):
         "https://user@app.example.com", "null", "*", "", "file://", "https://app.example.com, https://evil.com",
     ],
 )  # fmt: skip  # a list to read at a glance
-def test_another_page_may_not(client, allowed, db, origin):
+def test_another_origin_may_not_call_the_api(client, allowed, db, origin):
     for response in (preflight(client, origin), client.get(PROFILE, headers={"Origin": origin})):
         assert "Access-Control-Allow-Origin" not in response
         assert "Access-Control-Allow-Credentials" not in response
@@ -53,28 +53,28 @@ def test_another_page_may_not(client, allowed, db, origin):
 @pytest.mark.parametrize(
     "path", ["/api/v1/auth/login", PROFILE, "/api/v1/nowhere", "/openapi.json", "/docs", "/health"]
 )
-def test_no_page_is_ever_let_in_with_its_visitors_cookies(client, allowed, db, path):
+def test_no_origin_may_call_with_cookies(client, allowed, db, path):
     for origin in (APP, "null", "https://evil.example.com"):
         for response in (client.get(path, headers={"Origin": origin}), preflight(client, origin, path)):
             assert "Access-Control-Allow-Credentials" not in response
             assert response.get("Access-Control-Allow-Origin", APP) == APP
 
 
-def test_a_listed_page_may_send_an_api_key(client, allowed, db):
+def test_an_allowed_origin_may_send_an_api_key(client, allowed, db):
     response = preflight(client, APP, headers="x-api-key")
     assert "x-api-key" in response["Access-Control-Allow-Headers"].split(", ")
 
 
-def test_by_default_no_page_of_another_origin_may(client, db):
+def test_by_default_no_other_origin_may_call_the_api(client, db):
     assert "Access-Control-Allow-Origin" not in preflight(client, APP)
 
 
-def test_nobody_elses_page_talks_to_the_admin(client, allowed, db):
+def test_no_other_origin_may_call_the_admin(client, allowed, db):
     assert "Access-Control-Allow-Origin" not in preflight(client, APP, "/admin/login/")
 
 
 @pytest.mark.parametrize("path", ["/api/v1/users/get-profile", "/docs", "/redoc", "/admin/login/", "/none"])
-def test_no_page_runs_scripts_that_are_not_our_files_or_stands_in_a_frame(client, db, path):
+def test_pages_run_only_scripts_from_files_and_may_not_be_framed(client, db, path):
     response = client.get(path)
     policy = dict(part.split(" ", 1) for part in response["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'self'"
@@ -87,7 +87,7 @@ def test_no_page_runs_scripts_that_are_not_our_files_or_stands_in_a_frame(client
 
 
 @pytest.mark.parametrize("path", ["/docs", "/redoc"])
-def test_the_pages_hold_no_script_and_their_own_are_scripts(client, db, path):
+def test_documentation_pages_have_no_inline_scripts_and_serve_their_own(client, db, path):
     page = client.get(path).content.decode()
     assert "<script>" not in page
     for script in (part.split('"')[0] for part in page.split('<script src="')[1:]):
@@ -95,17 +95,17 @@ def test_the_pages_hold_no_script_and_their_own_are_scripts(client, db, path):
         assert answer["Content-Type"].split(";")[0] in {"text/javascript", "application/javascript"}
 
 
-def test_a_browser_finds_an_icon(client, db):
+def test_a_browser_finds_the_favicon(client, db):
     response = client.get("/favicon.ico", follow=True)
     assert (response.status_code, response["Content-Type"]) == (200, "image/svg+xml")
 
 
-def test_the_admins_cookies_are_for_the_server_alone(client, db):
+def test_admin_cookies_are_http_only_and_same_site_lax(client, db):
     cookie = client.get("/admin/login/").cookies["csrftoken"]
     assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
 
 
-def test_a_deployments_cookies_travel_by_https_alone(read_settings):
+def test_production_cookies_are_sent_over_https_only(read_settings):
     deployed = read_settings(
         ENVIRONMENT="production", SECRET_KEY="s" * 40, JWT_SECRET_KEY="j" * 40, ALLOWED_HOSTS="x",
         DB_HOST="db", REDIS_HOST="redis", API_BASE_URL="https://api.example.com/vision",

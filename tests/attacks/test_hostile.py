@@ -1,4 +1,4 @@
-"""Files that attack, sent over HTTP to a running server, processed by its worker, and fetched again."""
+"""Hostile files, uploaded to a running server, processed by its worker and downloaded again."""
 
 import io
 import re
@@ -9,18 +9,18 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from detections.tests import hostile, images
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo, until
+from testing import hostile, pictures, stacks
+from testing.pictures import photo
+from testing.waiting import until
 
 ACCEPTED = {hostile.DONE: ["done"], hostile.FAILED: ["failed"], hostile.ENDED: ["done", "failed"]}
-# Over what the process takes for an ordinary photo. 50 million pixels in RGB are 150 MB, and are copied.
+# More than the process takes for an ordinary photo. 50 million pixels in RGB are 150 MB, and are copied.
 MOST_MEGABYTES = 700
 TYPES = {f"image/{name}" for name in ("jpeg", "png", "webp", "gif", "bmp", "tiff")}
 
 
 def highest_megabytes(process):
-    """That the process has ever had in memory."""
+    """The peak memory of the process."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
@@ -35,17 +35,26 @@ def server(tmp_path_factory, standin_folder):
 
 @pytest.fixture(scope="module")
 def outcomes(server):
-    """What became of each file: the answer to its upload and, where it was taken, its image, ended, and what
-    its owner gets of it."""
+    """For each file, the answer to its upload; if accepted, also its image and the pictures served."""
 
     def send(file):
         return file, server.client.another().upload(file.make(), file.name)
 
+    before = rows_and_files(server)
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(send, hostile.FILES))
-        return dict(
+        ended = dict(
             threads.map(lambda sent: (sent[0].name, followed(server.client.another(), sent[1])), answers)
         )
+    server.added = [after - earlier for after, earlier in zip(rows_and_files(server), before, strict=True)]
+    return ended
+
+
+def rows_and_files(server):
+    """How many detections the user has, and how many files lie in the storage."""
+    media = server.stack.folder / "data" / "media"
+    total = server.client.get("detect/history").json()["total"]
+    return total, sum(path.is_file() for path in media.rglob("*"))
 
 
 def followed(client, answer):
@@ -65,10 +74,10 @@ def code_of(response):
     return error["code"]
 
 
-def test_they_are_many_and_each_has_a_name_of_its_own():
+def test_there_are_over_250_hostile_files_with_unique_names():
     names = [file.name for file in (*hostile.FILES, *hostile.ARCHIVES)]
     assert len(names) == len(set(names))
-    assert len(names) + len(images.HOSTILE) > 250
+    assert len(names) + len(pictures.HOSTILE) > 250
 
 
 @pytest.mark.parametrize("file", hostile.FILES, ids=str)
@@ -86,7 +95,7 @@ def test_a_hostile_file_is_refused_with_its_code_or_ends_cleanly(outcomes, file)
 
 
 @pytest.mark.parametrize("file", [file for file in hostile.FILES if file.becomes in ACCEPTED], ids=str)
-def test_what_is_given_out_of_it_is_a_picture_and_nothing_else(outcomes, file):
+def test_pictures_served_of_a_hostile_file_hold_nothing_hidden(outcomes, file):
     outcome = outcomes[file.name]
     given = [outcome.original, outcome.annotated]
     for response in given:
@@ -116,23 +125,22 @@ def test_what_is_given_out_of_it_is_a_picture_and_nothing_else(outcomes, file):
         }
 
 
-def test_what_was_refused_has_left_neither_row_nor_file_and_nothing_has_crashed(server, outcomes):
+def test_refused_files_leave_no_rows_and_no_files_and_crash_nothing(server, outcomes):
     taken = [file for file in hostile.FILES if file.becomes in ACCEPTED]
-    assert server.client.get("detect/history").json()["total"] == len(taken) + 1
-    data = server.stack.folder / "data"
-    until(lambda: not any(path.is_file() for path in (data / "uploads").rglob("*")), 5)
-    assert sum(path.is_file() for path in (data / "media").rglob("*")) == len(taken) + 1
+    assert server.added == [len(taken), len(taken)]
+    uploads = server.stack.folder / "data" / "uploads"
+    until(lambda: not any(path.is_file() for path in uploads.rglob("*")), 5)
     assert server.stack.processes["serve"].poll() is None
     assert "Traceback" not in server.stack.log("serve")
 
 
-def test_none_of_them_took_more_memory_than_a_large_picture_may(server, outcomes):
+def test_hostile_files_take_no_more_memory_than_a_large_picture(server, outcomes):
     grown = highest_megabytes(server.stack.processes["serve"]) - server.usual
     assert grown < MOST_MEGABYTES
 
 
 @pytest.mark.parametrize("file", hostile.ARCHIVES, ids=str)
-def test_a_hostile_archive_is_refused_with_its_code_or_its_pictures_are_taken(server, file):
+def test_a_hostile_archive_is_refused_with_its_code_or_its_pictures_are_processed(server, file):
     before = server.client.get("detect/history").json()["total"]
     answer = server.client.post(
         "detect/batch", files={"archive": (file.name, file.make())}, headers={"Prefer": "wait=30"}
@@ -146,7 +154,7 @@ def test_a_hostile_archive_is_refused_with_its_code_or_its_pictures_are_taken(se
 
 
 @pytest.mark.parametrize(("header", "shown"), hostile.NAMES.values(), ids=hostile.NAMES)
-def test_a_hostile_name_is_only_shown(server, header, shown):
+def test_a_hostile_file_name_is_sanitised_or_refused(server, header, shown):
     content_type = "multipart/form-data; boundary=frontier"
     head = f'--frontier\r\nContent-Disposition: form-data; name="image"; {header}\r\n\r\n'.encode()
     answer = server.client.post(

@@ -1,4 +1,4 @@
-"""What a running system writes down and shows, searched for what nobody may read there."""
+"""Logs and answers of a running system, searched for secrets."""
 
 import os
 import pickle
@@ -14,9 +14,9 @@ import pytest
 import requests
 from kombu import Connection, Queue
 
-from detections.tests.images import HOSTILE
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo, until
+from testing import stacks
+from testing.pictures import HOSTILE, photo
+from testing.waiting import until
 
 TABLES = ("accounts_failedlogin", "accounts_user", "accounts_session", "detections_detection")
 
@@ -26,7 +26,7 @@ def word():
 
 
 class Known:
-    """Secrets, as they come to be known, and every answer that was given."""
+    """The secrets known so far, and every answer received."""
 
     def __init__(self, url):
         self.url = url
@@ -49,7 +49,7 @@ class Known:
 
 @contextmanager
 def without_table(stack, name):
-    """Requests that need it fail in a way that nobody has foreseen."""
+    """Requests that need the table fail unexpectedly."""
     stack.connection.execute(f"ALTER TABLE {name} RENAME TO {name}_away")
     yield
     stack.connection.execute(f"ALTER TABLE {name}_away RENAME TO {name}")
@@ -57,7 +57,7 @@ def without_table(stack, name):
 
 @contextmanager
 def with_broken_rows(stack):
-    """The same in SQLite, where a table that is missing is one that is away: times that are none."""
+    """In SQLite, where a missing table is handled, rows with invalid times make requests fail."""
     with sqlite3.connect(stack.folder / "data/objectvision.sqlite3", timeout=20) as connection:
         connection.execute("UPDATE accounts_user SET created_at = '2026-13-45 00:00:00'")
     connection.close()
@@ -87,7 +87,7 @@ def running(way, folder, model, known_passwords):
 
 @contextmanager
 def guarded(stack, passwords):
-    """The database and Redis ask for passwords that nobody else has."""
+    """The database and Redis require passwords made for this test."""
     role, database, redis = f"tests_{word()}", word(), word()
     passwords.update({"database": database, "Redis": redis})
     stack.connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER PASSWORD '{database}'")
@@ -106,7 +106,7 @@ def guarded(stack, passwords):
 
 @pytest.fixture(scope="module", params=stacks.WAYS)
 def lived(request, tmp_path_factory, standin_folder):
-    """A system to which all that happens has happened, also what should not."""
+    """A system after ordinary use, mistakes and failures."""
     passwords = {}
     folder = tmp_path_factory.mktemp(f"leaks-{request.param}")
     with running(request.param, folder, standin_folder, passwords) as (stack, logs):
@@ -147,7 +147,7 @@ def sign_up(known, account, wrong):
 
 
 def mistake(known, account, bearer):
-    """What careless and curious clients send, and where it does not belong."""
+    """Send secrets where they do not belong, as careless and curious clients do."""
     forged = known.secret("forged token", f"{word()}.{word()}.{word()}")
     key = known.secret("forged API key", f"ov_{word()}")
     known.ask("GET", "/api/v1/users/get-profile", headers={"Authorization": f"Bearer {forged}"})
@@ -204,13 +204,13 @@ def use_a_key(known, bearer):
     key = known.secret("API key", answer.json()["key"])
     known.secret("hash of an API key", sha256(key.encode()).hexdigest())
     headers = {"X-API-Key": key}
-    assert known.ask("GET", f"/api/v1/detect/history?limit=1&key={key}", headers=headers).status_code == 200
+    assert known.ask("GET", f"/api/v1/detect/history?limit=1&key={key}", headers=headers).status_code == 400
     assert known.ask("GET", "/api/v1/users/get-profile", headers=headers).status_code == 403
     known.ask("GET", "/api/v1/users/api-keys", headers=bearer)
 
 
 def reset(known, account, bearer):
-    """What is mailed, and that the links work, is another test's: `test_mails`."""
+    """The mails and their links are tested in `test_mails`."""
     known.ask("POST", "/api/v1/auth/password/reset", json={"email": account["email"]})
     new = {"new_password": known.secret("new password", word())}
     proof = {"token": known.secret("forged proof", f"{word()}.{word()}")}
@@ -257,14 +257,14 @@ def fail(known, account, bearer):
 def test_no_secret_is_in_any_log(lived):
     leaks = {(name, secret) for name, log in lived.logs.items() for secret in lived.known.found_in(log)}
     assert leaks == set()
-    assert "Traceback" in "".join(lived.logs.values())  # what went wrong is there
+    assert "Traceback" in "".join(lived.logs.values())  # errors are logged
 
 
-def test_no_hash_of_a_password_is_in_any_log(lived):
+def test_no_password_hash_is_in_any_log(lived):
     assert not any("argon2" in log for log in lived.logs.values())
 
 
-def test_answers_hold_no_secret_but_those_that_they_are_there_for(lived):
+def test_answers_contain_only_the_secrets_meant_for_them(lived):
     meant = {
         "POST /api/v1/auth/login": {"access token", "refresh token"},
         "POST /api/v1/auth/refresh": {"second access token", "second refresh token"},
@@ -281,7 +281,7 @@ def test_answers_hold_no_secret_but_those_that_they_are_there_for(lived):
         assert "Traceback" not in answer.text
 
 
-def test_errors_that_nobody_has_foreseen_say_no_more_than_that(lived):
+def test_unexpected_errors_answer_500_without_details(lived):
     failed = [answer.json() for _, answer in lived.known.answers if answer.status_code == 500]
     assert failed
     error = {"code": "error", "detail": "Server Error (500)", "attr": None}
@@ -292,7 +292,7 @@ def test_no_answer_names_the_server_software(lived):
     assert not any("Server" in answer.headers for _, answer in lived.known.answers)
 
 
-def test_the_access_log_has_paths_without_what_was_asked(lived):
+def test_the_access_log_has_paths_without_query_strings(lived):
     written = "".join(lived.logs.values())
     lines = re.findall(r'"GET (/ws/|/docs|/api/v1/detect/exports/[\w-]{36}/file) HTTP/1.1"', written)
     has_access_log = "web" in lived.logs  # one process alone writes none
@@ -309,7 +309,7 @@ class Touches:
 
 
 @pytest.mark.services
-def test_a_pickled_message_is_refused_and_not_opened(tmp_path, standin_folder):
+def test_a_pickled_task_message_is_refused_and_not_unpickled(tmp_path, standin_folder):
     with stacks.production(tmp_path, standin_folder) as stack:
         stack.worker("inference")
         canary = tmp_path / "canary"

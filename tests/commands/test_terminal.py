@@ -1,4 +1,4 @@
-"""What every command does alike at a terminal."""
+"""Behaviour that all commands share at a terminal."""
 
 import io
 import json
@@ -9,14 +9,14 @@ import subprocess
 import pytest
 from django.core.management import CommandError
 
-from objectvision import terminal
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo
+from objectvision.lib import terminal
+from testing import stacks
+from testing.pictures import photo
 
 
 @pytest.fixture(autouse=True)
-def heard():
-    """Ctrl-C, also where a shell runs the tests in the background, to which it is deaf."""
+def ctrl_c_enabled():
+    """Ctrl-C raises KeyboardInterrupt even if a shell runs the tests in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -27,7 +27,7 @@ def command():
     return terminal.TerminalCommand(stdout=io.StringIO(), stderr=io.StringIO())
 
 
-def test_ctrl_c_ends_a_loop_after_the_item_in_hand_and_is_itself_again_after_it(command):
+def test_ctrl_c_ends_a_loop_after_the_current_item_and_restores_the_handler(command):
     before = signal.getsignal(signal.SIGINT)
     done = []
     for item in command.progress(range(5), "Working", 5):
@@ -41,7 +41,7 @@ def test_ctrl_c_ends_a_loop_after_the_item_in_hand_and_is_itself_again_after_it(
     assert ended.value.returncode == 130
 
 
-def test_the_second_ctrl_c_ends_at_once(command):
+def test_a_second_ctrl_c_ends_the_command_at_once(command):
     def work():
         for item in command.progress(range(5), "Working", 5):
             signal.raise_signal(signal.SIGINT)
@@ -56,7 +56,7 @@ def test_the_second_ctrl_c_ends_at_once(command):
     assert ended.value.returncode == 130
 
 
-def test_a_failure_is_in_the_exit_status_and_success_on_standard_error(command):
+def test_the_summary_goes_to_stderr_and_failures_exit_with_1(command):
     command.close("Items: 3, 0 failed.")
     assert (command.stdout.getvalue(), command.stderr.getvalue()) == ("", "Items: 3, 0 failed.\n")
     with pytest.raises(CommandError, match="1 failed") as ended:
@@ -76,26 +76,26 @@ ROWS = [["bus", 2, 0.5], ["person", 10, None]]
 )
 def test_rows_are_written_as_a_table_and_as_csv(form, expected):
     file = io.StringIO()
-    terminal.write(file, form, ["name", "count", "mean"], ROWS)
+    terminal.write_rows(file, form, ["name", "count", "mean"], ROWS)
     assert file.getvalue() == expected
 
 
-def test_rows_are_a_list_of_objects_in_json():
+def test_rows_are_written_as_json_objects():
     file = io.StringIO()
-    terminal.write(file, "json", ["name", "count", "mean"], ROWS)
+    terminal.write_rows(file, "json", ["name", "count", "mean"], ROWS)
     assert json.loads(file.getvalue()) == [
         {"name": "bus", "count": 2, "mean": 0.5},
         {"name": "person", "count": 10, "mean": None},
     ]
 
 
-def test_a_table_without_rows_is_its_head():
+def test_a_table_without_rows_is_its_header():
     file = io.StringIO()
-    terminal.write(file, "table", ["name", "count"], [])
+    terminal.write_rows(file, "table", ["name", "count"], [])
     assert file.getvalue() == "name  count\n"
 
 
-def test_a_bar_is_shown_to_people_alone_and_never_on_standard_output(tmp_path, standin_folder):
+def test_the_progress_bar_is_shown_on_terminals_and_never_on_stdout(tmp_path, standin_folder):
     (tmp_path / "one.jpg").write_bytes(photo())
     with stacks.embedded(tmp_path, standin_folder) as stack:
         ours, theirs = os.openpty()

@@ -1,4 +1,4 @@
-"""Exports as their users ask for them, while workers die and tables grow."""
+"""Exports in a running system, while workers die and tables grow."""
 
 import json
 import signal
@@ -10,15 +10,15 @@ import psutil
 import pytest
 import requests
 
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo, until
+from testing.pictures import photo
+from testing.waiting import until
 
 FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]
 MEGABYTES_OVER_IDLE = 64
 
 
 def ask(client, **body):
-    """Where to look for the export."""
+    """Requests an export; returns its URL."""
     response = client.post("detect/exports", json=body)
     assert response.status_code == 202, response.text
     return response.headers["Location"]
@@ -38,37 +38,35 @@ def completed(client, place, seconds=60):
 
 
 def downloaded(export):
-    """By the link alone."""
+    """The content of the file, without a log-in."""
     response = requests.get(export["download_url"], timeout=60)
     assert response.status_code == 200, response.text
     assert len(response.content) == int(response.headers["Content-Length"])
     return response.content
 
 
-@pytest.mark.parametrize("way", stacks.WAYS)
-def test_an_export_goes_from_the_request_to_the_file(way, tmp_path, standin_folder):
-    with stacks.running(way, tmp_path, standin_folder) as stack:
-        client = stack.client().sign_up()
-        for _ in range(3):
-            assert client.upload(photo(), wait=30).status_code == 200
-        found = client.get("detect/results").json()["total"]
-        assert found == client.get("users/statistics").json()["objects"] == 6
-        files = {name: downloaded(completed(client, ask(client, format=name))) for name in FORMATS}
-        assert len(json.loads(files["coco"])["annotations"]) == found
-        assert len(files["csv"].splitlines()) == found + 1
-        assert len(files["jsonl"].splitlines()) == found
-        with zipfile.ZipFile(BytesIO(files["yolo"])) as archive:
-            labels = [archive.read(name) for name in archive.namelist() if name.startswith("labels/")]
-        assert sum(len(label.splitlines()) for label in labels) == found
-        with zipfile.ZipFile(BytesIO(files["voc"])) as archive:
-            assert sum(archive.read(name).count(b"<object>") for name in archive.namelist()) == found
-        detection = client.get("detect/history").json()["items"][0]["id"]
-        alone = client.get(f"detect/{detection}/export?format=jsonl")
-        assert len(alone.content.splitlines()) == 2
+def test_an_export_of_each_format_holds_all_results(stack):
+    client = stack.client().sign_up()
+    for _ in range(3):
+        assert client.upload(photo(), wait=30).status_code == 200
+    found = client.get("detect/results").json()["total"]
+    assert found == client.get("users/statistics").json()["objects"] == 6
+    files = {name: downloaded(completed(client, ask(client, format=name))) for name in FORMATS}
+    assert len(json.loads(files["coco"])["annotations"]) == found
+    assert len(files["csv"].splitlines()) == found + 1
+    assert len(files["jsonl"].splitlines()) == found
+    with zipfile.ZipFile(BytesIO(files["yolo"])) as archive:
+        labels = [archive.read(name) for name in archive.namelist() if name.startswith("labels/")]
+    assert sum(len(label.splitlines()) for label in labels) == found
+    with zipfile.ZipFile(BytesIO(files["voc"])) as archive:
+        assert sum(archive.read(name).count(b"<object>") for name in archive.namelist()) == found
+    detection = client.get("detect/history").json()["items"][0]["id"]
+    alone = client.get(f"detect/{detection}/export?format=jsonl")
+    assert len(alone.content.splitlines()) == 2
 
 
 def multiply(stack, images, each):
-    """Give the one image that there is so many copies, and each of them so many results."""
+    """Copy the only image `images` times, with `each` results for every copy."""
     stack.connection.execute(
         """INSERT INTO detections_detectionimage
         SELECT copy.* FROM detections_detectionimage image, generate_series(1, %s) n,
@@ -89,54 +87,51 @@ def multiply(stack, images, each):
 
 
 @pytest.fixture
-def stack(tmp_path, standin_folder):
-    with stacks.production(tmp_path, standin_folder) as stack:
-        stack.web()
-        stack.worker("inference")
-        stack.background()
-        yield stack
+def working(production):
+    production.worker("inference")
+    return production
 
 
 @pytest.mark.services
-def test_an_export_whose_worker_is_killed_is_made_by_the_next_and_leaves_one_file(stack):
-    client = stack.client().sign_up()
+def test_an_export_whose_worker_is_killed_is_completed_by_the_next_worker(working):
+    client = working.client().sign_up()
     assert client.upload(photo(), wait=30).status_code == 200
-    found = multiply(stack, 20_000, 1)
+    found = multiply(working, 20_000, 1)
     place = ask(client, format="jsonl")
     until(lambda: state(client, place)["processed"] > 0)
-    stack.send("default", signal.SIGKILL)
-    stack.processes.pop("default").wait()
+    working.send("default", signal.SIGKILL)
+    working.processes.pop("default").wait()
     assert state(client, place)["status"] == "processing"
-    stack.worker("default again", "default")
+    working.worker("default again", "default")
     export = completed(client, place, seconds=120)
     assert len(downloaded(export).splitlines()) == found
-    assert stack.value("SELECT attempts FROM detections_export") == 2
-    assert len([path for path in stack.folder.rglob("exports/*") if path.is_file()]) == 1
+    assert working.value("SELECT attempts FROM detections_export") == 2
+    assert len([path for path in working.folder.rglob("exports/*") if path.is_file()]) == 1
 
 
 @pytest.mark.services
-def test_a_worker_that_is_told_to_stop_gives_its_export_back_at_once(stack):
-    client = stack.client().sign_up()
+def test_a_stopping_worker_releases_its_export_at_once(working):
+    client = working.client().sign_up()
     assert client.upload(photo(), wait=30).status_code == 200
-    multiply(stack, 20_000, 1)
+    multiply(working, 20_000, 1)
     place = ask(client, format="csv")
     until(lambda: state(client, place)["processed"] > 0)
-    assert stack.stop("default", seconds=10) == 0
+    assert working.stop("default", seconds=10) == 0
     assert state(client, place)["status"] == "pending"
-    assert stack.value("SELECT attempts FROM detections_export") == 0
-    stack.worker("default again", "default")
+    assert working.value("SELECT attempts FROM detections_export") == 0
+    working.worker("default again", "default")
     completed(client, place)
 
 
 @pytest.mark.soak
 @pytest.mark.services
-def test_a_million_results_are_exported_in_little_memory(stack):
-    client = stack.client().sign_up()
+def test_exporting_a_million_results_takes_under_64_megabytes(working):
+    client = working.client().sign_up()
     assert client.upload(photo(), wait=30).status_code == 200
-    found = multiply(stack, 100_000, 10)
+    found = multiply(working, 100_000, 10)
     assert found > 1_000_000
     completed(client, ask(client, format="csv", created_before="2020-01-01T00:00:00Z"))
-    (worker,) = psutil.Process(stack.processes["default"].pid).children()
+    (worker,) = psutil.Process(working.processes["default"].pid).children()
     idle = worker.memory_info().rss
     for name in FORMATS:
         place, most = ask(client, format=name), 0

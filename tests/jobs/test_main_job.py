@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -14,15 +13,17 @@ import psutil
 import pytest
 from PIL import Image
 
-from detections.tests.samples import assert_found, codes
-from objectvision import demonstration
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import until
+from detections.operations import demo
+from testing import stacks
+from testing.detectors import COCO, assert_found, codes
+from testing.pictures import photo
+from testing.waiting import until
 
-COCO = [Path(folder) for folder in os.environ.get("COCO_DETECTORS", "").split(":") if folder]
+pytestmark = pytest.mark.longest
+
 DETECTORS = ["bundled", *COCO]
-BUS = demonstration.sample_photo()
-# As the detectors were seen to answer at a confidence of 0.25, highest first.
+BUS = demo.sample_photo()
+# Recorded results at a confidence of 0.25, highest first.
 SEEN = {
     ("yolo26n", "bus.jpg"): "bus .94, person .93, person .92, person .87, person .59",
     ("yolo26n", "zidane.jpg"): "person .93, person .91, tie .48",
@@ -31,17 +32,17 @@ SEEN = {
 }
 WEB_MEGABYTES = 150
 WORKER_MEGABYTES = 350
-NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # nobody answers there
+NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # nothing listens there
 
 
 @pytest.fixture(params=stacks.WAYS)
-def stack(request, tmp_path):
+def bundled(request, tmp_path):
     with stacks.running(request.param, tmp_path, "bundled") as stack:
         yield stack
 
 
 def photos(model):
-    return demonstration.sample_scenes() if model == "bundled" else [BUS, BUS.with_name("zidane.jpg")]
+    return demo.sample_scenes() if model == "bundled" else [BUS, BUS.with_name("zidane.jpg")]
 
 
 def assert_seen(image, model):
@@ -55,18 +56,18 @@ def assert_seen(image, model):
     assert [confidence for _, confidence in found] == pytest.approx([c for _, c in expected], abs=0.02)
 
 
-def test_a_photo_goes_in_and_rows_and_an_annotated_picture_come_out(stack):
-    client = stack.client().sign_up()
+def test_an_upload_gets_the_recorded_results_and_an_annotated_picture(bundled):
+    client = bundled.client().sign_up()
     for source in DETECTORS:
         model = Path(source).name.partition("_")[0]
         for backend in ("openvino", "ultralytics"):
-            stack.manage("prepare_detector", source, "--backend", backend, "--default")
-            for photo in photos(model):
-                response = client.upload(photo.read_bytes(), photo.name, wait=30)
+            bundled.manage("prepare_detector", source, "--backend", backend, "--default")
+            for file in photos(model):
+                response = client.upload(file.read_bytes(), file.name, wait=30)
                 assert response.status_code == 200, response.text
                 detection = response.json()
                 (image,) = detection["images"]
-                assert image["original_name"] == photo.name
+                assert image["original_name"] == file.name
                 assert_seen(image, model)
                 picture = client.get(f"detect/{detection['id']}/image")
                 assert picture.headers["Content-Type"] == "image/jpeg"
@@ -88,7 +89,7 @@ def loaded(process, library):
 
 @pytest.mark.services
 @pytest.mark.parametrize("source", DETECTORS[:2], ids=lambda source: Path(source).name)
-def test_web_processes_load_no_runtime_and_workers_no_torch_and_both_stay_small(tmp_path, source):
+def test_web_processes_load_no_runtime_workers_no_torch_and_both_stay_small(tmp_path, source):
     with stacks.production(tmp_path, source) as stack:
         stack.web()
         stack.worker("inference")
@@ -107,7 +108,7 @@ def test_web_processes_load_no_runtime_and_workers_no_torch_and_both_stay_small(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_stops_in_five_seconds_while_a_request_waits_and_loses_nothing(
+def test_serve_stops_in_five_seconds_during_a_waiting_upload_and_loses_nothing(
     tmp_path, standin_folder, number
 ):
     with stacks.embedded(tmp_path, standin_folder) as stack:
@@ -115,7 +116,7 @@ def test_serve_stops_in_five_seconds_while_a_request_waits_and_loses_nothing(
         for file in (tmp_path / "data" / "detectors").rglob("*.xml"):
             file.rename(file.with_suffix(".away"))  # nothing is claimed while the detector does not load
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(client.upload, stacks.photo(), wait=30)
+            waiting = pool.submit(client.upload, photo(), wait=30)
             until(lambda: "Nothing claimed" in stack.log("serve"))
             started = time.monotonic()
             assert stack.stop("serve", number) == 0
@@ -138,10 +139,10 @@ def test_serve_stops_in_five_seconds_while_an_upload_stalls(tmp_path, standin_fo
             assert time.monotonic() - started < 5
 
 
-def test_serve_stopped_in_the_middle_of_its_work_finishes_it_at_the_next_start(tmp_path, standin_folder):
+def test_serve_stopped_while_processing_finishes_at_the_next_start(tmp_path, standin_folder):
     with stacks.embedded(tmp_path, standin_folder) as stack:
         client = stack.serve().client().sign_up()
-        large = stacks.photo(4000, 3000)
+        large = photo(4000, 3000)
         accepted = [client.upload(large).json()["detection_id"] for _ in range(20)]
         started = time.monotonic()
         assert stack.stop("serve") == 0
@@ -159,7 +160,7 @@ def test_the_curl_line_that_serve_prints_works_when_pasted(tmp_path, standin_fol
         assert stack.url in line
 
 
-def test_the_demo_ends_well_and_leaves_an_annotated_picture(tmp_path, standin_folder):
+def test_the_demo_succeeds_and_saves_an_annotated_picture(tmp_path, standin_folder):
     stack = stacks.Stack(tmp_path, {"MODEL_PATH": str(standin_folder)})
     output = stack.manage("demo")
     assert "alpha" in output
@@ -169,21 +170,21 @@ def test_the_demo_ends_well_and_leaves_an_annotated_picture(tmp_path, standin_fo
 
 def test_without_network_the_demo_finds_every_code_in_the_sample_scenes(tmp_path):
     output = stacks.Stack(tmp_path, NO_NETWORK).manage("demo")
-    for scene in demonstration.sample_scenes():
+    for scene in demo.sample_scenes():
         table = output.partition(f"{scene.name}, ")[2].partition("Annotated picture")[0]
         found = sorted(line.split()[0] for line in table.splitlines()[2:] if line)
         assert found == sorted(code["object_class"] for code in codes(scene.name))
         assert (tmp_path / "data" / "demo" / f"annotated-{scene.name}").exists()
 
 
-def test_set_up_without_network_says_that_it_took_the_bundled_detector_and_how_to_change_it(tmp_path):
+def test_setup_without_network_says_that_it_chose_the_bundled_detector(tmp_path):
     output = stacks.Stack(tmp_path, NO_NETWORK).manage("setup")
     assert "Detector: bundled" in output
     assert "which finds qr_code, barcode, marker" in output
     assert "MODEL_PATH" in output
 
 
-def test_the_curl_line_sends_a_scene_where_the_detector_is_the_bundled_one(tmp_path):
+def test_the_curl_line_uploads_a_sample_scene_for_the_bundled_detector(tmp_path):
     with stacks.embedded(tmp_path, "bundled") as stack:
         line = next(line for line in stack.serve().log("serve").splitlines() if "TOKEN=" in line)
         pasted = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What strangers and careless clients send, over real HTTP, to both ways of running."""
+"""Hostile, faulty and valid uploads over real HTTP, in both ways of running."""
 
 import contextlib
 import socket
@@ -6,32 +6,27 @@ import socket
 import pytest
 import requests
 
-from detections.tests.images import HOSTILE, good, jpeg
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import until
+from testing.clients import Client
+from testing.pictures import HOSTILE, good, jpeg, untidy
+from testing.waiting import until
 
 BOUNDARY = "multipart/form-data; boundary=frontier"
 LARGE = 300_000_000
 
 
-@pytest.fixture(scope="module", params=stacks.WAYS)
-def stack(request, tmp_path_factory, standin_folder):
-    with stacks.running(request.param, tmp_path_factory.mktemp(request.param), standin_folder) as stack:
-        yield stack
-
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def client(stack):
-    return stack.client().sign_up()
+    return stack.shared_client
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_stored_and_no_traceback_is_logged(stack, request):
     before = stored(stack)
+    logs = [(log, log.stat().st_size) for log in stack.folder.glob("*.log")]
     yield
     if "refused" in request.node.name:
-        until(lambda: stored(stack) == before, 5)  # what a request spooled goes when its answer is out
-    assert not any("Traceback" in log.read_text() for log in stack.folder.glob("*.log"))
+        until(lambda: stored(stack) == before, 5)  # the spooled body is deleted after the answer
+    assert not any("Traceback" in log.read_bytes()[size:].decode() for log, size in logs)
 
 
 def stored(stack):
@@ -59,7 +54,7 @@ def test_a_hostile_file_is_refused(client, name):
 
 
 @pytest.mark.parametrize("name", good())
-def test_every_format_and_mode_is_taken_and_read(client, name):
+def test_every_picture_format_and_mode_is_processed(client, name):
     content, _ = good()[name]
     response = client.upload(content, name, wait=30)
     assert response.status_code == 200, response.text
@@ -70,13 +65,28 @@ def test_every_format_and_mode_is_taken_and_read(client, name):
     assert client.get(f"detect/{detection['id']}/image").content.startswith(b"\xff\xd8")
 
 
+@pytest.mark.parametrize("name", untidy())
+def test_a_picture_that_only_a_second_decoder_reads_is_processed_and_shown(client, name):
+    detection = client.upload(untidy()[name], name, wait=30).json()
+    (image,) = detection["images"]
+    assert (image["state"], image["width"], image["height"], len(image["results"])) == ("done", 48, 32, 2)
+    path = f"detect/{detection['id']}"
+    assert client.get(f"{path}/image").content.startswith(b"\xff\xd8")
+    assert client.get(f"{path}/images/{image['id']}").status_code == 200
+
+
 def test_an_upload_without_a_file_is_refused(client):
-    response = client.post("detect/image", files={"other": ("photo.jpg", jpeg())})
+    response = client.post("detect/image", files={"name": (None, "Photo")})
     assert_refused(response, 400, "required", "image")
 
 
-def test_a_text_where_the_file_belongs_is_refused(client):
-    response = client.post("detect/image", data={"image": "photo"}, files={"other": ("a", b"b")})
+def test_a_file_of_another_name_is_refused(client):
+    files = {"image": ("photo.jpg", jpeg()), "other": ("photo.jpg", jpeg())}
+    assert_refused(client.post("detect/image", files=files), 400, "unknown_field", "other")
+
+
+def test_a_text_in_place_of_the_file_is_refused(client):
+    response = client.post("detect/image", files={"image": (None, "photo")})
     assert_refused(response, 400, "invalid", "image")
 
 
@@ -104,6 +114,27 @@ def test_a_multipart_body_that_breaks_off_is_refused(client):
     assert response.status_code == 400, response.text
 
 
+FORM = (
+    b'--frontier\r\nContent-Disposition: form-data; name="name"\r\n\r\nGate\r\n'
+    b'--frontier\r\nContent-Disposition: form-data; name="image"; filename="caf\xe9.jpg"\r\n\r\n%s\r\n'
+    b"--frontier--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [FORM, FORM.replace(b"\r\n", b"\n"), FORM.removesuffix(b"\r\n--frontier--\r\n")],
+    ids=["latin-1", "line feeds", "no last boundary"],
+)
+def test_a_form_as_cameras_write_it_is_read(client, form):
+    headers = {"Content-Type": BOUNDARY, "Prefer": "wait=30"}
+    response = client.post("detect/image", data=form % jpeg(), headers=headers)
+    assert response.status_code == 200, response.text
+    (image,) = response.json()["images"]
+    assert (response.json()["name"], image["original_name"]) == ("Gate", "café.jpg")
+    assert len(image["results"]) == 2
+
+
 @pytest.mark.parametrize("confidence", ["-0.1", "1.1", "high", "nan", "inf"])
 def test_a_confidence_out_of_range_is_refused(client, confidence):
     response = client.upload(jpeg(), confidence=confidence)
@@ -112,14 +143,14 @@ def test_a_confidence_out_of_range_is_refused(client, confidence):
     assert error["attr"] == "confidence"
 
 
-def test_two_hundred_files_are_refused(client):
+def test_a_form_of_200_files_is_refused(client):
     files = [("image", (f"{number}.jpg", jpeg(8, 8))) for number in range(200)]
     response = client.post("detect/image", files=files)
     assert response.status_code == 400
     assert response.json()["errors"][0]["code"] == "too_many_files"
 
 
-def test_a_path_in_the_name_is_not_one_in_the_storage(stack, client):
+def test_a_path_in_the_file_name_does_not_reach_the_storage(stack, client):
     name = "../../../etc/passwd\r\n.jpg"
     before = stored(stack)
     response = client.upload(jpeg(), name, wait=30)
@@ -128,14 +159,14 @@ def test_a_path_in_the_name_is_not_one_in_the_storage(stack, client):
     assert path.name == f"{image['id']}.jpg"
 
 
-def test_a_stranger_is_refused(stack):
-    response = stacks.Client(stack.url).upload(jpeg())
+def test_an_anonymous_upload_is_refused(stack):
+    response = Client(stack.url).upload(jpeg())
     assert_refused(response, 401, "not_authenticated")
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def raw(stack, head, pieces):
-    """Send a request by hand, as no client library would; the answer's text."""
+    """Send a request that no client library would send; returns the text of the answer."""
     with socket.create_connection(("127.0.0.1", stack.port), timeout=20) as connection:
         connection.sendall(head.encode())
         with contextlib.suppress(ConnectionError):  # it was refused while we were still sending
@@ -153,13 +184,13 @@ def request_head(*headers):
     return "\r\n".join(lines) + "\r\n\r\n"
 
 
-def test_a_large_body_from_a_stranger_is_refused_before_it_is_sent(stack):
+def test_a_large_content_length_is_refused_before_the_body_is_sent(stack):
     answer = raw(stack, request_head(f"Content-Length: {LARGE}"), [])
     assert answer.startswith("HTTP/1.1 413")
     assert '"code": "too_large"' in answer
 
 
-def test_a_large_body_of_unknown_length_is_refused_when_it_passes_the_limit(stack):
+def test_a_large_chunked_body_is_refused_at_the_limit(stack):
     chunk = b"%x\r\n%s\r\n" % (1 << 20, bytes(1 << 20))
     answer = raw(stack, request_head("Transfer-Encoding: chunked"), (chunk for _ in range(300)))
     assert answer.startswith("HTTP/1.1 413")

@@ -5,14 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from objectvision.tests import stack as stacks
-from objectvision.tests.stack import photo, until
+from testing import stacks
+from testing.pictures import photo
+from testing.waiting import until
 
 WAITERS = 200
 
 
 @pytest.mark.services
-def test_200_requests_wait_on_one_process_and_the_others_do_not_notice(tmp_path, standin_folder):
+def test_other_requests_are_answered_while_200_uploads_wait_on_one_process(tmp_path, standin_folder):
     with stacks.production(tmp_path, standin_folder) as production:
         production.web()
         production.worker("inference")
@@ -27,6 +28,6 @@ def test_200_requests_wait_on_one_process_and_the_others_do_not_notice(tmp_path,
             production.send("inference", signal.SIGCONT)
             answers = [answer.result() for answer in waiting]
         assert {other.status_code for other in others} == {200}
-        assert max(other.elapsed.total_seconds() for other in others) < 2  # it takes 20 ms
+        assert max(other.elapsed.total_seconds() for other in others) < 10  # those wait for 30
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.json()["status"] for answer in answers} == {"completed"}

@@ -1,4 +1,4 @@
-"""What must hold while processes die, stop and come back."""
+"""Uploads and results while processes are killed, stopped and restarted."""
 
 import random
 import signal
@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from objectvision.tests import stack as stacks
-from objectvision.tests.poisoned import POISON
-from objectvision.tests.stack import photo, until
+from testing.pictures import photo
+from testing.plugins.poisoned import POISON
+from testing.waiting import until
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.longest]
 
 # How long an image may wait whose worker is gone: the lease and a sweep; and then the work itself.
 LEASE, SWEEP, WORK = 3, 10, 30
@@ -19,17 +19,9 @@ LEASE, SWEEP, WORK = 3, 10, 30
 FOUND = 2
 
 
-@pytest.fixture
-def production(tmp_path, standin_folder):
-    with stacks.production(tmp_path, standin_folder) as stack:
-        stack.web()
-        stack.background()
-        yield stack
-
-
 def slow_photo():
     """Large enough that a chunk takes a noticeable time."""
-    return photo(5000, 4000)
+    return photo(3000, 2500)
 
 
 def accepted(response):
@@ -47,7 +39,7 @@ def claims(stack):
 
 
 def frozen(stack, workers, condition):
-    """Stop the workers where they are if the condition holds then; else let them go on."""
+    """Freeze the workers; if the condition does not hold then, let them go on."""
     for worker in workers:
         stack.send(worker, signal.SIGSTOP)
     if condition():
@@ -57,9 +49,20 @@ def frozen(stack, workers, condition):
     return False
 
 
+def transactions(stack):
+    return stack.value(
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+    )
+
+
 def freeze_with_claims(stack, *workers):
-    """Stop the workers in the middle of their work, each with a claim in its hands."""
-    until(lambda: frozen(stack, workers, lambda: claims(stack) == len(workers)), every=0.05)
+    """Freeze the workers in the middle of their work, each with a claim, and none with locks."""
+
+    def each_has_a_claim():
+        return claims(stack) == len(workers) and not transactions(stack)
+
+    until(lambda: frozen(stack, workers, each_has_a_claim), every=0.05)
 
 
 def assert_all_done_once(stack, count, seconds):
@@ -70,7 +73,7 @@ def assert_all_done_once(stack, count, seconds):
     assert stack.value("SELECT count(*) FROM detections_detectionresult") == FOUND * count
 
 
-def test_a_killed_worker_and_an_emptied_redis_lose_and_double_nothing(production):
+def test_a_killed_worker_and_an_emptied_redis_lose_and_duplicate_nothing(production):
     client = production.client().sign_up()
     production.worker("one")
     production.worker("two")
@@ -84,10 +87,10 @@ def test_a_killed_worker_and_an_emptied_redis_lose_and_double_nothing(production
     assert_all_done_once(production, 100, LEASE + SWEEP + WORK)
     assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 2
     production.redis_cli("FLUSHALL")
-    assert client.upload(photo(), wait=5).status_code == 200  # before any sweep: the bell still rings
+    assert client.upload(photo(), wait=5).status_code == 200  # before any sweep: wakeups still work
 
 
-def test_two_workers_that_end_the_last_two_images_of_a_detection_at_once_finish_it(production):
+def test_a_detection_completes_when_two_workers_end_its_last_images_at_once(production):
     client = production.client().sign_up()
     production.worker("one")
     production.worker("two")
@@ -127,7 +130,7 @@ def test_two_workers_that_end_the_last_two_images_of_a_detection_at_once_finish_
     assert production.value(results, detection) == 2 * FOUND
 
 
-def test_a_late_worker_whose_claim_was_given_away_writes_nothing(production):
+def test_a_late_worker_whose_claim_was_reassigned_writes_nothing(production):
     client = production.client().sign_up()
     uploaded = upload_many(client, slow_photo(), 16)
     production.worker("late")
@@ -148,11 +151,11 @@ def test_a_late_worker_whose_claim_was_given_away_writes_nothing(production):
     assert production.value("SELECT count(*) FROM detections_detectionresult") == FOUND * (len(uploaded) + 2)
 
 
-def test_an_image_that_kills_its_worker_fails_after_three_attempts_and_harms_no_other(production):
+def test_an_image_that_kills_its_worker_fails_after_three_attempts(production):
     client = production.client().sign_up()
     good = upload_many(client, photo(), 10)
     bad = accepted(client.upload(photo(comment=POISON)))
-    production.worker("poisoned", app="objectvision.tests.poisoned")
+    production.worker("poisoned", app="testing.plugins.poisoned")
     for detection in good:
         assert client.finished(detection, LEASE + SWEEP + WORK)["status"] == "completed"
     job = client.finished(bad, 3 * (LEASE + SWEEP))
@@ -165,7 +168,7 @@ def test_an_image_that_kills_its_worker_fails_after_three_attempts_and_harms_no_
     assert production.value("SELECT count(*) FROM detections_detectionresult") == FOUND * len(good)
 
 
-def test_with_redis_down_an_upload_is_taken_and_processed_when_redis_is_back(production):
+def test_uploads_are_accepted_without_redis_and_processed_when_it_is_back(production):
     client = production.client().sign_up()
     production.worker("one")
     assert client.upload(photo(), wait=20).status_code == 200
@@ -178,7 +181,7 @@ def test_with_redis_down_an_upload_is_taken_and_processed_when_redis_is_back(pro
         assert client.finished(detection, 60)["status"] == "completed"
 
 
-def test_a_detection_deleted_or_cancelled_while_it_is_processed_harms_no_other(production):
+def test_deleting_or_cancelling_a_detection_in_process_harms_no_others(production):
     client = production.client().sign_up()
     deleted, cancelled, *others = upload_many(client, slow_photo(), 8)
     production.worker("one")
@@ -187,8 +190,8 @@ def test_a_detection_deleted_or_cancelled_while_it_is_processed_harms_no_other(p
         "shell",
         "--no-imports",
         "-c",
-        "from uuid import UUID; from detections import cleanup; "
-        f"cleanup.delete([UUID('{deleted}')]); cleanup.cancel(UUID('{cancelled}'))",
+        "from uuid import UUID; from detections import erasure; from detections.jobs import actions; "
+        f"erasure.delete_detections([UUID('{deleted}')]); actions.cancel(UUID('{cancelled}'))",
     )
     production.send("one", signal.SIGCONT)
     for detection in others:
@@ -200,7 +203,7 @@ def test_a_detection_deleted_or_cancelled_while_it_is_processed_harms_no_other(p
     assert len(list((production.folder / "data" / "media").rglob("*.jpg"))) == len(others) + 1
 
 
-def test_a_stopped_worker_ends_cleanly_and_the_work_goes_on_with_the_next(production):
+def test_a_stopped_worker_releases_its_claims_for_the_next_worker(production):
     client = production.client().sign_up()
     uploaded = upload_many(client, slow_photo(), 40)
     production.worker("one")
@@ -212,14 +215,14 @@ def test_a_stopped_worker_ends_cleanly_and_the_work_goes_on_with_the_next(produc
     assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 1
 
 
-def test_a_worker_whose_childs_last_result_is_not_counted_stops_long_before_it_is_killed(production):
-    production.worker("one", app="objectvision.tests.uncounted")
+def test_a_worker_with_an_uncounted_result_stops_within_ten_seconds(production):
+    production.worker("one", app="testing.plugins.uncounted")
     client = production.client().sign_up()
     assert client.upload(photo(), wait=20).json()["status"] == "completed"
     assert production.stop("one", seconds=10) == 0
 
 
-def test_connections_that_postgresql_drops_cost_one_answer_and_no_work(production):
+def test_connections_dropped_by_postgresql_cost_at_most_one_503_and_no_work(production):
     client = production.client().sign_up()
     production.worker("one")
     with ThreadPoolExecutor(40) as pool:  # as many connections as the web process may have
@@ -233,14 +236,14 @@ def test_connections_that_postgresql_drops_cost_one_answer_and_no_work(productio
     )
     statuses = [client.upload(photo(), wait=5).status_code for _ in range(5)]
     assert statuses in ([200] * 5, [503, *[200] * 4])
-    # What nobody rings for is found by beat's sweep, which has lost its connection as well.
+    # Images without a wakeup are found by beat's sweep, which has lost its connection as well.
     for table in ("image SET state = 'waiting'", " SET status = 'pending', finished_at = NULL"):
         column = "detection_id" if table.startswith("image") else "id"
         production.connection.execute(f"UPDATE detections_detection{table} WHERE {column} = %s", [first])
     assert client.finished(first, 3 * SWEEP)["status"] == "completed"
 
 
-def test_the_workers_log_names_the_request_that_sent_what_a_line_is_about(production):
+def test_lines_in_the_worker_log_name_the_request_of_the_upload(production):
     client = production.client().sign_up()
     production.worker("one")
     whole = photo()
@@ -255,7 +258,7 @@ def test_the_workers_log_names_the_request_that_sent_what_a_line_is_about(produc
     lines = production.log("one").splitlines()
     (image,) = bad["images"]
     (refused,) = [line for line in lines if image["id"] in line]
-    assert "INFO detections.processing [faulty-one]" in refused
+    assert "INFO detections.jobs.processing [faulty-one]" in refused
     assert image["error"]["detail"] in refused
     for detection, name in ((good, "good-one"), (bad, "faulty-one")):
         (finished,) = [line for line in lines if detection["id"] in line]
@@ -263,7 +266,7 @@ def test_the_workers_log_names_the_request_that_sent_what_a_line_is_about(produc
 
 
 @pytest.mark.soak
-def test_workers_killed_at_random_moments_lose_and_double_nothing(production):
+def test_workers_killed_at_random_moments_lose_and_duplicate_nothing(production):
     client = production.client().sign_up()
     dice = random.Random(3)
     workers = ["one", "two", "three"]

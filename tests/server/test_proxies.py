@@ -1,17 +1,18 @@
-"""Who is believed about where a request came from and how, by the servers as they run."""
+"""Forwarded addresses and schemes are believed from trusted proxies only, by both servers."""
 
 import contextlib
 import http.client
 
 import pytest
 
-from objectvision.tests import stack as stacks
+from testing import stacks
+from testing.pictures import photo
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory, standin_folder):
+def proxied(tmp_path_factory, standin_folder):
     with stacks.embedded(tmp_path_factory.mktemp("proxies"), standin_folder) as stack:
-        stack.environment["THROTTLE_LOGIN"] = "2/day"  # the client's own is one of this address's two
+        stack.environment["THROTTLE_LOGIN"] = "2/day"  # the client's own log-in is one of the two
         yield stack
 
 
@@ -20,23 +21,23 @@ def stack(tmp_path_factory, standin_folder):
     ("trusted", "believed"),
     [("", False), ("127.0.0.1", True), ("127.0.0.0/8", True), ("192.0.2.1,10.0.0.0/8", False)],
 )
-def test_forwarded_addresses_and_schemes_are_believed_from_named_proxies_alone(
-    stack, server, trusted, believed
+def test_forwarded_addresses_and_schemes_are_believed_only_from_trusted_proxies(
+    proxied, server, trusted, believed
 ):
-    stack.environment["TRUSTED_PROXIES"] = trusted
-    getattr(stack, server)()
+    proxied.environment["TRUSTED_PROXIES"] = trusted
+    getattr(proxied, server)()
     try:
-        client = stack.client().sign_up()
+        client = proxied.client().sign_up()
         client.http.headers["X-Forwarded-Proto"] = "https"
-        scheme = client.upload(stacks.photo()).json()["job_url"].partition(":")[0]
+        scheme = client.upload(photo()).json()["job_url"].partition(":")[0]
         assert scheme == ("https" if believed else "http")
         tries = [log_in_from(client, f"203.0.113.{number}") for number in (1, 2, 3)]
         assert tries == ([400, 400, 400] if believed else [400, 429, 429])
     finally:
-        stack.stop(server)
+        proxied.stop(server)
 
 
-# What a proxy on this machine hands on, where {c} is the client and {n} what it makes up anew each time.
+# Header lines from a proxy on this machine: {c} is the client, {n} a value that it varies each time.
 CHAINS = {
     "one proxy": ["203.0.113.{c}"],
     "a client that claims an address": ["198.51.100.{n}, 203.0.113.{c}"],
@@ -54,24 +55,24 @@ CHAINS = {
 
 
 @pytest.mark.parametrize("server", ["web", "serve"])
-def test_behind_proxies_what_a_client_claims_buys_nothing(stack, server):
-    stack.environment |= {
+def test_clients_behind_proxies_cannot_evade_throttles_with_forged_addresses(proxied, server):
+    proxied.environment |= {
         "TRUSTED_PROXIES": "127.0.0.1,10.0.0.0/8",
         **{f"THROTTLE_{name}": "2/day" for name in ("LOGIN", "SIGNUP", "REFRESH")},
     }
     paths = ["auth/login", "auth/signup", "auth/refresh"]
-    getattr(stack, server)()
+    getattr(proxied, server)()
     try:
         for client, lines in enumerate(CHAINS.values(), 1):
             chains = [[line.format(c=client, n=n) for line in lines] for n in (1, 2, 3)]
-            tries = {path: [ask(stack, path, chain) for chain in chains] for path in paths}
+            tries = {path: [ask(proxied, path, chain) for chain in chains] for path in paths}
             assert list(tries.values()) == [[400, 400, 429]] * 3, lines
     finally:
-        stack.stop(server)
+        proxied.stop(server)
 
 
 def ask(stack, path, lines):
-    """The status of the answer to a request with these lines, which client libraries would join."""
+    """The status of a request with separate header lines, which client libraries would join."""
     connection = http.client.HTTPConnection("127.0.0.1", stack.port, timeout=20)
     with contextlib.closing(connection):
         connection.putrequest("POST", f"/api/v1/{path}")

@@ -1,4 +1,4 @@
-"""Large histories are answered from indexes, whatever is asked and however many rows others have."""
+"""Pages of large histories are read from indexes for every filter and order."""
 
 import json
 
@@ -6,13 +6,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from detections.tests import scale
-from objectvision.tests.stack import Stack
+from detections import reports
+from detections.models import Detection
+from testing import scale
+from testing.stacks import Stack
 
 HISTORY = "/api/v1/detect/history"
 RESULTS = "/api/v1/detect/results"
 
-# What a page of the history is read from, by what is asked. `last` stands for the last page's offset.
+# The indexes that a page of the history is read from, by query. `last` is the last page's offset.
 PAGES = {
     "": {"detections_history"},
     "offset=last": {"detections_history"},
@@ -57,7 +59,7 @@ def nodes(plan):
 
 
 def explained(statement):
-    """What the database reads from the large tables for this statement: indexes, or tables as a whole."""
+    """The indexes of the large tables that the statement reads, and the tables that it scans."""
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}")
         (plan,) = cursor.fetchone()
@@ -72,13 +74,13 @@ def explained(statement):
 
 
 def plans(client, path, questions, last=0):
-    """What each question's page is read from, and its total."""
+    """The indexes that the page and the total of each query are read from."""
     pages, totals = {}, {}
     for question in questions:
         with CaptureQueriesContext(connection) as queries:
             response = client.get(f"{path}?{question.replace('last', str(last))}")
         assert response.status_code == 200, response.content
-        statements = [query["sql"] for query in queries][1:]  # the session's apart
+        statements = [query["sql"] for query in queries][1:]  # without the session's
         (total,) = [statement for statement in statements if "COUNT(" in statement]
         pages[question] = explained(statements[statements.index(total) + 1])
         totals[question] = explained(total)
@@ -88,7 +90,7 @@ def plans(client, path, questions, last=0):
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("detections", [5_000, pytest.param(100_000, marks=pytest.mark.soak)])
-def test_every_page_of_a_large_history_and_its_total_come_from_indexes(api, user, detections):
+def test_every_page_and_total_of_a_large_history_is_read_from_indexes(api, user, detections):
     scale.fill(user, detections)
     pages, totals = plans(api(user), HISTORY, PAGES, last=detections - 10)
     assert pages == PAGES
@@ -98,11 +100,25 @@ def test_every_page_of_a_large_history_and_its_total_come_from_indexes(api, user
 @pytest.mark.postgresql
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("detections", [5_000, pytest.param(100_000, marks=pytest.mark.soak)])
-def test_every_page_of_many_results_and_its_total_come_from_indexes(api, user, detections):
+def test_every_page_and_total_of_many_results_is_read_from_indexes(api, user, detections):
     scale.fill(user, detections)
     pages, totals = plans(api(user), RESULTS, FOUND)
     assert pages == FOUND
     assert [question for question, read in totals.items() if read & set(scale.TABLES)] == []
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_results_of_one_detection_are_read_from_an_index(api, user):
+    scale.fill(user, 5_000)
+    detection = Detection.objects.owned_by(user).newest_first()[0]
+    pages, totals = plans(api(user), f"/api/v1/detect/{detection.pk}/results", [""])
+    assert pages == totals == {"": {"detections_found"}}
+    with CaptureQueriesContext(connection) as queries:
+        reports.show_few_results(detection)
+        reports.show_results(detection)
+    read = [explained(query["sql"]) for query in queries if "detectionresult" in query["sql"]]
+    assert read == [{"detections_found"}] * 3
 
 
 CONDITIONS = [
@@ -112,17 +128,17 @@ CONDITIONS = [
 ]
 
 
-def test_sqlite_looks_for_what_was_found_detection_by_detection(tmp_path):
+def test_sqlite_filters_by_results_with_the_index_of_each_detection(tmp_path):
     stack = Stack(tmp_path, {})
     stack.manage("migrate")
     explain = f"""
 from uuid import UUID
-from detections import reports
+from detections import search
 from detections.models import Detection
 user = UUID(int=0)
 detections = Detection.objects.filter(user=user).newest_first()
 for filters in {CONDITIONS}:
-    print(reports.narrowed(detections, user, filters).explain())
+    print(search.filter_detections(detections, user, filters).explain())
 """
     plans = stack.manage("shell", "-c", explain)
     assert plans.count("detections_found (detection_id=? AND user_id=? AND ") == len(CONDITIONS)

@@ -1,4 +1,4 @@
-"""A process that serves requests stays small: it knows no model runtime."""
+"""A web process stays small because it imports no model runtime."""
 
 import json
 import os
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"cv2", "numpy", "openvino", "torch", "torchvision", "ultralytics"}
+HEAVY = {"cv2", "numpy", "openvino", "pillow_heif", "torch", "torchvision", "ultralytics"}
 MEGABYTE = 1 << 20
 
 START = """
@@ -29,7 +29,7 @@ from django.core.management import call_command
 from accounts.models import User
 from accounts.tokens import open_session
 from detections.models import DetectionImage, Detector
-from objectvision.tests.stack import photo
+from testing.pictures import photo
 call_command("migrate", verbosity=0)
 user = User.objects.create_user("ada@example.com", "a-long-passphrase")
 Detector.objects.create(name="d", version="1", path="d", sha256="0" * 64, backend="openvino", image_size=64,
@@ -63,7 +63,7 @@ def run(code, tmp_path):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_a_web_process_that_has_served_every_route_never_imported_a_model_runtime(tmp_path):
+def test_serving_every_kind_of_request_imports_no_model_runtime(tmp_path):
     process = run(START + SERVE + REPORT, tmp_path)
     assert HEAVY & set(process["modules"]) == set()
     assert "detections.inference" in process["modules"]
@@ -73,7 +73,7 @@ def test_an_idle_web_process_takes_less_than_150_megabytes(tmp_path):
     assert run(START + REPORT, tmp_path)["memory"] < 150 * MEGABYTE
 
 
-def test_a_web_process_may_open_more_files_than_it_began_with(tmp_path):
+def test_a_web_process_raises_its_limit_of_open_files_to_the_maximum(tmp_path):
     limit = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 4096))"
     told = "import json; print(json.dumps(resource.getrlimit(resource.RLIMIT_NOFILE)))"
     assert run(f"{limit}\nimport objectvision.asgi\n{told}", tmp_path) == [4096, 4096]

@@ -1,0 +1,62 @@
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from testing import stacks
+from testing.endpoints import DETECTION, EXPORT, KEY, SESSION, USER
+from testing.pictures import photo
+
+
+@pytest.fixture
+def owned(user, submit):
+    """The ids in the paths of what belongs to the user."""
+    from accounts import keys
+    from accounts.models import Session
+    from detections.exports import runs
+    from detections.jobs import processing
+
+    detection = submit(user, photo())
+    processing.process_waiting()
+    export = runs.submit_export(user, "csv", {})
+    return {
+        DETECTION: detection.pk,
+        USER: user.pk,
+        EXPORT: export.pk,
+        SESSION: Session.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1)).pk,
+        KEY: keys.issue(user, "Camera", ["read"], None)[0].pk,
+        "image": detection.images.get().pk,
+    }
+
+
+@pytest.fixture(scope="session")
+def embedded_stack(tmp_path_factory, standin_folder):
+    """`manage.py serve`, shared by tests that leave it as it was but for users of their own."""
+    with stacks.running(
+        "embedded", tmp_path_factory.mktemp("embedded"), standin_folder, **stacks.UNTHROTTLED
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def production_stack(tmp_path_factory, standin_folder):
+    """The same system on PostgreSQL and Redis."""
+    with stacks.running(
+        "production", tmp_path_factory.mktemp("production"), standin_folder, **stacks.UNTHROTTLED
+    ) as stack:
+        yield stack
+
+
+@pytest.fixture(params=stacks.WAYS)
+def stack(request):
+    """Both of these in turn."""
+    return request.getfixturevalue(f"{request.param}_stack")
+
+
+@pytest.fixture
+def production(tmp_path, standin_folder):
+    """A system of this test alone, whose inference workers it starts itself."""
+    with stacks.production(tmp_path, standin_folder) as stack:
+        stack.start_web()
+        stack.background()
+        yield stack.until_up()
