@@ -1,17 +1,18 @@
 FROM python:3.12-slim AS build
 
-# The CPU build of torch. `--build-arg TORCH_INDEX=` takes the package index's own build, with CUDA.
+# The CPU build of torch; `--build-arg TORCH_INDEX=` takes the package index's own build, with CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 
 WORKDIR /app
 RUN python -m venv /venv
 COPY requirements.lock ./
-RUN /venv/bin/pip install -c requirements.lock ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch torchvision
-# The package itself is empty: these name what it needs, and its version.
+RUN test -z "$TORCH_INDEX" || \
+    /venv/bin/pip install -c requirements.lock --no-deps --index-url "$TORCH_INDEX" torch torchvision
+# The package itself is empty: these name its dependencies and its version.
 COPY pyproject.toml README.md ./
 COPY objectvision/__init__.py objectvision/
-RUN /venv/bin/pip install -c requirements.lock .
+RUN /venv/bin/pip install -c requirements.lock '.[ultralytics]'
 
 
 FROM python:3.12-slim
@@ -25,7 +26,7 @@ COPY . .
 USER 10001
 VOLUME /data
 EXPOSE 8000
-# By a host name that is allowed; without following a redirect to HTTPS, which also says that the server answers.
+# Asks for an allowed host; a redirect to HTTPS counts as an answer.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-c", "\
 import http.client, os, sys; \
 host = os.environ.get('ALLOWED_HOSTS', '').split(',')[0].strip().replace('*', '') or 'localhost'; \

@@ -1,12 +1,15 @@
-# Everything below runs in a virtual environment of its own, with exactly the versions in requirements.lock.
+# Everything runs in a virtual environment of its own, with the versions in requirements.lock and requirements-dev.lock.
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8000
-# The CPU build of torch is a tenth of the CUDA build. Set TORCH_INDEX= (empty) to take the package index's own,
-# or to PyTorch's index of another build.
+# TORCH=no leaves torch and ultralytics out: enough for `make test-quick`.
+TORCH ?= yes
+# The CPU build of torch is a tenth of the CUDA build. TORCH_INDEX= (empty) takes the package index's own build.
 TORCH_INDEX ?= $(shell nvidia-smi >/dev/null 2>&1 || echo https://download.pytorch.org/whl/cpu)
 TRAINING_VENV ?= .venv-training
 AUDIT_VENV ?= .venv-audit
+BENCH_VENV ?= .venv-bench
+ROUNDS ?= 4
 SCENES ?= var/training
 SEED ?= 1000000
 COUNT ?= 3000
@@ -15,23 +18,41 @@ HOURS ?= 2
 RATE ?= 0.0012
 
 BIN := $(VENV)/bin
+EXTRAS := $(if $(filter no,$(TORCH)),,ultralytics)
+COMPILE := uv pip compile --universal --upgrade --no-header pyproject.toml
 TRAIN := nice $(TRAINING_VENV)/bin/python -m
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+pip = $(1)/python -m pip --disable-pip-version-check -qq
+PIP := $(call pip,$(BIN))
 MANAGE := $(BIN)/python manage.py
+ANSWERS := $(BIN)/python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak demo evaluate train lint audit format lock
+.PHONY: help run test test-quick test-database soak demo bench evaluate train lint audit format lock
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
+# With `pip` of $(1), if $(2) is not empty. An index of PyTorch's that does not answer within 5 seconds is left out.
+define install_torch
+index="$(if $(2),$(TORCH_INDEX))"; test -z "$$index" || if $(ANSWERS) "$$index/torch/" 2>/dev/null; \
+	then $(call pip,$(1)) install -c requirements.lock --no-deps --index-url "$$index" torch torchvision; \
+	else echo "$$index does not answer: torch comes from the package index."; fi
+endef
+
+# What runs.
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' \
 		|| { echo "ObjectVision needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.12"; exit 1; }
 	@echo "Installing into $(VENV), once ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) install -c requirements.lock $(if $(TORCH_INDEX),--retries 1 --extra-index-url $(TORCH_INDEX)) torch torchvision
-	@$(PIP) install -c requirements.lock -e '.[dev]'
+	@$(call install_torch,$(BIN),$(EXTRAS))
+	@$(PIP) install -c requirements.lock -e '.$(EXTRAS:%=[%])'
+	@touch $@
+
+# What checks and tests it, on top.
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	@echo "Installing what tests need into $(VENV), once ..."
+	@$(PIP) install -c requirements-dev.lock -e '.[dev$(EXTRAS:%=,%)]'
 	@touch $@
 
 run: $(VENV)/.installed ## Set up, then serve on PORT (8000)
@@ -40,6 +61,18 @@ run: $(VENV)/.installed ## Set up, then serve on PORT (8000)
 
 demo: $(VENV)/.installed ## Send a photo through a server of its own and show what was found
 	@$(MANAGE) demo
+
+# An environment for each peer, since they ask for different versions. One that fails is shown with its error.
+PEERS := $(patsubst benchmarks/peers/%.txt,$(BENCH_VENV)/%/.tried,$(wildcard benchmarks/peers/*.txt))
+bench: $(VENV)/.installed-dev $(PEERS) ## Measure against peers, in ROUNDS (4); MEASURES="batch single"
+	@$(BIN)/python -m benchmarks $(MEASURES) --rounds $(ROUNDS) --peers $(BENCH_VENV) $(OPTIONS)
+
+$(BENCH_VENV)/%/.tried: benchmarks/peers/%.txt | $(VENV)/.installed
+	@echo "Installing a peer into $(@D), once ..."
+	@$(PYTHON) -m venv --clear $(@D)
+	@{ $(call install_torch,$(@D)/bin,$(shell grep -x torch $<)) && $(call pip,$(@D)/bin) install -r $<; } \
+		2>$(@D)/error && rm $(@D)/error || tail -1 $(@D)/error
+	@touch $@
 
 evaluate: $(VENV)/.installed ## Measure the bundled detector on the held-out scenes
 	@$(BIN)/python -m training.evaluate detections/bundled
@@ -62,18 +95,28 @@ $(TRAINING_VENV)/.installed: $(VENV)/.installed
 		ultralytics-opencv-headless opencv-python-headless openvino
 	@touch $@
 
-test: lint ## Check and test everything
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal --cov --cov-report=term -m "not soak"
+# Tests wait for processes more than they compute: four at a time suit two cores.
+APPS := $(patsubst %/tests/,%,$(wildcard */tests/))
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+test: lint ## Check and test everything, on PostgreSQL where there is one; DATABASE=sqlite
+	@DATABASE=$(DATABASE) $(PYTEST) -m "not soak" $(OPTIONS)
 
-soak: $(VENV)/.installed ## The tests that take long
+# No other processes, no browser, no PyTorch, nothing that takes long: what lies outside of tests/.
+test-quick: $(VENV)/.installed-dev ## The tests for in between, under 90 seconds
+	@DATABASE=$(DATABASE) $(PYTEST) -m "not soak and not slow and not torch" $(APPS) $(OPTIONS)
+
+test-database: $(VENV)/.installed-dev ## The tests that read or write the database; DATABASE=sqlite
+	@DATABASE=$(DATABASE) $(PYTEST) -m "database and not soak" $(OPTIONS)
+
+soak: $(VENV)/.installed-dev ## The tests that take long
 	@$(BIN)/python -m pytest -m soak
 
-lint: $(VENV)/.installed ## Check style, types, import order, security, migrations and the API's document
+lint: $(VENV)/.installed-dev ## Check style, types, import order, security, migrations and the API's document
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit -q -c pyproject.toml -r accounts detections notifications objectvision training manage.py gunicorn.conf.py
+	@$(BIN)/bandit -q -c pyproject.toml -r accounts benchmarks detections notifications objectvision training manage.py gunicorn.conf.py
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) spectacular --validate --fail-on-warn --file /dev/null
 
@@ -84,11 +127,13 @@ audit: ## Look for known weaknesses in the pinned dependencies (needs pypi.org)
 	@$(AUDIT_VENV)/bin/python -m pip --disable-pip-version-check -qq install pip-audit
 	@$(AUDIT_VENV)/bin/python -c 'import requests; requests.get("$(ADVISORIES)", timeout=10).json()["vulnerabilities"]' \
 		2>/dev/null || { echo "The advisories at pypi.org cannot be read from here: nothing was audited."; exit 1; }
-	@$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --no-deps -r requirements.lock
+	@$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --no-deps -r requirements-dev.lock
 
-format: $(VENV)/.installed ## Rewrite the code in the project's style
+format: $(VENV)/.installed-dev ## Rewrite the code in the project's style
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+# The second file has all versions of the first, and those of the tools.
 lock: ## Pin the newest versions that fit pyproject.toml (needs uv)
-	uv pip compile --universal --upgrade --no-header --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --extra ultralytics -o requirements.lock
+	$(COMPILE) --extra ultralytics --extra dev -c requirements.lock -o requirements-dev.lock
