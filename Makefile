@@ -97,16 +97,22 @@ $(TRAINING_VENV)/.installed: $(VENV)/.installed
 
 # Tests wait for processes more than they compute: four at a time suit two cores.
 APPS := $(patsubst %/tests/,%,$(wildcard */tests/))
-PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+# Each compiles the tests unless it may read what the one before has compiled.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+PARALLEL := -n 4 --dist loadfile --no-loadscope-reorder
+# AGAIN=yes runs the tests that failed once more, one at a time: a busy machine may miss a deadline, a fault fails again.
+ONCE_MORE = || { [ $$? -eq 1 ] && [ "$(AGAIN)" = yes ] && echo "Once more, by themselves:" \
+	&& $(PYTEST) --last-failed --last-failed-no-failures none; }
 test: lint ## Check and test everything, on PostgreSQL where there is one; DATABASE=sqlite
-	@DATABASE=$(DATABASE) $(PYTEST) -m "not soak" $(OPTIONS)
+	@export DATABASE=$(DATABASE); $(PYTEST) $(PARALLEL) -m "not soak" $(OPTIONS) $(ONCE_MORE)
 
 # No other processes, no browser, no PyTorch, nothing that takes long: what lies outside of tests/.
 test-quick: $(VENV)/.installed-dev ## The tests for in between, under 90 seconds
-	@DATABASE=$(DATABASE) $(PYTEST) -m "not soak and not slow and not torch" $(APPS) $(OPTIONS)
+	@export DATABASE=$(DATABASE); $(PYTEST) $(PARALLEL) -m "not soak and not slow and not torch" $(APPS) $(OPTIONS) \
+		$(ONCE_MORE)
 
 test-database: $(VENV)/.installed-dev ## The tests that read or write the database; DATABASE=sqlite
-	@DATABASE=$(DATABASE) $(PYTEST) -m "database and not soak" $(OPTIONS)
+	@export DATABASE=$(DATABASE); $(PYTEST) $(PARALLEL) -m "database and not soak" $(OPTIONS) $(ONCE_MORE)
 
 soak: $(VENV)/.installed-dev ## The tests that take long
 	@$(BIN)/python -m pytest -m soak

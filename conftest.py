@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-from testing import services
+from testing import services, shared, stacks
 from testing.services import DOCUMENTED
 
 # Before Django reads its settings: tests see nothing of the environment but the services in it.
@@ -55,13 +55,6 @@ MISSING = [name for name, found in FOUND.items() if not found]
 CHOSEN = {"PostgreSQL"} if services.sqlite_is_chosen() else set()  # missing, and meant to be
 TESTS = Path(__file__).parent / "tests"  # of processes
 DATABASE_FIXTURES = {"db", "transactional_db"}
-
-
-def pytest_ignore_collect(collection_path):
-    """Modules that import PyTorch cannot be read without it."""
-    if not FOUND["ultralytics"] and collection_path.match("test_*.py"):
-        return True if "\nimport torch\n" in collection_path.read_text() else None
-    return None
 
 
 def takes_long(item):
@@ -115,10 +108,11 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_sessionfinish():
-    from testing import stacks
-
-    stacks.drop_prepared()
     shutil.rmtree(DATA_DIR, ignore_errors=True)
+    if shared.IS_OWNER:
+        if POSTGRESQL:
+            stacks.drop_prepared()
+        shared.remove()
 
 
 @pytest.fixture(autouse=True)
@@ -340,10 +334,10 @@ def ultralytics_settings(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def standin_folder(tmp_path_factory):
+def standin_folder():
     from testing.detectors import build_standin
 
-    return build_standin(tmp_path_factory.mktemp("standin"))
+    return shared.built_once("detectors", lambda folder: build_standin(folder / "standin")) / "standin"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The system as its users run it: real processes, real HTTP, a database and a Redis of their own."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -7,17 +8,15 @@ import signal
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from tempfile import mkdtemp
-from typing import NamedTuple
 from uuid import uuid4
 
 import psycopg
 import pytest
 import requests
 
-from testing import services
+from testing import services, shared
 from testing.clients import Client
 from testing.waiting import until
 
@@ -219,9 +218,8 @@ def database_server():
         yield server
 
 
-def create_database(template="template1"):
-    """The name of a new database."""
-    name = f"objectvision_{uuid4().hex}"
+def create_database(name, template="template1"):
+    drop_database(name)  # left by an attempt that failed
     with database_server() as server:
         server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return name
@@ -229,55 +227,56 @@ def create_database(template="template1"):
 
 def drop_database(name):
     with database_server() as server:
-        server.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        server.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
 
-class Prepared(NamedTuple):
-    """The result of `manage.py setup`, to be copied for each stack."""
-
-    data: Path
-    database: str | None
+def digest(model):
+    return hashlib.sha256(model.encode()).hexdigest()[:8]
 
 
-@cache
+def prepared_data(way, model, setup):
+    """The data folder after `manage.py setup`, to be copied for each stack."""
+    return shared.built_once(f"{way}-{digest(model)}", setup) / "data"
+
+
 def prepared_embedded(model):
-    stack = Stack(Path(mkdtemp(prefix="objectvision-prepared-")), {"MODEL_PATH": model})
-    PREPARED.append(Prepared(stack.folder / "data", None))
-    stack.manage("setup")
-    return PREPARED[-1]
+    def setup(folder):
+        Stack(folder, {"MODEL_PATH": model}).manage("setup")
+
+    return prepared_data("embedded", model, setup)
 
 
-@cache
 def prepared_production(model):
-    folder = Path(mkdtemp(prefix="objectvision-prepared-"))
-    PREPARED.append(Prepared(folder / "data", create_database()))
-    stack = Production(folder, PREPARED[-1].database, model)
-    try:
-        stack.redis()
-        stack.manage("setup")
-    finally:
-        stack.close()
-    return PREPARED[-1]
+    """The data folder, and the database's name."""
+    database = f"{shared.FOLDER.name}-{digest(model)}"
 
+    def setup(folder):
+        create_database(database)
+        stack = Production(folder, database, model)
+        try:
+            stack.redis()
+            stack.manage("setup")
+        finally:
+            stack.close()
 
-PREPARED = []
+    return prepared_data("production", model, setup), database
 
 
 def drop_prepared():
     """At the end of the tests."""
-    for prepared in PREPARED:
-        shutil.rmtree(prepared.data.parent)
-        if prepared.database:
-            drop_database(prepared.database)
-    PREPARED.clear()
+    query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+    with database_server() as server:
+        names = server.execute(query, [shared.FOLDER.name]).fetchall()
+    for (name,) in names:
+        drop_database(name)
 
 
 @contextmanager
 def production(folder, model):
     """A system after `manage.py setup`, of which only Redis runs."""
-    prepared = prepared_production(str(model))
-    shutil.copytree(prepared.data, folder / "data", dirs_exist_ok=True)
-    name = create_database(prepared.database)
+    data, database = prepared_production(str(model))
+    shutil.copytree(data, folder / "data", dirs_exist_ok=True)
+    name = create_database(f"objectvision_{uuid4().hex}", database)
     try:
         stack = Production(folder, name, str(model))
         try:
@@ -292,7 +291,7 @@ def production(folder, model):
 @contextmanager
 def embedded(folder, model):
     """A system after `manage.py setup`, of which nothing runs."""
-    shutil.copytree(prepared_embedded(str(model)).data, folder / "data", dirs_exist_ok=True)
+    shutil.copytree(prepared_embedded(str(model)), folder / "data", dirs_exist_ok=True)
     stack = Stack(folder, {"MODEL_PATH": str(model)})
     try:
         yield stack

@@ -107,12 +107,11 @@ def test_no_module_loads_code_from_data(path):
     assert found(path, CODE_FROM_DATA) == []
 
 
-def test_pictures_are_decoded_in_three_modules_only_and_in_eight_formats():
+def test_pictures_are_decoded_in_two_modules_only_and_in_eight_formats():
     calls = [(str(path), name, node) for path in CODE for name, node in used(path) if name in DECODERS]
     assert sorted({(path, name) for path, name, _ in calls}) == [
-        ("detections/images/opencv.py", "cv2.imdecode"),  # what Pillow cannot read
+        ("detections/images/opencv.py", "cv2.imdecode"),  # JPEGs, and what Pillow cannot read
         ("detections/images/pixels.py", "Image.open"),
-        ("detections/inference/decoding.py", "cv2.imdecode"),  # what begins as a JPEG
     ]
     opened = [word for _, name, node in calls if name == "Image.open" for word in node.keywords]
     assert {word.arg for word in opened} == {"formats"}

@@ -15,13 +15,21 @@ from PIL import Image
 
 from detections.operations import demo
 from testing import stacks
-from testing.detectors import COCO, assert_found, codes
+from testing.detectors import COCO, assert_found, codes, family_of
 from testing.pictures import photo
 from testing.waiting import until
 
 pytestmark = pytest.mark.longest
 
 DETECTORS = ["bundled", *COCO]
+BACKENDS = ["openvino", "ultralytics"]
+# In one process, since importing torch takes seconds.
+PREPARE = """
+from django.core.management import call_command
+for source in {sources}:
+    for backend in {backends}:
+        call_command("prepare_detector", source, backend=backend)
+"""
 BUS = demo.sample_photo()
 # Recorded results at a confidence of 0.25, highest first.
 SEEN = {
@@ -58,12 +66,14 @@ def assert_seen(image, model):
 
 def test_an_upload_gets_the_recorded_results_and_an_annotated_picture(bundled):
     client = bundled.client().sign_up()
+    bundled.manage("shell", "-c", PREPARE.format(sources=list(map(str, DETECTORS)), backends=BACKENDS))
     for source in DETECTORS:
-        model = Path(source).name.partition("_")[0]
-        for backend in ("openvino", "ultralytics"):
-            bundled.manage("prepare_detector", source, "--backend", backend, "--default")
+        model = family_of(source)
+        for backend in BACKENDS:
             for file in photos(model):
-                response = client.upload(file.read_bytes(), file.name, wait=30)
+                response = client.upload(
+                    file.read_bytes(), file.name, wait=30, detector=f"{model}:{backend}"
+                )
                 assert response.status_code == 200, response.text
                 detection = response.json()
                 (image,) = detection["images"]

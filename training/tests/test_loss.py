@@ -3,9 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 
-from detections.inference.runtimes import import_ultralytics
 from training.scenes.symbols import QR_CODE, UNCLEAR
 
 pytestmark = pytest.mark.torch
@@ -16,14 +14,13 @@ SIDES = (8, 4, 2)
 
 
 @pytest.fixture(scope="module")
-def loss():
-    import_ultralytics()  # as the tests beside this one have to find it: it then loads weights safely
+def loss(torch):
     from training import loss
 
     return loss
 
 
-def targets(assigner, boxes):
+def targets(torch, assigner, boxes):
     """Target scores of these boxes around a code of the second class, in one picture."""
     count = len(boxes)
     assigner = assigner(topk=count, num_classes=3)
@@ -36,21 +33,21 @@ def targets(assigner, boxes):
     return scores[0, :, 1]
 
 
-def test_the_best_box_of_a_code_has_target_score_1(loss):
+def test_the_best_box_of_a_code_has_target_score_1(torch, loss):
     loose, looser = (16.0, 16.0, 48.0, 40.0), (16.0, 16.0, 48.0, 36.0)
-    best, second = targets(loss.Assigner, [loose, looser])
+    best, second = targets(torch, loss.Assigner, [loose, looser])
     assert best == 1
     assert 0 < second < 0.9
-    assert targets(loss.TaskAlignedAssigner, [loose, looser])[0] < 0.8
+    assert targets(torch, loss.TaskAlignedAssigner, [loose, looser])[0] < 0.8
 
 
-def test_a_box_that_hardly_overlaps_a_code_has_a_low_target_score(loss):
-    (only,) = targets(loss.Assigner, [(31.0, 31.0, 33.0, 33.0)])
+def test_a_box_that_hardly_overlaps_a_code_has_a_low_target_score(torch, loss):
+    (only,) = targets(torch, loss.Assigner, [(31.0, 31.0, 33.0, 33.0)])
     assert only < 0.2
 
 
 @pytest.fixture(scope="module")
-def learnt(loss):
+def learnt(torch, loss):
     """Gradients by class and place of a 64-pixel picture, with these classes in its upper left quarter."""
     head = SimpleNamespace(stride=torch.tensor([8.0, 16.0, 32.0]), nc=3, reg_max=16)
     gains = SimpleNamespace(box=1.0, cls=1.0, dfl=1.0)
@@ -83,12 +80,12 @@ def test_an_unclear_code_has_no_gradient_and_its_surroundings_learn_no_code(lear
     assert (less[:, :, 4:] > 0).all()
 
 
-def test_a_clear_code_is_learnt_under_an_unclear_one(learnt):
+def test_a_clear_code_is_learnt_under_an_unclear_one(torch, learnt):
     less = learnt(QR_CODE, UNCLEAR)
     assert less[QR_CODE, :4, :4].min() < 0
     assert torch.allclose(less, learnt(QR_CODE))
 
 
-def test_the_loss_is_divided_by_the_usual_number_of_codes(learnt):
+def test_the_loss_is_divided_by_the_usual_number_of_codes(torch, learnt):
     """The usual number is a running mean, so an empty picture weighs the same in every batch."""
     assert torch.allclose(learnt(usual=40.0) * 39.2, learnt())

@@ -1,9 +1,6 @@
 """The size and direction of the optimizer's steps."""
 
 import pytest
-import torch
-
-from detections.inference.runtimes import import_ultralytics
 
 pytestmark = pytest.mark.torch
 
@@ -11,9 +8,8 @@ RATE = 0.01
 
 
 @pytest.fixture
-def stepped():
+def stepped(torch):
     """A convolution before a step, after it, and after a step of AdamW."""
-    import_ultralytics()  # as the tests beside this one have to find it: it then loads weights safely
     from training.muon import Muon
 
     layers = [torch.nn.Conv2d(16, 32, 3) for _ in range(3)]
@@ -27,7 +23,7 @@ def stepped():
     return layers
 
 
-def test_kernels_step_evenly_in_all_directions_as_far_as_with_adamw(stepped):
+def test_kernels_step_evenly_in_all_directions_as_far_as_with_adamw(torch, stepped):
     before, after, _ = stepped
     step = (after.weight - before.weight).detach()
     strengths = torch.linalg.svdvals(step.flatten(1))
@@ -35,7 +31,7 @@ def test_kernels_step_evenly_in_all_directions_as_far_as_with_adamw(stepped):
     assert step.square().mean().sqrt().item() == pytest.approx(0.2 * RATE, rel=0.5)
 
 
-def test_parameters_other_than_kernels_step_as_with_adamw(stepped):
+def test_parameters_other_than_kernels_step_as_with_adamw(torch, stepped):
     before, after, usual = stepped
     assert torch.equal(after.bias, usual.bias)
     assert not torch.equal(after.bias, before.bias)

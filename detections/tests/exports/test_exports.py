@@ -13,11 +13,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-import supervision
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.utils import timezone
 from PIL import Image
-from pycocotools.coco import COCO
 
 from accounts import closing, link_tokens, passwords
 from accounts.models import User
@@ -56,6 +54,8 @@ def rounded(corners):
 def read_coco(data, folder):
     file = folder / "coco.json"
     file.write_bytes(data)
+    from pycocotools.coco import COCO
+
     with redirect_stdout(StringIO()):  # COCO prints
         coco = COCO(file)
     images = {image["id"]: image for image in coco.loadImgs(coco.getImgIds())}
@@ -95,6 +95,8 @@ def read_by_supervision(dataset):
 
 
 def read_yolo(data, folder):
+    import supervision
+
     pictures = unpacked(data, folder)
     return read_by_supervision(
         supervision.DetectionDataset.from_yolo(
@@ -106,6 +108,8 @@ def read_yolo(data, folder):
 
 
 def read_voc(data, folder):
+    import supervision
+
     pictures = unpacked(data, folder)
     return read_by_supervision(
         supervision.DetectionDataset.from_pascal_voc(
