@@ -30,6 +30,8 @@ os.environ.update(CLEAN)
 # Two runs at once do not share a database. SQLite's is a file: one in memory has other locks, and no end.
 TEST_DATABASE = f"test_objectvision_{os.getpid()}" if POSTGRESQL else str(DATA_DIR / "test.sqlite3")
 settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = TEST_DATABASE
+# Each client of a test has a middleware of its own: listing the static files takes it longer than a request.
+settings.WHITENOISE_AUTOREFRESH = True
 django.setup()  # pytest-django looks for settings before this file is read
 
 # Argon2 is slow by design: tests hash hundreds of passwords with less memory and fewer rounds.

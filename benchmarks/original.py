@@ -29,7 +29,7 @@ State = DetectionImage.State
 def detect_image(image_id: str) -> None:
     image = DetectionImage.objects.select_related("detection").get(pk=image_id)
     path = default_storage.path(image.image_path)
-    [found] = model().predict(path, imgsz=SIDE, predictor=predictor_without_warm_up(), verbose=False)
+    [found] = model().predict(path, imgsz=SIDE, predictor=predictor(), verbose=False)
     for row, (x, y, width, height) in zip(found.boxes.data.tolist(), found.boxes.xywhn.tolist(), strict=True):
         DetectionResult(
             user_id=image.user_id,
@@ -51,6 +51,11 @@ def detect_image(image_id: str) -> None:
 def model() -> Any:
     """Random weights, which take as long as any other."""
     return import_ultralytics().YOLO("yolo26n.yaml", task="detect")
+
+
+@cache
+def predictor() -> Any:
+    return predictor_without_warm_up()  # one class: for another one the model is set up again
 
 
 def images_per_second(user_id: str, folder: str) -> float:

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from testing import stacks
 from testing.endpoints import DETECTION, EXPORT, KEY, SESSION, USER
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 @pytest.fixture

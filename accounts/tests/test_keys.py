@@ -12,7 +12,7 @@ from rest_framework.test import APIClient
 
 from accounts import keys
 from accounts.models import ApiKey, Scope, User
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 URL = "/api/v1/users/api-keys"
 PROFILE = "/api/v1/users/get-profile"

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from benchmarks import statements
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.stacks import ROOT
 
 STATEMENTS = """

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import loads, processes
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 def test_photos_have_the_size_that_is_asked_for_and_no_two_are_alike(tmp_path):

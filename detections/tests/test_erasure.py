@@ -8,7 +8,7 @@ from accounts.models import UserSettings
 from detections import erasure, tasks
 from detections.jobs import processing
 from detections.models import Detection, DetectionImage, DetectionResult
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 def files(media):

@@ -27,7 +27,7 @@ from notifications.mail import outbox
 from notifications.models import Mail
 from objectvision.admin_site import BoundedPaginator
 from objectvision.celery import app
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 PAGES = [
     "accounts/user",

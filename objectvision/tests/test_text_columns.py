@@ -23,7 +23,7 @@ from objectvision.lib.logs import on_behalf_of
 from objectvision.server.guards import SANE_ID
 from testing.api import BATCH, IMAGE, file_of, zipped
 from testing.detectors import build_standin, tiny_onnx
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 OURS = ("accounts", "detections", "notifications")
 OK, REFUSED, CUT = "ok", "refused", "cut"

@@ -14,7 +14,7 @@ from schemathesis.core import NOT_SET
 from schemathesis.transport.serialization import Binary
 
 from testing.clients import PASSWORD, Client
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 URL = os.environ["FUZZED_URL"]

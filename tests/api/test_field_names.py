@@ -13,7 +13,7 @@ from detections.models import Detection
 from objectvision.api.views import StrictView
 from testing.api import BATCH, IMAGE, MULTIPART, content_of, faults, file_of, upload_form
 from testing.endpoints import ENDPOINTS, url_patterns
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 PAGES = ("health", "docs", "redoc", "openapi.json")  # opened by people and probes, who add parameters
 LENIENT = [("GET", path) for _, path in ENDPOINTS if path.startswith(PAGES)]

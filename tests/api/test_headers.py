@@ -8,7 +8,7 @@ from detections.jobs import processing
 from testing.api import MULTIPART, send_through_asgi
 from testing.clients import PASSWORD
 from testing.endpoints import ENDPOINTS, call
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 ALWAYS = {
     "X-Content-Type-Options": "nosniff",

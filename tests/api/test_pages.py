@@ -7,7 +7,7 @@ from playwright.sync_api import sync_playwright
 
 from testing import services, stacks
 from testing.clients import PASSWORD
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 # Without a sandbox, as root in a container has none; and without what a browser does by itself.

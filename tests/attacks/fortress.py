@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import psutil
 
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 MEGABYTE = 1 << 20
 WEB_PROCESSES, POOL = 2, 8

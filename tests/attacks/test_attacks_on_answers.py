@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 from PIL import Image
 
-from testing import pictures
-from testing.pictures import photo
+from testing.files import pictures
+from testing.files.pictures import photo
 from testing.waiting import until
 from tests.attacks.fortress import PROMPT_SECONDS, connect
 

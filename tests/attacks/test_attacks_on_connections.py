@@ -16,8 +16,8 @@ import pytest
 import requests
 
 from testing import stacks
+from testing.files.pictures import photo
 from testing.outages import mounted
-from testing.pictures import photo
 from testing.waiting import until
 from tests.attacks.fortress import ATTACKER, MEGABYTE, PROMPT_SECONDS, connect
 

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from testing import pictures, stacks
+from testing import stacks
+from testing.files import pictures
+from testing.files.pictures import photo
 from testing.outages import mounted
-from testing.pictures import photo
 from testing.waiting import until
 from tests.attacks.fortress import POOL, PROMPT_SECONDS, WEB_PROCESSES, Fortress
 

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 from tests.attacks.fortress import MEGABYTE, POOL, WEB_PROCESSES, connect
 

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from testing import hostile, pictures, stacks
-from testing.pictures import photo
+from testing import stacks
+from testing.files import hostile, pictures
+from testing.files.pictures import photo
 from testing.waiting import until
 
 ACCEPTED = {hostile.DONE: ["done"], hostile.FAILED: ["failed"], hostile.ENDED: ["done", "failed"]}

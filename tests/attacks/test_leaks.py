@@ -15,7 +15,7 @@ import requests
 from kombu import Connection, Queue
 
 from testing import stacks
-from testing.pictures import HOSTILE, photo
+from testing.files.pictures import HOSTILE, photo
 from testing.waiting import until
 
 TABLES = ("accounts_failedlogin", "accounts_user", "accounts_session", "detections_detection")

@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 
 from testing import stacks
-from testing.pictures import good, photo
+from testing.files.pictures import good, photo
 from testing.waiting import until
 from tests.attacks.fortress import fortified
 

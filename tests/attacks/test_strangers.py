@@ -9,7 +9,7 @@ from accounts.models import ApiKey, Scope, Session, User, UserSettings
 from detections.models import Detection, DetectionImage, DetectionResult, Export
 from testing.api import faults
 from testing.endpoints import ENDPOINTS, OWN, PUBLIC, call, url_patterns
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 PRIVATE = [endpoint for endpoint, kind in ENDPOINTS.items() if kind != PUBLIC]
 OBJECTS = [endpoint for endpoint, kind in ENDPOINTS.items() if kind not in {PUBLIC, OWN}]

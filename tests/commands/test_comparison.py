@@ -3,7 +3,7 @@
 import json
 
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 def test_compare_detectors_compares_uploaded_images(tmp_path, standin_folder):

@@ -6,7 +6,7 @@ import json
 import signal
 
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 

@@ -11,7 +11,7 @@ from django.core.management import CommandError
 
 from objectvision.lib import terminal
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import requests
 
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 # The stand-in finds two boxes of at least the default confidence on every image.

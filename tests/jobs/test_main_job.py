@@ -16,7 +16,7 @@ from PIL import Image
 from detections.operations import demo
 from testing import stacks
 from testing.detectors import COCO, assert_found, codes, family_of
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 pytestmark = pytest.mark.longest
@@ -71,9 +71,7 @@ def test_an_upload_gets_the_recorded_results_and_an_annotated_picture(bundled):
         model = family_of(source)
         for backend in BACKENDS:
             for file in photos(model):
-                response = client.upload(
-                    file.read_bytes(), file.name, wait=30, detector=f"{model}:{backend}"
-                )
+                response = client.upload(file.read_bytes(), file.name, wait=30, detector=f"{model}:{backend}")
                 assert response.status_code == 200, response.text
                 detection = response.json()
                 (image,) = detection["images"]

@@ -9,7 +9,7 @@ from detections.models import (
 )
 from testing import stacks
 from testing.detectors import build_standin
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 # On real processes

@@ -7,7 +7,7 @@ import pytest
 import requests
 
 from testing.clients import Client
-from testing.pictures import HOSTILE, good, jpeg, untidy
+from testing.files.pictures import HOSTILE, good, jpeg, untidy
 from testing.waiting import until
 
 BOUNDARY = "multipart/form-data; boundary=frontier"

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 WAITERS = 200

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.plugins.poisoned import POISON
 from testing.waiting import until
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from detections.images import pixels
 from detections.images.validation import read_image
-from testing import heif, pictures
+from testing.files import heif, pictures
 from testing.stacks import ROOT
 
 MEGABYTE = 1 << 20
@@ -140,18 +140,22 @@ DECODERS = {
 }
 
 
+@pytest.fixture(scope="module", params=WORST)
+def worst(request, tmp_path_factory):
+    file = tmp_path_factory.mktemp("worst") / request.param
+    file.write_bytes(WORST[request.param]())
+    return file
+
+
 @pytest.mark.parametrize("deed", ["decode", "annotate", "give out"])
-@pytest.mark.parametrize("name", WORST)
-def test_the_most_expensive_pictures_stay_within_their_memory_estimate(name, deed, tmp_path):
-    file = tmp_path / name
-    file.write_bytes(WORST[name]())
-    with file.open("rb") as content:
+def test_the_most_expensive_pictures_stay_within_their_memory_estimate(worst, deed):
+    with worst.open("rb") as content:
         facts = read_image(content)
     measured = subprocess.run(
-        [sys.executable, "-c", MEASURE, deed, file], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", MEASURE, deed, worst], cwd=ROOT, capture_output=True, text=True
     )
     assert measured.returncode == 0, measured.stderr
-    allowed = DECODERS.get(name, 8) * facts.width * facts.height
+    allowed = DECODERS.get(worst.name, 8) * facts.width * facts.height
     assert json.loads(measured.stdout) < allowed + 20 * MEGABYTE
 
 

@@ -6,7 +6,7 @@ import http.client
 import pytest
 
 from testing import stacks
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from django.core.management import call_command
 from accounts.models import User
 from accounts.tokens import open_session
 from detections.models import DetectionImage, Detector
-from testing.pictures import photo
+from testing.files.pictures import photo
 call_command("migrate", verbosity=0)
 user = User.objects.create_user("ada@example.com", "a-long-passphrase")
 Detector.objects.create(name="d", version="1", path="d", sha256="0" * 64, backend="openvino", image_size=64,

@@ -33,7 +33,7 @@ from objectvision.celery import app
 from objectvision.lib import fair_slots
 from objectvision.lib.limits import Busy, TooMany
 from testing.api import content_of
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 PASSWORD = {"password": "a-long-passphrase"}
 TAKEOUT = "/api/v1/users/export"

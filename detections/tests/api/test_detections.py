@@ -20,7 +20,7 @@ from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from objectvision.lib import wakeups
 from testing.api import IMAGE, MULTIPART, content_of, faults
-from testing.pictures import HOSTILE, photo
+from testing.files.pictures import HOSTILE, photo
 from testing.waiting import until
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)

@@ -15,7 +15,7 @@ from detections.jobs import processing
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from objectvision.lib import wakeups
 from testing import scale
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 HISTORY = "/api/v1/detect/history"
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from detections.jobs import processing
 from detections.models import Detection, DetectionResult, Detector
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 RESULTS = "/api/v1/detect/results"
 STATISTICS = "/api/v1/users/statistics"

@@ -17,7 +17,7 @@ from detections.api import large_answers, takeout
 from detections.images.boxes import Box
 from detections.models import Detection, DetectionImage, DetectionResult
 from testing.api import content_of
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 @pytest.fixture

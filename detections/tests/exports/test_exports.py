@@ -25,7 +25,7 @@ from detections.exports import formats, runs, zip_writer
 from detections.jobs import processing
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult, Detector, Export
 from testing.api import content_of
-from testing.pictures import photo
+from testing.files.pictures import photo
 from testing.waiting import until
 
 EXPORTS = "/api/v1/detect/exports"

@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageStat
 from detections.images import annotation
 from detections.images.annotation import annotate, colour
 from detections.images.boxes import Box
-from testing import pictures
+from testing.files import pictures
 
 
 def box(x=0.25, y=0.25, width=0.5, height=0.5, name="person", class_id=0, confidence=0.93):

@@ -11,8 +11,8 @@ from PIL import Image, ImageCms
 from detections.images import pixels, stripping
 from detections.images.validation import ImageFacts, read_image
 from detections.inference import decode
-from testing import hostile, pictures
-from testing.heif import Item, assembled, box, grid, tile
+from testing.files import hostile, pictures
+from testing.files.heif import Item, assembled, box, grid, tile
 
 RED, GREEN, BLUE = (200, 30, 30), (20, 180, 40), (20, 40, 220)
 BRANDS = [b"heic", b"avif"]

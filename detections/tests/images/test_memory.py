@@ -7,7 +7,7 @@ from PIL import Image
 
 from detections.images import pixels
 from detections.inference.decoding import MemoryBudget
-from testing import pictures
+from testing.files import pictures
 
 
 def test_threads_share_one_memory_budget_for_pictures():

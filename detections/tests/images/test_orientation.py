@@ -8,8 +8,8 @@ from PIL import Image
 from detections.images import pixels, stripping
 from detections.images.validation import read_image
 from detections.inference import decode
-from testing import pictures
-from testing.pictures import INTEGER_TYPES, orientation_entry, raw_exif, with_exifs
+from testing.files import pictures
+from testing.files.pictures import INTEGER_TYPES, orientation_entry, raw_exif, with_exifs
 
 UPRIGHT, TURNED = (48, 32), (32, 48)
 TURNS = {

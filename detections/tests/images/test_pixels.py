@@ -11,7 +11,7 @@ from detections.images.boxes import Box
 from detections.images.pixels import UnreadableImageError, jpeg, upright
 from detections.images.validation import read_image
 from detections.inference import decode
-from testing import pictures
+from testing.files import pictures
 
 RED, GREEN, BLUE = (200, 30, 30), (20, 180, 40), (20, 40, 220)
 

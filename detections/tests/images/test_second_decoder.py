@@ -11,7 +11,7 @@ from detections.images import pixels, stripping
 from detections.images.pixels import UnreadableImageError, upright
 from detections.images.validation import read_image
 from detections.inference.decoding import decode
-from testing import pictures
+from testing.files import pictures
 
 UNTIDY = pictures.untidy()
 

@@ -13,8 +13,8 @@ from detections import rendering
 from detections.images import stripping
 from detections.images.validation import ImageFacts, read_image
 from detections.models import DetectionImage
-from testing import pictures
 from testing.api import content_of
+from testing.files import pictures
 
 GOOD = pictures.good()
 SECRET = b"Dr. No's hideout"

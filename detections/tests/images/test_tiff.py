@@ -11,7 +11,7 @@ from detections.images import pixels, stripping
 from detections.images.formats import tiff
 from detections.images.formats.containers import Source
 from detections.images.validation import read_image
-from testing import pictures
+from testing.files import pictures
 
 CODED = 32803  # a sensor's colours
 

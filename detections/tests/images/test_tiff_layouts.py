@@ -10,7 +10,7 @@ from PIL import Image
 from detections.images import pixels, stripping
 from detections.images.pixels import UnreadableImageError
 from detections.images.validation import read_image
-from testing import pictures
+from testing.files import pictures
 
 TAGS = pictures.TIFF_TAGS
 TILED = {name: value for name, value in TAGS.items() if name not in {273, 278, 279}}

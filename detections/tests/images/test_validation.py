@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from detections.images.formats import containers
 from detections.images.formats.containers import BLOCK, BYTES_A_READ, MOST_READS
 from detections.images.validation import ImageFacts, Inspection, SlowFileError, read_image
-from testing import pictures
+from testing.files import pictures
 
 
 class Work:

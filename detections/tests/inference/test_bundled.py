@@ -9,8 +9,8 @@ from detections.detectors import preparation, registry
 from detections.detectors.preparation import BUNDLED_FOLDER, PreparationError
 from detections.inference import Options, load_detector
 from detections.models import Detector
-from testing import pictures
 from testing.detectors import SCENES, assert_found, sample_photo
+from testing.files import pictures
 
 CLASSES = ["qr_code", "barcode", "marker"]
 MODEL_BYTES = 4_000_000

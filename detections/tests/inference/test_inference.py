@@ -9,7 +9,7 @@ from detections.detectors.preparation import BUNDLED_FOLDER, weight_files
 from detections.inference import Box, DecodeError, LoadError, Options, decode, load_detector
 from detections.inference.geometry import Letterbox
 from testing.detectors import COCO, SCENES, build_standin, family_of, sample_photo, tiny_onnx
-from testing.pictures import encoded
+from testing.files.pictures import encoded
 
 BUNDLED = "bundled"
 SEEN = {
@@ -105,6 +105,7 @@ def reference(folder, family, detector, ultralytics_settings):
     from detections.inference.ultralytics_backend import predictor_without_warm_up
 
     model = import_ultralytics().YOLO(folder, task="detect")
+    predictor = predictor_without_warm_up()  # the same class each time, else the model is loaded again
 
     def predict(image, options):
         [result] = model.predict(
@@ -113,7 +114,7 @@ def reference(folder, family, detector, ultralytics_settings):
             iou=min(options.iou, MOST_OVERLAP.get(family, 1.0)),
             classes=None if options.classes is None else list(options.classes),
             max_det=options.max_detections,
-            predictor=predictor_without_warm_up(),
+            predictor=predictor,
             verbose=False,
         )
         return result.boxes.data.tolist()
@@ -139,8 +140,8 @@ def oriented(image, orientation, form="JPEG"):
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = image.transpose(Image.Transpose(turned[orientation])) if orientation in turned else image
-    lossy = {"quality": 98, "subsampling": 0} if form == "JPEG" else {}
-    return encoded(stored, form, exif=exif, **lossy)
+    how = {"quality": 98, "subsampling": 0} if form == "JPEG" else {"compress_level": 1}
+    return encoded(stored, form, exif=exif, **how)
 
 
 def pixels(found):

@@ -11,7 +11,7 @@ from PIL import Image
 from detections.inference import LoadError, ModelError, Options, load_detector
 from detections.inference.metadata import LONGEST_CLASS_NAME, Metadata
 from testing.detectors import NOTED, build_standin, tiny_onnx
-from testing.pictures import encoded
+from testing.files.pictures import encoded
 
 LOOSE = Options(confidence=0.3)
 

@@ -10,7 +10,7 @@ from PIL import Image
 from detections.detectors.preparation import BUNDLED_FOLDER
 from detections.inference import Options, PredictionInterruptedError, geometry, load_detector, tiling
 from testing.detectors import COCO, build_standin, family_of, sample_photo
-from testing.pictures import encoded
+from testing.files.pictures import encoded
 
 NO_COCO = pytest.param(None, marks=pytest.mark.skip(reason="COCO_DETECTORS names no detectors"), id="none")
 WIDTH, HEIGHT = 4000, 3000

@@ -2,7 +2,7 @@
 
 from detections.jobs import actions, processing
 from detections.models import Detection, DetectionImage
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 State = DetectionImage.State
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage
 from testing.api import IMAGE, change_job, faults, file_of, send_batch
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 
 def test_an_upload_over_the_limit_of_waiting_images_answers_429(api, user, stranger, detector, settings):

@@ -4,7 +4,7 @@ from detections.jobs import processing
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult
 from testing.api import change_job, send_batch
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 State = DetectionImage.State
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)

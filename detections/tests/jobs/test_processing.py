@@ -15,7 +15,7 @@ from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from objectvision.celery import app
 from objectvision.lib import logs
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 State = DetectionImage.State
 GREY, BLACK, WHITE = (128, 128, 128), (0, 0, 0), (255, 255, 255)

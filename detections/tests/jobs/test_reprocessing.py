@@ -23,7 +23,7 @@ from detections.uploads import intake
 from objectvision.lib import doorbell
 from testing.commands import run
 from testing.detectors import build_standin
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 State = DetectionImage.State
 

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from detections.jobs import processing, sweep
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 State = DetectionImage.State
 

@@ -14,7 +14,7 @@ from detections.models import Detection, DetectionImage, DetectionResult, Detect
 from detections.operations import comparison
 from testing.commands import run
 from testing.detectors import build_standin
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 HEAD = ["class", "only_a", "both", "only_b", "agreement", "mean_iou", "mean_confidence_difference"]
 

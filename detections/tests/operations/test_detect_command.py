@@ -10,7 +10,7 @@ from PIL import Image
 
 from detections.models import Detection, DetectionImage, Detector
 from testing.commands import run
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 BLACK = (0, 0, 0)
 # What the stand-in finds on a black square of 64 pixels.

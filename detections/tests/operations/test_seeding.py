@@ -125,7 +125,7 @@ def test_seeding_again_without_replace_is_refused(detector):
 
 
 def test_replace_deletes_only_rows_of_the_same_seed(detector, submit, user, media):
-    from testing.pictures import photo
+    from testing.files.pictures import photo
 
     mine = submit(user, photo())
     look_alike = User.objects.create(email="seed-1-me@example.com")

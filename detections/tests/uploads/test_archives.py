@@ -12,9 +12,9 @@ from PIL import Image
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage
 from detections.uploads import zip_reader
-from testing import pictures
 from testing.api import faults, send_archive, zipped
-from testing.pictures import photo
+from testing.files import pictures
+from testing.files.pictures import photo
 
 
 def test_pictures_of_an_archive_become_images_stored_under_safe_names(api, user, detector, media):

@@ -4,9 +4,9 @@ import pytest
 
 from detections.jobs.processing import process_waiting
 from detections.models import Detection
-from testing import pictures
 from testing.api import BATCH, faults, file_of, send_batch, zipped
-from testing.pictures import photo
+from testing.files import pictures
+from testing.files.pictures import photo
 from testing.waiting import until
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)

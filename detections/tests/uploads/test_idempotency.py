@@ -5,7 +5,7 @@ import pytest
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage
 from testing.api import BATCH, IMAGE, faults, send_batch
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

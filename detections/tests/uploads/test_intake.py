@@ -10,8 +10,8 @@ from detections.models import Detection, DetectionImage
 from detections.uploads import intake
 from objectvision.celery import app
 from objectvision.lib import logs
+from testing.files.pictures import photo
 from testing.outages import fails_at
-from testing.pictures import photo
 
 
 def files(media):

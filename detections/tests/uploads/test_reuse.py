@@ -6,7 +6,7 @@ from accounts.models import UserSettings
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionResult
 from testing.api import send_batch
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 

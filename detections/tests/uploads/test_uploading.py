@@ -18,10 +18,10 @@ from detections.images import validation
 from detections.models import Detection, DetectionImage
 from detections.uploads import inspection, intake, zip_reader
 from objectvision.api import idempotency
-from testing import pictures
 from testing.api import BATCH, IMAGE, faults, file_of, send_archive, send_batch, zipped
+from testing.files import pictures
+from testing.files.pictures import photo
 from testing.outages import fails_at, mounted
-from testing.pictures import photo
 from testing.waiting import until
 
 

@@ -11,7 +11,7 @@ from accounts import keys
 from accounts.models import ApiKey
 from objectvision.api import throttles
 from testing.clients import PASSWORD
-from testing.pictures import photo
+from testing.files.pictures import photo
 
 PROFILE = "/api/v1/users/get-profile"
 MIDDLE_OF_A_WINDOW = "2026-11-25 12:30:00.5"

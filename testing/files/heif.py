@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from functools import cache
 
-from testing import pictures
+from testing.files import pictures
 
 CODECS = {b"heic": b"hvc1", b"avif": b"av01"}
 TILE = 64

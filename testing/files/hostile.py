@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from testing import heif, pictures
-from testing.pictures import (
+from testing.files import heif, pictures
+from testing.files.pictures import (
     TIFF_TAGS,
     animated,
     bmp,
