@@ -1,5 +1,3 @@
-from importlib import import_module
-
 from django.apps import AppConfig
 
 
@@ -9,5 +7,4 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from accounts import mails
 
-        import_module("accounts.api.schema")  # drf-spectacular finds extensions by their import
         mails.register_account_mails()

@@ -1,7 +1,15 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from accounts.api import api_keys, login, passwords, sessions, users, verification
+from accounts.api import (
+    api_keys,
+    login,
+    passwords,
+    schema,  # noqa: F401  # drf-spectacular finds extensions by their import
+    sessions,
+    users,
+    verification,
+)
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth/sessions", sessions.SessionViewSet, basename="session")
