@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
-from django.db.models import F, OuterRef, Q, Subquery
+from django.db.models import Exists, F, OuterRef, Q, Subquery
 from django.db.models.functions import RowNumber
 from django.utils import timezone
 from uuid_utils.compat import uuid7
@@ -322,10 +322,14 @@ class Detection(models.Model):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Images that one worker has claimed. Each of their rows carries the fence."""
+    """Images that one worker has claimed. Each of their rows carries the fence.
+
+    `more`: others may have waited behind them.
+    """
 
     fence: UUID
     images: "Sequence[DetectionImage]"
+    more: bool = True
 
     @property
     def detections(self) -> set[UUID]:
@@ -410,10 +414,16 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
             self.filter(pk__in=[image.pk for image in images]).update(  # asks nothing for no images
                 state=DetectionImage.State.CLAIMED, claim=fence, claimed_at=now, attempts=F("attempts") + 1
             )
-        return Claim(fence, images) if images else None
+        more = len(candidates) == count or len(images) < len(candidates)
+        return Claim(fence, images, more) if images else None
 
     def claimed_by(self, fence: UUID) -> Self:
         return self.filter(state=DetectionImage.State.CLAIMED, claim=fence)
+
+    def have_results(self) -> dict[UUID, bool]:
+        """Whether they have results, by id."""
+        results = DetectionResult.objects.filter(image=OuterRef("pk"))
+        return dict(self.annotate(found=Exists(results)).values_list("pk", "found"))
 
     def renew(self, fence: UUID) -> int:
         """Keep a claim from lapsing. How many images still carry it."""

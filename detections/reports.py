@@ -9,7 +9,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from detections.models import Detection, DetectionQuerySet, DetectionResult
+from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
 
 # How many results a detection shows itself; pages have all of them.
 MOST_SHOWN_OF_IMAGE, MOST_SHOWN = 1_000, 10_000
@@ -24,9 +24,14 @@ def show_few_results(detection: Detection) -> bool:
     few = list(DetectionResult.objects.filter(detection=detection)[: FEW + 1])  # ordering would read all
     if len(few) > FEW:
         return False
-    few.sort(key=lambda result: (-result.confidence, result.pk))
-    set_shown_results(detection, few, Counter(result.image_id for result in few))
+    set_few_results(detection.images.all(), few)
     return True
+
+
+def set_few_results(images: Iterable[DetectionImage], results: list[DetectionResult]) -> None:
+    """As `show_results`, with all results of the images at hand."""
+    results.sort(key=lambda result: (-result.confidence, result.pk))
+    set_shown_results(images, results, Counter(result.image_id for result in results))
 
 
 def show_results(detection: Detection) -> None:
@@ -38,16 +43,16 @@ def show_results(detection: Detection) -> None:
     totals = results.count_by_image()
     if totals.total() > MOST_SHOWN and max(totals.values()) > MOST_SHOWN_OF_IMAGE:
         results = results.most_confident_of_each_image(MOST_SHOWN_OF_IMAGE)
-    set_shown_results(detection, results[:MOST_SHOWN], totals)
+    set_shown_results(detection.images.all(), results[:MOST_SHOWN], totals)
 
 
 def set_shown_results(
-    detection: Detection, results: Iterable[DetectionResult], totals: Mapping[Any, int]
+    images: Iterable[DetectionImage], results: Iterable[DetectionResult], totals: Mapping[Any, int]
 ) -> None:
     by_image: dict[Any, list[DetectionResult]] = defaultdict(list)
     for result in results:
         by_image[result.image_id].append(result)
-    for image in detection.images.all():
+    for image in images:
         image.results_total = totals[image.pk]
         image.shown_results = by_image[image.pk][:MOST_SHOWN_OF_IMAGE]
         for result in image.shown_results:

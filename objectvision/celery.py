@@ -1,4 +1,5 @@
 import os
+from time import monotonic
 from typing import Any
 
 from billiard import pool
@@ -8,6 +9,9 @@ from celery.signals import celeryd_init, setup_logging, task_prerun
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 # Django's checks load all views, which workers never use: 0.4 s and 23 MB. `manage.py check` has run them.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "yes")
+
+CHECK_SECONDS = 1  # a check is a statement
+checked = {"at": 0.0}
 
 app = Celery("objectvision")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -39,7 +43,10 @@ def leave_soon(**_: Any) -> None:
 @task_prerun.connect
 def drop_broken_connection(task: Any, **_: Any) -> None:
     # Workers keep their connection, which a restart of PostgreSQL breaks.
-    from django.db import close_old_connections
+    from django.db import close_old_connections, connection
 
-    if not task.request.is_eager:  # an eager task runs inside the caller's transaction
+    if task.request.is_eager:  # inside the caller's transaction
+        return
+    if connection.errors_occurred or monotonic() > checked["at"] + CHECK_SECONDS:
+        checked["at"] = monotonic()
         close_old_connections()

@@ -12,8 +12,13 @@ from rest_framework.response import Response
 
 from accounts.api.permissions import may_read
 from detections import reports
-from detections.api.serializers import DetectionSerializer
-from detections.models import Detection
+from detections.api.serializers import (
+    DetectionImageSerializer,
+    DetectionSerializer,
+    DetectionSummarySerializer,
+)
+from detections.jobs import snapshots
+from detections.models import Detection, Detector
 from objectvision.lib import connections
 from objectvision.lib.fair_slots import FairSlots
 
@@ -36,6 +41,16 @@ def detection_response(request: Request, detection: Detection, context: Mapping[
         reports.show_results(detection)
         content = JSONRenderer().render(serialized(detection, context))
     return HttpResponse(content, content_type="application/json")
+
+
+def snapshot_response(text: str, detector: Detector, context: Mapping[str, Any]) -> HttpResponse:
+    """As `detection_response`, for a finished detection by a snapshot's text: no row is read."""
+    detection, image, results = snapshots.restored(text)
+    detection.detector = detector
+    reports.set_few_results([image], results)
+    summary = DetectionSummarySerializer(detection, context=dict(context)).data
+    images = DetectionImageSerializer([image], many=True, context=dict(context)).data
+    return Response({**summary, "images": images})
 
 
 def serialized(detection: Detection, context: Mapping[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from time import monotonic
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from rest_framework.response import Response
 
 from accounts.api.caller import current_user
 from accounts.models import Scope, User
-from detections.api.large_answers import detection_response
+from detections.api.large_answers import detection_response, snapshot_response
 from detections.api.serializers import AcceptedSerializer, DetectionSerializer
 from detections.api.upload_serializers import DetectBatchSerializer, DetectImageSerializer
 from detections.images import validation
@@ -155,14 +156,28 @@ class UploadViewSet(StrictViewSet[Detection]):
         data = request.data  # parsed before the key is looked up: a broken body is no fault of a key
         fingerprint = idempotency.fingerprint(request) if key else ""
         make = partial(self.make_detection, data, user, key, fingerprint)
+        asked_at = monotonic()
         detection = idempotency.once(user.detections.all(), key, fingerprint, make)
         if seconds := preferred_wait(request):
             request.close()  # the body and its files need not wait in memory
-            done = wakeups.wait_for(detection.pk, partial(finished_detection, detection.pk), seconds)
-            if done is not None:
-                return detection_response(request, done, self.get_serializer_context())
+            is_new = not key and not detection.is_finished
+            if response := self.wait(detection, seconds, asked_at if is_new else None):
+                return response
             detection = get_object_or_404(Detection, pk=detection.pk)  # deleted by another request, perhaps
         return self.accepted(detection)
+
+    def wait(self, detection: Detection, seconds: int, unchanged_at: float | None) -> HttpResponse | None:
+        """The answer, if the detection is finished in time."""
+        context = self.get_serializer_context()
+
+        def look() -> HttpResponse | None:
+            done = finished_detection(detection.pk)
+            return detection_response(self.request, done, context) if done else None
+
+        def read(text: str) -> HttpResponse:
+            return snapshot_response(text, detection.detector, context)
+
+        return wakeups.wait_for(detection.pk, look, seconds, read=read, unchanged_at=unchanged_at)
 
     def make_detection(self, data: Any, user: User, key: str | None, fingerprint: str) -> Detection:
         serializer = self.get_serializer(data=data)

@@ -75,11 +75,19 @@ def process_waiting() -> bool:
         except inference.LoadError:
             log.exception("Nothing claimed for the detector %s", detector)
             continue
-        while not stopping.is_set() and (claim := claim_chunk(detector)):
-            process_chunks(claim, loaded, detector, deadline)
-            if monotonic() > deadline:
-                return True
+        if process_images_of(detector, loaded, deadline):
+            return True
     return stopping.is_set()
+
+
+def process_images_of(detector: Detector, loaded: inference.LoadedDetector, deadline: float) -> bool:
+    """Whether the time is over. Images that are uploaded meanwhile ring for themselves."""
+    more = True
+    while more and not stopping.is_set() and (claim := claim_chunk(detector)):
+        more = process_chunks(claim, loaded, detector, deadline)
+        if monotonic() > deadline:
+            return True
+    return False
 
 
 def claim_chunk(detector: Detector, *, untried: bool = False) -> Claim | None:
@@ -92,25 +100,27 @@ def claim_chunk(detector: Detector, *, untried: bool = False) -> Claim | None:
 
 def process_chunks(
     claim: Claim, loaded: inference.LoadedDetector, detector: Detector, deadline: float
-) -> None:
+) -> bool:
     """Process this chunk and, as long as chunks are full, those behind it until the deadline.
 
     The next chunk is claimed once each lane has its last image of this one, and is under way while this one
     is recorded. An image that was tried before is not claimed beside others: it may have ended its worker.
+    Whether more may wait.
     """
-    under_way = [begin_work(claim, loaded)]
+    under_way, left_out = [begin_work(claim, loaded)], False
     try:
         while under_way:
             if len(under_way[0].futures) == CHUNK and not stopping.is_set() and monotonic() < deadline:
                 keep_claims(*under_way, left=loaded.lanes)
                 if behind := claim_chunk(detector, untried=True):
                     under_way.append(begin_work(behind, loaded))
-            finish_work(*under_way)
-            del under_way[0]
+            left_out |= finish_work(*under_way)
+            claim = under_way.pop(0).claim
     except BaseException:  # whatever ends it: it is raised again
         for work in under_way:
             work.effort.lost.set()  # else lanes work on for nothing: the claims lapse
         raise
+    return claim.more or left_out
 
 
 # One a process: a second detector in use replaces the first.
@@ -157,15 +167,17 @@ def begin_work(claim: Claim, detector: inference.LoadedDetector) -> Work:
     return Work(claim, futures, effort)
 
 
-def finish_work(work: Work, *behind: Work) -> None:
+def finish_work(work: Work, *behind: Work) -> bool:
     """Wait for the outcomes and record them, while the lanes go on with the work behind.
 
-    Images that were left out wait again, uncounted.
+    Images that were left out wait again, uncounted. Whether there were any.
     """
     keep_claims(work, *behind)
     outcomes = work.outcomes()
     record_outcomes(work.claim, {pk: outcome for pk, outcome in outcomes.items() if outcome})
-    release_left_out(work.claim, [pk for pk, outcome in outcomes.items() if outcome is None])
+    left_out = [pk for pk, outcome in outcomes.items() if outcome is None]
+    release_left_out(work.claim, left_out)
+    return bool(left_out)
 
 
 def process_claim(claim: Claim, detector: inference.LoadedDetector) -> None:
@@ -268,14 +280,14 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
     with transaction.atomic():
         detections = Detection.objects.lock(claim.detections)
         unfinished = [detection for detection in detections if not detection.is_finished]
-        carried = set(DetectionImage.objects.claimed_by(claim.fence).values_list("pk", flat=True))
-        images = [image for image in claim.images if image.pk in carried and image.pk in outcomes]
-        DetectionResult.objects.filter(image__in=images).delete()
-        DetectionResult.objects.bulk_create(
-            result for image in images for result in apply_outcome(image, outcomes[image.pk])
-        )
+        have_results = DetectionImage.objects.claimed_by(claim.fence).have_results()
+        images = [image for image in claim.images if image.pk in have_results and image.pk in outcomes]
+        if replaced := [image for image in images if have_results[image.pk]]:
+            DetectionResult.objects.filter(image__in=replaced).delete()
+        results = [result for image in images for result in apply_outcome(image, outcomes[image.pk])]
+        DetectionResult.objects.bulk_create(results)
         DetectionImage.objects.save_outcomes(images)
-        recount_and_publish(detections, images)
+        recount_and_publish(detections, images, results)
     for detection in unfinished:
         if detection.is_finished:
             log_finished(detection)

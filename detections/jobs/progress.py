@@ -1,17 +1,40 @@
+from collections import defaultdict
 from collections.abc import Collection
+from uuid import UUID
 
 from django.db import transaction
 
-from detections.models import Detection, DetectionImage
+from detections.jobs import snapshots
+from detections.models import Detection, DetectionImage, DetectionResult
 from objectvision.lib import wakeups
 
 
-def recount_and_publish(detections: Collection[Detection], images: Collection[DetectionImage] = ()) -> None:
-    """As `recount`. Waiting requests wake after the commit."""
+def recount_and_publish(
+    detections: Collection[Detection],
+    images: Collection[DetectionImage] = (),
+    results: Collection[DetectionResult] = (),
+) -> None:
+    """As `recount`. Waiting requests wake after the commit; `results` are all of the images'."""
     Detection.objects.recount(detections, images)
-    ids = [detection.pk for detection in detections]
+    texts = texts_of(detections, images, results)
 
     def publish_changes() -> None:
-        wakeups.publish(ids)
+        wakeups.publish(texts)
 
     transaction.on_commit(publish_changes, robust=True)
+
+
+def texts_of(
+    detections: Collection[Detection],
+    images: Collection[DetectionImage],
+    results: Collection[DetectionResult],
+) -> dict[UUID, str]:
+    """The snapshot of each detection, empty where there is none."""
+    image_of = {image.detection_id: image for image in images}
+    results_of: dict[UUID, list[DetectionResult]] = defaultdict(list)
+    for result in results:
+        results_of[result.detection_id].append(result)
+    return {
+        detection.pk: snapshots.taken(detection, image_of.get(detection.pk), results_of[detection.pk])
+        for detection in detections
+    }

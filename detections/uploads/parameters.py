@@ -79,12 +79,14 @@ def chosen_classes(
     wanted: str | Sequence[str], preferences: UserSettings, detector: Detector
 ) -> tuple[int, ...] | None:
     """The ids of classes; None means all of them. Raises UploadError."""
+    defaults = preferences.default_classes
+    if not wanted and not defaults:
+        return None
     known = detector.known_classes
     sent = named_classes(wanted, known) if wanted else []
     if sent == [ALL_CLASSES] and ALL_CLASSES not in known:
         return None
     # Default classes are for any detector: this one need not know all of them.
-    defaults = preferences.default_classes
     names = sent or [name for name in defaults if name in known] or defaults
     if not names:
         return None

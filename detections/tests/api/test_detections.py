@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from io import BytesIO
 from uuid import uuid4
 
@@ -9,13 +10,14 @@ import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from PIL import Image
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from accounts.models import UserSettings
 from detections.api import uploads
-from detections.jobs import processing
+from detections.jobs import processing, snapshots
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from objectvision.lib import wakeups
@@ -261,6 +263,51 @@ def test_a_waiting_upload_answers_with_the_finished_detection(api, user, detecto
     assert response.json() == client.get(url(detection)).json()
     assert response.json()["status"] == "completed"
     assert len(response.json()["images"][0]["results"]) == 2
+
+
+OF_TRANSACTIONS = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE")
+
+
+@pytest.fixture
+def statements():
+    """The SQL statements of a block, without those that begin and end transactions."""
+
+    @contextmanager
+    def noted():
+        sent = []
+        with CaptureQueriesContext(connection) as captured:
+            yield sent
+        sent += [each["sql"] for each in captured if not each["sql"].startswith(OF_TRANSACTIONS)]
+
+    return noted
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_photo_takes_15_statements_from_request_to_answer(api, user, detector, eager, statements):
+    client = api(user)
+    with statements() as sent:
+        assert upload(client, headers={"Prefer": "wait=20"}).status_code == 200
+    # Session, detector, backlog, detection, turn, image; detectors with images, candidates, claim, begin,
+    # locked detection, claimed images, results, image, detection.
+    assert len(sent) == 6 + 9
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_photo_of_many_results_is_answered_by_its_rows(api, user, detector, eager, statements, monkeypatch):
+    monkeypatch.setattr(snapshots, "MOST_RESULTS", 1)
+    client = api(user)
+    with statements() as sent:
+        response = upload(client, headers={"Prefer": "wait=20"})
+    assert len(sent) > 15
+    assert len(response.json()["images"][0]["results"]) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_repeated_upload_is_answered_by_its_rows_not_by_its_first_wake_up(api, user, detector, eager):
+    client, headers = api(user), {"Prefer": "wait=20", "Idempotency-Key": "once"}
+    first = upload(client, headers=headers).json()
+    assert client.patch(url(Detection.objects.get()), {"name": "Renamed"}, format="json").status_code == 200
+    assert upload(client, headers=headers).json() == {**first, "name": "Renamed"}
 
 
 @pytest.mark.postgresql

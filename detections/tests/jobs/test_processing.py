@@ -83,8 +83,8 @@ def test_a_chunk_takes_as_many_statements_whatever_is_in_it(
     for _ in range(detections):
         submit(user, *[photo()] * images)
     # Each in a transaction of two statements more: the images, their claim; begun detections; locked
-    # detections, claimed images, old results, new ones, outcomes, detections.
-    with django_assert_num_queries(3 * 2 + 2 + 1 + 6):
+    # detections, claimed images, results, outcomes, detections.
+    with django_assert_num_queries(3 * 2 + 2 + 1 + 5):
         processing.process_claim(claim(detector), loaded)
     with django_assert_num_queries(3):  # nothing waits
         assert claim(detector) is None

@@ -20,15 +20,15 @@ class Row:
 
     def __init__(self):
         self.id = uuid4()
-        self.state = None
+        self.state = self.found = None
         self.looks = 0
 
     def look(self):
         self.looks += 1
         return self.state
 
-    def wait(self, seconds=30):
-        self.found = wakeups.wait_for(self.id, self.look, seconds)
+    def wait(self, seconds=30, **options):
+        self.found = wakeups.wait_for(self.id, self.look, seconds, **options)
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def waiting():
     """Starts a thread that waits for a row, and returns it once it has looked at the row."""
     threads = []
 
-    def start(row, seconds=30):
-        thread = threading.Thread(target=row.wait, args=[seconds])
+    def start(row, seconds=30, **options):
+        thread = threading.Thread(target=row.wait, args=[seconds], kwargs=options)
         thread.start()
         threads.append(thread)
         until(lambda: row.looks)
@@ -69,10 +69,41 @@ def test_publish_wakes_the_waiting_threads(waiting):
     threads = [waiting(row) for row in rows]
     for row in rows:
         row.state = "done"
-    wakeups.publish([row.id for row in rows])
+    wakeups.publish({row.id: "" for row in rows})
     for thread in threads:
         thread.join(10)
     assert [row.found for row in rows] == ["done", "done"]
+
+
+def test_a_wake_up_with_a_text_is_read_instead_of_the_row(waiting):
+    row = Row()
+    waiting(row, read=str.upper)
+    wakeups.publish({row.id: "done"})
+    until(lambda: row.found)
+    assert (row.found, row.looks) == ("DONE", 1)
+
+
+def test_a_wake_up_that_came_first_is_read_where_the_row_is_new():
+    row, asked_at = Row(), time.monotonic()
+    wakeups.publish({row.id: "done"})
+    row.wait(read=str.upper, unchanged_at=asked_at)
+    assert (row.found, row.looks) == ("DONE", 0)
+
+
+def test_a_wake_up_that_came_first_is_not_read_where_the_row_may_have_changed():
+    row = Row()
+    row.state = "changed again"
+    wakeups.publish({row.id: "done"})
+    row.wait(read=str.upper)
+    assert (row.found, row.looks) == ("changed again", 1)
+
+
+def test_only_the_latest_wake_ups_are_remembered(monkeypatch):
+    monkeypatch.setattr(wakeups, "MOST_REMEMBERED", 2)
+    ids = [uuid4() for _ in range(3)]
+    wakeups.publish(dict.fromkeys(ids, "done"))
+    assert list(wakeups._recent)[-2:] == ids[1:]
+    assert len(wakeups._recent) == 2
 
 
 def test_publishing_another_row_wakes_no_thread(waiting):
@@ -80,19 +111,19 @@ def test_publishing_another_row_wakes_no_thread(waiting):
     waiting(row)
     waiting(other)
     row.state = other.state = "done"
-    wakeups.publish([other.id])
+    wakeups.publish({other.id: ""})
     until(lambda: other.looks == 2)
     assert row.looks == 1
-    wakeups.publish([row.id])
+    wakeups.publish({row.id: ""})
 
 
 def test_a_thread_waits_on_if_the_row_is_unchanged(waiting):
     row = Row()
     thread = waiting(row)
-    wakeups.publish([row.id])
+    wakeups.publish({row.id: ""})
     until(lambda: row.looks == 2)
     row.state = "done"
-    wakeups.publish([row.id])
+    wakeups.publish({row.id: ""})
     thread.join(10)
     assert row.found == "done"
 
@@ -126,7 +157,7 @@ def test_a_row_is_forgotten_after_the_wait():
 
 def test_a_failed_publish_is_logged(settings, closed_redis, caplog):
     settings.REDIS_URL = closed_redis
-    wakeups.publish([uuid4()])
+    wakeups.publish({uuid4(): ""})
     assert [record.message.split(",")[0] for record in caplog.records] == ["Wake-ups not published"]
 
 
@@ -136,7 +167,7 @@ def through_redis(settings, redis_url):
     settings.REDIS_URL = redis_url
     yield
     wakeups.stop()
-    wakeups.publish([uuid4()])  # the listener looks up
+    wakeups.publish({uuid4(): ""})  # the listener looks up
     wakeups._listener().join(10)
     assert not wakeups._listener().is_alive()
     wakeups._listener.cache_clear()
@@ -148,9 +179,36 @@ def test_wakeups_are_published_through_redis(through_redis, waiting):
     thread = waiting(row)
     row.state = "done"
     until(
-        lambda: wakeups.publish([row.id]) or not thread.is_alive()
+        lambda: wakeups.publish({row.id: ""}) or not thread.is_alive()
     )  # the subscription begins in its own time
     assert row.found == "done"
+
+
+@pytest.mark.services
+def test_a_text_comes_through_redis_to_a_new_row_that_is_never_looked_at(through_redis, waiting):
+    first = Row()
+    waiting(first)  # the listener begins
+    until(lambda: wakeups._hears_since)
+    row, asked_at = Row(), time.monotonic()
+    wakeups.publish({row.id: "häßlich"})
+    row.wait(read=str.upper, unchanged_at=asked_at)
+    assert (row.found, row.looks) == ("HÄSSLICH", 0)
+    wakeups.publish({first.id: ""})
+    until(lambda: first.looks == 2)
+    first.state = "done"
+    wakeups.publish({first.id: ""})
+
+
+@pytest.mark.services
+def test_a_new_row_is_looked_at_while_wake_ups_may_be_missed(settings, closed_redis):
+    settings.REDIS_URL = closed_redis
+    row, asked_at = Row(), time.monotonic()
+    row.state = "done"
+    row.wait(unchanged_at=asked_at)
+    wakeups.stop()
+    wakeups._listener().join(10)
+    wakeups._listener.cache_clear()
+    assert (row.found, row.looks) == ("done", 1)
 
 
 @pytest.mark.services
@@ -159,5 +217,5 @@ def test_invalid_messages_on_the_redis_channel_are_ignored(through_redis, waitin
     thread = waiting(row)
     until(lambda: shared_client().publish(wakeups.CHANNEL, b"nonsense"))
     row.state = "done"
-    until(lambda: wakeups.publish([row.id]) or not thread.is_alive())
+    until(lambda: wakeups.publish({row.id: ""}) or not thread.is_alive())
     assert row.found == "done"
