@@ -144,9 +144,16 @@ DATABASE = postgresql()
 if DATABASE["HOST"] or DATABASE.get("OPTIONS"):
     # Requests run in threads of their own, so connections outlive them in a pool. Workers keep one instead.
     pool = {"min_size": 1, "max_size": env.integer("DB_POOL_SIZE", 16, low=1), "timeout": 5}
-    # A server that has vanished is given up after 20 s (milliseconds here), not a quarter of an hour.
-    limits = {"connect_timeout": 5, "tcp_user_timeout": 20_000}
-    DATABASE["OPTIONS"] = {**DATABASE.get("OPTIONS", {}), "pool": pool, **limits}
+    # A side that has vanished is given up after 20 s by the other, not after hours (decision 17).
+    alive = {"keepalives_idle": 10, "keepalives_interval": 5, "tcp_user_timeout": 20_000}
+    served = {f"tcp_{name.removeprefix('tcp_')}": value for name, value in alive.items()}
+    served["idle_in_transaction_session_timeout"] = 60_000
+    limits = {
+        "connect_timeout": 5,
+        **alive,
+        "options": " ".join(f"-c {name}={value}" for name, value in served.items()),
+    }
+    DATABASE["OPTIONS"] = {"pool": pool, **limits, **DATABASE.get("OPTIONS", {})}
     HAS_DATABASE = True
 else:
     env.names.add("DB_POOL_SIZE")

@@ -21,9 +21,9 @@ EXAMPLE = (ROOT / ".env.example").read_text().splitlines()
 DOCUMENTED = [line.partition("=")[0] for line in EXAMPLE if line and not line.startswith("#")]
 
 
-def postgresql_answers() -> bool:
+def postgresql_answers(**server) -> bool:
     try:
-        psycopg.connect(**connection_parameters(), connect_timeout=3).close()
+        psycopg.connect(**connection_parameters() | server, connect_timeout=3).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -37,8 +37,7 @@ class Stack:
 
     def __init__(self, folder, environment):
         self.folder = folder
-        self.port = services.free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.address, self.port = "127.0.0.1", services.free_port()
         self.environment = {
             **os.environ,
             **dict.fromkeys(("DB_HOST", "DATABASE_URL", "REDIS_URL", "REDIS_HOST", "MODEL_PATH"), ""),
@@ -48,6 +47,10 @@ class Stack:
             **environment,
         }
         self.processes = {}
+
+    @property
+    def url(self):
+        return f"http://{self.address}:{self.port}"
 
     def manage(self, *arguments):
         done = self.attempt(*arguments)
@@ -129,7 +132,7 @@ class Stack:
     def start_web(self):
         self.start(
             "web", BIN / "gunicorn", "objectvision.asgi:application", "-k", "uvicorn_worker.UvicornWorker",
-            "--bind", f"127.0.0.1:{self.port}",
+            "--bind", f"{self.address}:{self.port}",
         )  # fmt: skip
 
     def worker(self, name, queue="inference", app="objectvision"):
@@ -163,8 +166,10 @@ class Stack:
 class Production(Stack):
     """gunicorn and Celery processes on PostgreSQL and Redis."""
 
-    def __init__(self, folder, database, model):
-        parameters = services.connection_parameters()
+    redis_options = ()
+
+    def __init__(self, folder, database, model, **server):
+        parameters = services.connection_parameters(database) | server
         redis_port = services.free_port()
         super().__init__(
             folder,
@@ -178,12 +183,12 @@ class Production(Stack):
                 "DB_PORT": str(parameters["port"]),
                 "DB_USER": parameters["user"],
                 "DB_PASSWORD": parameters["password"],
-                "DB_NAME": database,
+                "DB_NAME": parameters["dbname"],
                 "REDIS_URL": f"redis://127.0.0.1:{redis_port}/0",
             },
         )
         self.redis_port = redis_port
-        self.connection = psycopg.connect(**services.connection_parameters(database), autocommit=True)
+        self.connection = psycopg.connect(**parameters, autocommit=True)
 
     def redis(self):
         self.start(
@@ -195,6 +200,7 @@ class Production(Stack):
             "",
             "--appendonly",
             "no",
+            *self.redis_options,
         )
         until(lambda: self.redis_cli("PING").stdout == b"PONG\n")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from django.core.checks import run_checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 
 from objectvision.lib import env
 
@@ -171,6 +172,23 @@ def test_a_redis_url_wins_over_the_parts(read_settings):
 def test_a_web_process_holds_at_most_as_many_connections_as_configured(read_settings):
     database = read_settings(DB_HOST="db", DB_POOL_SIZE="4")["DATABASES"]["default"]
     assert database["OPTIONS"]["pool"]["max_size"] == 4
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_postgresql_gives_up_clients_that_vanish_and_transactions_that_idle():
+    limits = {}
+    with connection.cursor() as cursor:
+        for name in ("tcp_user_timeout", "idle_in_transaction_session_timeout"):
+            cursor.execute(f"SHOW {name}")
+            [limits[name]] = cursor.fetchone()
+    assert limits == {"tcp_user_timeout": "20000", "idle_in_transaction_session_timeout": "1min"}
+
+
+def test_a_database_url_may_have_options_of_its_own(read_settings):
+    url = "postgresql://ada@db/pictures?options=-c%20work_mem%3D8MB&tcp_user_timeout=5000"
+    options = read_settings(DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]
+    assert (options["options"], options["tcp_user_timeout"]) == ("-c work_mem=8MB", 5000)
 
 
 def test_mails_go_through_brevo_with_its_key_and_are_printed_without(read_settings):
