@@ -96,11 +96,15 @@ class Stack:
         self.close_processes()
 
     def close_processes(self):
-        for process in self.processes.values():
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        self.processes.clear()
+        for name in [*self.processes]:
+            self.kill(name)
+
+    def kill(self, name):
+        """With its children."""
+        process = self.processes.pop(name)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text()
@@ -212,6 +216,15 @@ class Production(Stack):
 
     def value(self, query, *parameters):
         return self.rows(query, *parameters)[0][0]
+
+    def clear(self, processes):
+        """Kill these processes, and remove all users with what is theirs."""
+        for name in processes:
+            self.kill(name)
+            (self.folder / f"{name}.log").unlink()
+        self.redis_cli("FLUSHALL")
+        self.connection.execute("TRUNCATE accounts_user CASCADE")
+        shutil.rmtree(self.folder / "data" / "media", ignore_errors=True)
 
     def close(self):
         self.connection.close()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import socket
 import subprocess
@@ -43,10 +44,25 @@ WORKER_MEGABYTES = 350
 NO_NETWORK = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # nothing listens there
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """The folder of all detectors: their trials take long, and both ways find them ready."""
+    folder = tmp_path_factory.mktemp("prepared")
+    with stacks.embedded(folder, "bundled") as stack:
+        prepare_all(stack)
+    return folder / "data" / "detectors"
+
+
 @pytest.fixture(params=stacks.WAYS)
-def bundled(request, tmp_path):
+def bundled(request, tmp_path, prepared):
     with stacks.running(request.param, tmp_path, "bundled") as stack:
+        shutil.copytree(prepared, tmp_path / "data" / "detectors", dirs_exist_ok=True)
+        prepare_all(stack)
         yield stack
+
+
+def prepare_all(stack):
+    stack.manage("shell", "-c", PREPARE.format(sources=list(map(str, DETECTORS)), backends=BACKENDS))
 
 
 def photos(model):
@@ -66,7 +82,6 @@ def assert_seen(image, model):
 
 def test_an_upload_gets_the_recorded_results_and_an_annotated_picture(bundled):
     client = bundled.client().sign_up()
-    bundled.manage("shell", "-c", PREPARE.format(sources=list(map(str, DETECTORS)), backends=BACKENDS))
     for source in DETECTORS:
         model = family_of(source)
         for backend in BACKENDS:

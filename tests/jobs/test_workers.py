@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from testing import stacks
 from testing.files.pictures import photo
 from testing.plugins.poisoned import POISON
 from testing.waiting import until
@@ -17,6 +18,22 @@ pytestmark = [pytest.mark.services, pytest.mark.longest]
 LEASE, SWEEP, WORK = 3, 10, 30
 # The stand-in finds two boxes of at least the default confidence on every image.
 FOUND = 2
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory, standin_folder):
+    with stacks.production(tmp_path_factory.mktemp("workers"), standin_folder) as stack:
+        stack.start_web()
+        stack.background()
+        yield stack.until_up()
+
+
+@pytest.fixture
+def production(system):
+    """The system without users, whose inference workers the test starts itself."""
+    kept = set(system.processes)
+    yield system
+    system.clear(set(system.processes) - kept)
 
 
 def slow_photo():
