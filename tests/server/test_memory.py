@@ -151,12 +151,23 @@ def worst(request, tmp_path_factory):
 def test_the_most_expensive_pictures_stay_within_their_memory_estimate(worst, deed):
     with worst.open("rb") as content:
         facts = read_image(content)
+    allowed = DECODERS.get(worst.name, 8) * facts.width * facts.height
+    assert growth(deed, worst) < allowed + 20 * MEGABYTE
+
+
+def growth(deed, file):
+    """In bytes."""
     measured = subprocess.run(
-        [sys.executable, "-c", MEASURE, deed, worst], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", MEASURE, deed, file], cwd=ROOT, capture_output=True, text=True
     )
     assert measured.returncode == 0, measured.stderr
-    allowed = DECODERS.get(worst.name, 8) * facts.width * facts.height
-    assert json.loads(measured.stdout) < allowed + 20 * MEGABYTE
+    return json.loads(measured.stdout)
+
+
+def test_a_whole_jpeg_is_decoded_without_a_copy_of_its_pixels(tmp_path):
+    file = tmp_path / "photo.jpg"
+    file.write_bytes(plain("RGB", 9, "JPEG")())
+    assert growth("decode", file) < 3 * PIXELS + 20 * MEGABYTE
 
 
 def test_memory_of_drawn_pictures_returns_to_the_system(tmp_path):

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = {"cv2", "numpy", "openvino", "pillow_heif", "torch", "torchvision", "ultralytics"}
+HEAVY = {"cv2", "numpy", "openvino", "pillow_heif", "simplejpeg", "torch", "torchvision", "ultralytics"}
 MEGABYTE = 1 << 20
 
 START = """
