@@ -24,6 +24,18 @@ class Pagination(LimitOffsetPagination):
     def get_offset(self, request: Request) -> int:
         return whole_number(request, "offset", 0, 0, self.largest_offset)
 
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:  # noqa: ARG002  # DRF's signature
+        """Rows are counted only if the first page does not show all of them."""
+        self.request, self.limit, self.offset = request, self.get_limit(request), self.get_offset(request)
+        page = [] if self.offset else list(queryset[: self.limit])
+        if not self.offset and len(page) < self.limit:
+            self.count = len(page)
+            return page
+        self.count = self.get_count(queryset)
+        if self.offset < self.count:
+            page = page or list(queryset[self.offset : self.offset + self.limit])
+        return page
+
     def get_schema_operation_parameters(self, _view: APIView) -> list[dict[str, Any]]:
         limit = {"minimum": 1, "maximum": self.max_limit, "default": self.default_limit}
         offset = {"minimum": 0, "maximum": self.largest_offset, "default": 0}

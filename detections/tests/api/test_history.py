@@ -175,10 +175,10 @@ def test_pages_ordered_by_equal_values_repeat_and_omit_nothing(history, submit, 
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_history_takes_three_queries(history, submit, user, count, django_assert_num_queries):
+def test_history_takes_two_queries(history, submit, user, count, django_assert_num_queries):
     for _ in range(count):
         submit(user, photo())
-    with django_assert_num_queries(3):  # the session with its user, the total, the page
+    with django_assert_num_queries(2):  # the session with its user, the page
         history()
 
 
@@ -263,11 +263,11 @@ def test_active_detectors_are_listed_with_their_classes(api, user, detector):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_listing_detectors_takes_three_queries(api, user, detector, count, django_assert_num_queries):
+def test_listing_detectors_takes_two_queries(api, user, detector, count, django_assert_num_queries):
     client = api(user)
     for number in range(1, count):
         scale.detector(f"detector {number}")
-    with django_assert_num_queries(3):  # the session with its user, the total, the page
+    with django_assert_num_queries(2):  # the session with its user, the page
         assert client.get("/api/v1/detectors").json()["total"] == count
 
 

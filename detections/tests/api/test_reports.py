@@ -117,10 +117,10 @@ def test_an_invalid_search_parameter_is_refused_by_name(search, name, value):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_searching_results_takes_five_queries(search, detect, user, count, django_assert_num_queries):
+def test_searching_results_takes_four_queries(search, detect, user, count, django_assert_num_queries):
     for _ in range(count):
         detect(user, BLACK)
-    with django_assert_num_queries(5):  # the session, the total, the page, its images, their detectors
+    with django_assert_num_queries(4):  # the session, the page, its images, their detectors
         search()
 
 

@@ -210,9 +210,9 @@ def test_filtering_results_by_a_foreign_image_is_404_and_by_a_bad_id_400(api, us
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_page_of_results_takes_five_queries(api, user, found, count, django_assert_num_queries):
+def test_a_page_of_results_takes_four_queries(api, user, found, count, django_assert_num_queries):
     client, detection = api(user), found(user, *[2] * count)
-    with django_assert_num_queries(5):  # session, detection, total, page, its images
+    with django_assert_num_queries(4):  # session, detection, page, its images
         assert client.get(url(detection, "/results")).json()["total"] == 2 * count
 
 
