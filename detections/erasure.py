@@ -12,7 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User, UserSettings
-from detections import storage
+from detections import caching, storage
 from detections.models import LOCKED_AT_ONCE, Detection, DetectionImage
 
 ERASED_AT_ONCE = 20
@@ -22,7 +22,7 @@ ERASING_SECONDS = 5
 def delete_detections(ids: Collection[UUID]) -> None:
     """Delete rows and files of these detections, claimed by workers or not."""
     with transaction.atomic():
-        Detection.objects.lock(ids)
+        detections = Detection.objects.lock(ids)
         images = DetectionImage.objects.filter(detection__in=ids).exclude(image_path="")
         paths = list(images.values_list("image_path", flat=True))
         Detection.objects.filter(pk__in=ids).delete()
@@ -30,6 +30,7 @@ def delete_detections(ids: Collection[UUID]) -> None:
         def delete_their_files() -> None:  # Django logs the name of a hook that fails: a partial has none
             storage.delete_files(paths)
 
+        caching.drop_after_commit(detection.user_id for detection in detections)
         transaction.on_commit(delete_their_files, robust=True)
 
 

@@ -155,8 +155,7 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
 
         `reports.show_results` adds the images' results.
         """
-        images = DetectionImage.objects.order_by("id")
-        return self.select_related("detector").prefetch_related(models.Prefetch("images", queryset=images))
+        return self.select_related("detector").prefetch_related(Detection.images_in_order())
 
     def lock(self, ids: Collection[UUID]) -> list["Detection"]:
         """Lock these rows until the transaction ends, in id order against deadlocks."""
@@ -283,8 +282,18 @@ class Detection(models.Model):
             return 100
         return 100 * (self.processed + self.failed) // self.total if self.total else 0
 
+    @staticmethod
+    def images_in_order() -> "models.Prefetch[Any]":
+        return models.Prefetch("images", queryset=DetectionImage.objects.order_by("id"))
+
+    def load_images(self) -> None:
+        """As `with_images`, once for this row."""
+        models.prefetch_related_objects([self], self.images_in_order())
+
     def queue_position(self) -> int:
         """The place of the first waiting image, counted up to 1,000; 0 if none waits."""
+        if self.is_finished:
+            return 0
         waiting = DetectionImage.objects.waiting()
         first = waiting.filter(detection=self).in_fair_order().first()
         if first is None:

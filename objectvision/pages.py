@@ -11,7 +11,6 @@ from django.contrib.staticfiles import finders
 from django.http import HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.templatetags.static import static
-from django.utils.cache import get_conditional_response
 from django.utils.decorators import method_decorator
 from django.views.generic import RedirectView
 from drf_spectacular.generators import SchemaGenerator
@@ -22,7 +21,7 @@ from rest_framework.permissions import SAFE_METHODS, AllowAny
 from rest_framework.request import Request
 from typing_extensions import override
 
-from objectvision.api.negotiation import OneForm
+from objectvision.api.negotiation import OneForm, not_modified
 from objectvision.api.views import StrictView
 
 REDOC = "drf_spectacular_sidecar/redoc/bundles/redoc.standalone.js"
@@ -33,11 +32,11 @@ STYLES = {"style-src": [SELF, UNSAFE_INLINE]}
 
 
 @cache
-def document() -> bytes:
-    """The document as JSON: made once a process, since it takes most of a second."""
+def document() -> tuple[bytes, str]:
+    """The document as JSON and its ETag: made once a process, since it takes most of a second."""
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]  # the library's
     content: bytes = OpenApiJsonRenderer().render(schema, renderer_context={})
-    return content
+    return content, f'"{sha256(content).hexdigest()[:32]}"'
 
 
 class DocumentView(StrictView):
@@ -48,11 +47,11 @@ class DocumentView(StrictView):
 
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponseBase:
-        content = document()
-        tag = f'"{sha256(content).hexdigest()[:32]}"'
+        content, tag = document()
         headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        response = HttpResponse(content, content_type=OpenApiJsonRenderer.media_type, headers=headers)
-        return get_conditional_response(request, etag=tag, response=response) or response
+        return not_modified(request, headers) or HttpResponse(
+            content, content_type=OpenApiJsonRenderer.media_type, headers=headers
+        )
 
 
 class Page(StrictView):

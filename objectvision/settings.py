@@ -173,24 +173,33 @@ def redis_url() -> str:
     )
 
 
-REDIS_URL = redis_url()
-CACHES: dict[str, dict[str, Any]] = {
-    "default": {
+def cache_of(name: str, *, entries: int, ignores_outages: bool) -> dict[str, Any]:
+    """A cache whose keys begin with this name. `entries` is the most that it keeps without Redis."""
+    if not REDIS_URL:
+        return {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": name,
+            "OPTIONS": {"MAX_ENTRIES": entries},
+        }
+    return {
         "BACKEND": "django_redis.cache.RedisCache",
         "LOCATION": REDIS_URL,
+        "KEY_PREFIX": name,
         "OPTIONS": {
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "SOCKET_CONNECT_TIMEOUT": 1,
             "SOCKET_TIMEOUT": 1,
-            "IGNORE_EXCEPTIONS": True,  # a cache that is away is an empty one
+            "IGNORE_EXCEPTIONS": ignores_outages,
         },
     }
-    if REDIS_URL
-    else {
-        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
-        # The default of 300 would evict counters that limits rest on.
-        "OPTIONS": {"MAX_ENTRIES": 100_000},
-    }
+
+
+REDIS_URL = redis_url()
+CACHES = {
+    # The default of 300 would evict counters that limits rest on. A cache that is away is an empty one.
+    "default": cache_of("", entries=100_000, ignores_outages=True),
+    # `detections.caching` has to know of an outage.
+    "answers": cache_of("answers", entries=1000, ignores_outages=False),
 }
 
 DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
@@ -506,6 +515,7 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Without its cache every request would log a traceback.
         "django_redis.cache": {"filters": ["once_a_minute"]},
+        "detections.caching": {"filters": ["once_a_minute"]},
         # One line a message, which says nothing about the work.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -22,11 +23,13 @@ from detections import reports
 from detections.api import takeout
 from detections.api.serializers import PeriodSerializer, StatisticsSerializer
 from detections.api.streaming import RequestStream
+from detections.caching import Question, kept
 from objectvision.api.negotiation import OneForm
 from objectvision.api.throttles import TakeoutThrottle
 from objectvision.api.views import StrictView
 
 MOST_SESSIONS = 1000
+STATISTICS_SECONDS = 10 * 60
 
 
 class TakeoutView(StrictView):
@@ -81,5 +84,10 @@ class StatisticsView(StrictView):
         The number of your detections, images and objects; objects by class, the most frequent first;
         detections and images by day (UTC), the latest first, without days that have none.
         """
-        found = reports.statistics(current_user(request), self.query()["days"])
-        return Response(StatisticsSerializer(found).data)
+        user, days = current_user(request), self.query()["days"]
+
+        def made_statistics() -> Any:
+            return StatisticsSerializer(reports.statistics(user, days)).data
+
+        question = Question("statistics", f"{days} days to {timezone.now().date()}", STATISTICS_SECONDS)
+        return Response(kept(user.pk, question, made_statistics))

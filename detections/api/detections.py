@@ -1,12 +1,11 @@
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from hashlib import sha256
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
@@ -18,11 +17,14 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.caller import current_user
+from accounts.api.permissions import may_read
 from accounts.models import Scope
-from detections import erasure
+from detections import caching, erasure
 from detections.api.exports import FILES, file_response
 from detections.api.filters import DetectionFilter
 from detections.api.large_answers import detection_response, large_answer_slot
+from detections.api.lists import KEPT_SECONDS, KeptTotals
 from detections.api.serializers import (
     AnnotationSerializer,
     DetectionSerializer,
@@ -33,18 +35,20 @@ from detections.api.serializers import (
     OriginalSerializer,
 )
 from detections.api.streaming import stream_response
+from detections.caching import Question
 from detections.exports import runs
 from detections.images import validation
 from detections.images.extensions import media_type
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
 from detections.rendering import NoPictureError, annotated_picture, labels_of, original_picture
 from detections.storage import FileMissingError
-from objectvision.api.negotiation import OneForm
-from objectvision.api.pagination import Pagination
+from objectvision.api.negotiation import OneForm, conditional_headers, not_modified
 from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.views import StrictViewSet
 
 ORIGINALS = {(200, media_type(name)): OpenApiTypes.BINARY for name in validation.EXTENSIONS}
+SHOWN_WITH_DETECTOR = {"retrieve", "partial_update", "history"}
+NO_HEADERS: Mapping[str, str] = {}
 NO_PICTURE = {304: None, 409: ClientErrorSerializer}
 
 
@@ -80,15 +84,19 @@ class DetectionViewSet(OwnDetectionViewSet):
 
     def get_queryset(self) -> DetectionQuerySet:
         detections = super().get_queryset()
-        return detections.with_images() if self.action in {"retrieve", "partial_update"} else detections
+        return detections.select_related("detector") if self.action in SHOWN_WITH_DETECTOR else detections
 
-    @extend_schema(operation_id="get_detection")
-    def retrieve(self, request: Request, **_kwargs: Any) -> HttpResponse:
+    @extend_schema(operation_id="get_detection", responses={200: DetectionSerializer, 304: None})
+    def retrieve(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         """A detection with its images and results.
 
         Results are sorted by confidence, the highest first: the first 1,000 of each image, and 10,000 in all.
         """
-        return detection_response(request, self.get_object(), self.get_serializer_context())
+        detection = self.get_object()
+        headers = detection_headers(request, detection)
+        if response := not_modified(request, headers):
+            return response
+        return self.detection_response(detection, headers)
 
     @extend_schema(operation_id="update_detection")
     def partial_update(self, request: Request, **_kwargs: Any) -> HttpResponse:
@@ -101,7 +109,17 @@ class DetectionViewSet(OwnDetectionViewSet):
         serializer.is_valid(raise_exception=True)
         if not detection.change(**serializer.validated_data):
             raise NotFound
-        return detection_response(request, detection, self.get_serializer_context())
+        caching.drop_after_commit([detection.user_id])
+        return self.detection_response(detection)
+
+    def detection_response(
+        self, detection: Detection, headers: Mapping[str, str] = NO_HEADERS
+    ) -> HttpResponse:
+        detection.load_images()
+        response = detection_response(self.request, detection, self.get_serializer_context())
+        for name, value in headers.items():
+            response.headers[name] = value
+        return response
 
     @extend_schema(operation_id="delete_detection")
     def destroy(self, _request: Request, **_kwargs: Any) -> Response:
@@ -112,27 +130,40 @@ class DetectionViewSet(OwnDetectionViewSet):
         erasure.delete_detections([self.get_object().pk])
         return Response(status=status.HTTP_204_NO_CONTENT)
 
-    @extend_schema(operation_id="list_detections", responses=DetectionSummarySerializer(many=True))
+    @extend_schema(
+        operation_id="list_detections", responses={200: DetectionSummarySerializer(many=True), 304: None}
+    )
     @action(
         detail=False,
         serializer_class=DetectionSummarySerializer,
-        pagination_class=Pagination,
+        pagination_class=KeptTotals,
         filter_backends=[DjangoFilterBackend],
     )
-    def history(self, _request: Request) -> Response:
+    def history(self, request: Request) -> HttpResponseBase:
         """My detections.
 
         Newest first, without their images and results.
         """
-        detections = self.get_queryset().select_related("detector").newest_first()
-        page = self.paginate_queryset(self.filter_queryset(detections))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        owner, question = current_user(request).pk, page_question(request)
+        version, page = caching.find(owner, question)
+        headers = page_headers(owner, version, question)
+        if response := not_modified(request, headers):
+            return response
+        if page is None:
+            page = self.history_page()
+            caching.keep(owner, version, question, page)
+        return Response(page, headers=headers)
+
+    def history_page(self) -> Any:
+        detections = self.filter_queryset(self.get_queryset().newest_first())
+        rows = self.paginate_queryset(detections)
+        return self.get_paginated_response(self.get_serializer(rows, many=True).data).data
 
     @extend_schema(operation_id="list_detection_results", responses=ImageResultSerializer(many=True))
     @action(
         detail=True,
         serializer_class=ImageResultSerializer,
-        pagination_class=Pagination,
+        pagination_class=KeptTotals,
         query_serializer_class=ImageResultsSerializer,
         key_scopes={"GET": Scope.READ},
     )
@@ -183,7 +214,7 @@ class DetectionViewSet(OwnDetectionViewSet):
             raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
         version = f"{image.pk} {image.processed_at} {query['min_confidence']} {query['classes']}"
         headers = picture_headers(version, f"{pk}.jpg", download=query["download"])
-        if response := self.not_modified(headers):
+        if response := not_modified(self.request, headers):
             return response
         labels = labels_of(image, query["min_confidence"], query["classes"])
         with picture_refusals():
@@ -209,7 +240,7 @@ class DetectionViewSet(OwnDetectionViewSet):
         if not image.image_path:
             raise NoFile("The image was refused; its file is not kept.")
         headers = picture_headers(f"original {image.pk}", image.safe_name, download=query["download"])
-        if response := self.not_modified(headers):
+        if response := not_modified(self.request, headers):
             return response
         with picture_refusals():
             return stream_response(original_picture(image), media_type(image.extension), headers)
@@ -222,20 +253,32 @@ class DetectionViewSet(OwnDetectionViewSet):
             raise NotFound
         return image
 
-    def not_modified(self, headers: dict[str, str]) -> HttpResponseBase | None:
-        """A 304 if the client's `If-None-Match` names the picture's ETag, else None."""
-        known = HttpResponse(headers=headers)
-        response = get_conditional_response(self.request, etag=headers["ETag"], response=known)
-        if response is None or response.status_code != status.HTTP_304_NOT_MODIFIED:
-            return None
-        return response
+
+def detection_headers(request: Request, detection: Detection) -> dict[str, str]:
+    """What changes an answer changes `updated_at`, but for a worker that takes images or gives them back."""
+    states = []
+    if not detection.is_finished:
+        detection.load_images()
+        states = [(image.pk, image.state) for image in detection.images.all()]
+    row = (detection.pk, detection.updated_at, detection.status, detection.processed, detection.failed)
+    return conditional_headers(row, detection.name, detection.detector.name, states, may_read(request))
+
+
+def page_question(request: Request) -> Question:
+    return Question("history", request.META["QUERY_STRING"], KEPT_SECONDS)
+
+
+def page_headers(owner: UUID, version: str | None, question: Question) -> dict[str, str]:
+    """Without a version there is no ETag: nothing says cheaply whether a row has changed."""
+    if version is None:
+        return {}
+    return conditional_headers(owner, version, question.text, time.time() // KEPT_SECONDS)
 
 
 def picture_headers(version: str, filename: str, *, download: bool) -> dict[str, str]:
     disposition = content_disposition_header(as_attachment=download, filename=filename)
     return {
-        "ETag": f'"{sha256(version.encode()).hexdigest()[:32]}"',
-        "Cache-Control": "private, no-cache",
+        **conditional_headers(version),
         "Content-Disposition": disposition or "inline",
     }
 

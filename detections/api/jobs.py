@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -8,6 +9,7 @@ from rest_framework.response import Response
 from detections.api.detections import OwnDetectionViewSet
 from detections.api.serializers import JobSerializer
 from detections.jobs import actions
+from objectvision.api.negotiation import conditional_headers, not_modified
 from objectvision.api.throttles import UploadThrottle
 from objectvision.lib import doorbell
 
@@ -17,13 +19,15 @@ class JobViewSet(OwnDetectionViewSet):
 
     serializer_class = JobSerializer
 
-    @extend_schema(operation_id="get_job")
-    def retrieve(self, _request: Request, **_kwargs: Any) -> Response:
+    @extend_schema(operation_id="get_job", responses={200: JobSerializer, 304: None})
+    def retrieve(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
         """A job's progress.
 
         How many of its images are finished, and how many images are ahead of it in the queue.
         """
-        return self.job_response()
+        job = self.get_serializer(self.get_object()).data
+        headers = conditional_headers(job)  # reading the rows is nearly all of the work
+        return not_modified(request, headers) or Response(job, headers=headers)
 
     @extend_schema(operation_id="cancel_job", request=None)
     @action(detail=True, methods=["post"], body_methods=())

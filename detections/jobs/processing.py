@@ -16,7 +16,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from detections import inference
-from detections.jobs.progress import recount_and_publish
+from detections.jobs.progress import begin_detections, recount_and_publish
 from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
 from objectvision.lib import doorbell, logs
 
@@ -156,8 +156,7 @@ class Work:
 
 def begin_work(claim: Claim, detector: inference.LoadedDetector) -> Work:
     """Mark the claim's detections as begun and hand its images to the lanes."""
-    if pending := claim.pending_detections:
-        Detection.objects.begin(pending)
+    begin_detections(claim)
     effort = Effort()
     alone = len(claim.images) == 1
     lanes = threads_of_lanes(detector.lanes)

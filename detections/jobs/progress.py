@@ -4,9 +4,17 @@ from uuid import UUID
 
 from django.db import transaction
 
+from detections import caching
 from detections.jobs import snapshots
-from detections.models import Detection, DetectionImage, DetectionResult
+from detections.models import Claim, Detection, DetectionImage, DetectionResult
 from objectvision.lib import wakeups
+
+
+def begin_detections(claim: Claim) -> None:
+    """Mark the claim's pending detections as begun."""
+    if pending := claim.pending_detections:
+        Detection.objects.begin(pending)
+        caching.drop_after_commit(image.user_id for image in claim.images)
 
 
 def recount_and_publish(
@@ -17,6 +25,7 @@ def recount_and_publish(
     """As `recount`. Waiting requests wake after the commit; `results` are all of the images'."""
     Detection.objects.recount(detections, images)
     texts = texts_of(detections, images, results)
+    caching.drop_after_commit(detection.user_id for detection in detections)
 
     def publish_changes() -> None:
         wakeups.publish(texts)

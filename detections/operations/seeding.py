@@ -19,7 +19,7 @@ from django.db.models import F, OuterRef, QuerySet, Subquery
 from PIL import Image, ImageDraw
 
 from accounts.models import User
-from detections import erasure, inference
+from detections import caching, erasure, inference
 from detections.images import annotation, pixels
 from detections.jobs import processing
 from detections.models import LOCKED_AT_ONCE, Detection, DetectionImage, DetectionResult, Detector
@@ -126,6 +126,7 @@ class Seeding:
             DetectionResult.objects.bulk_create(results)
             Detection.objects.recount(detections)
             set_times(detections)
+            caching.drop_after_commit(detection.user_id for detection in detections)
         self.made += len(chunk)
         self.images += len(images)
         self.results += len(results)

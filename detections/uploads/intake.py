@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from detections import storage
+from detections import caching, storage
 from detections.inference import Options
 from detections.jobs import backlog
 from detections.models import NAME_LENGTH, Detection, DetectionImage, DetectionResult, Detector
@@ -92,6 +92,7 @@ def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
             serial = left < backlog.UNDER_WAY or len(images) > 1
             insert_rows(detection, images, reuse=submission.reuse, serial=serial)
             doorbell.ring_after_commit("detections.process_images")
+            caching.drop_after_commit([detection.user_id])
     return detection
 
 

@@ -1,7 +1,13 @@
-"""Content negotiation for views with one representation."""
+"""What a client takes: views with one representation, and answers that the client has already."""
 
+from hashlib import sha256
 from typing import Any
 
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from rest_framework import status
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
 from rest_framework.request import Request
 
@@ -21,3 +27,25 @@ class OneAnswer(DefaultContentNegotiation):
 
     def select_renderer(self, _request: Request, renderers: Any, _suffix: Any = None) -> Any:
         return renderers[0], renderers[0].media_type
+
+
+def conditional_headers(*parts: Any) -> dict[str, str]:
+    """Of a private answer that the client keeps and asks for again; its ETag changes with any of these parts.
+
+    The parts say all that the answer depends on, the credential included.
+    """
+    text = repr((settings.SPECTACULAR_SETTINGS["VERSION"], *parts))
+    return {
+        "ETag": f'"{sha256(text.encode()).hexdigest()[:32]}"',
+        "Cache-Control": "private, no-cache",
+        "Vary": "Accept-Encoding, Authorization, X-API-Key",
+    }
+
+
+def not_modified(request: Request, headers: dict[str, str]) -> HttpResponseBase | None:
+    """A 304 if the client's `If-None-Match` names the answer's ETag, else None."""
+    known = HttpResponse(headers=headers)
+    response = get_conditional_response(request, etag=headers.get("ETag"), response=known)
+    if response is None or response.status_code != status.HTTP_304_NOT_MODIFIED:
+        return None
+    return response
