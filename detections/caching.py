@@ -25,8 +25,6 @@ T = TypeVar("T")
 
 # Of a version: no answer is found for longer, whatever was lost.
 LONGEST_SECONDS = 10 * 60
-# Answers of one kind that are kept for an owner: a bound on the memory that one user can take.
-SLOTS = 8
 # While the cache is away it is asked once in this time: time-outs do not add up.
 PAUSE_SECONDS = 5
 REPEAT_SECONDS = 1
@@ -39,14 +37,18 @@ _undropped: dict[UUID, object] = {}
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an answer depends on besides its owner's rows, and how long it is kept at most."""
+    """What an answer depends on besides its owner's rows, and how long it is kept at most.
+
+    `slots` is how many answers of this kind are kept for an owner: a bound on what one user can fill.
+    """
 
     kind: str
     text: str
     seconds: int
+    slots: int = 8
 
     def key(self, owner: UUID) -> str:
-        slot = sha256(self.text.encode()).digest()[0] % SLOTS
+        slot = sha256(self.text.encode()).digest()[0] % self.slots
         return f"{owner}:{self.kind}:{slot}"
 
 

@@ -6,12 +6,18 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.caller import current_user
+from detections import caching
 from detections.api.detections import OwnDetectionViewSet
 from detections.api.serializers import JobSerializer
+from detections.caching import Question
 from detections.jobs import actions
+from detections.models import Detection
 from objectvision.api.negotiation import conditional_headers, not_modified
 from objectvision.api.throttles import UploadThrottle
 from objectvision.lib import doorbell
+
+JOB_SECONDS = 60
 
 
 class JobViewSet(OwnDetectionViewSet):
@@ -25,9 +31,23 @@ class JobViewSet(OwnDetectionViewSet):
 
         How many of its images are finished, and how many images are ahead of it in the queue.
         """
-        job = self.get_serializer(self.get_object()).data
+        job = self.kept_job(request)
         headers = conditional_headers(job)  # reading the rows is nearly all of the work
         return not_modified(request, headers) or Response(job, headers=headers)
+
+    def kept_job(self, request: Request) -> dict[str, Any]:
+        """Kept except for its place in the queue, which the images of other users change."""
+        owner, pk = current_user(request).pk, self.kwargs["pk"]
+        question = Question("job", str(pk), JOB_SECONDS, slots=64)
+        version, kept = caching.find(owner, question)
+        if kept is None:
+            detection = self.get_object()
+            job: dict[str, Any] = self.get_serializer(detection).data
+            caching.keep(owner, version, question, {"job": job, "detector": str(detection.detector_id)})
+            return job
+        job = kept["job"]
+        detection = Detection(pk=pk, status=job["status"], detector_id=kept["detector"])
+        return {**job, "queue_position": detection.queue_position()}
 
     @extend_schema(operation_id="cancel_job", request=None)
     @action(detail=True, methods=["post"], body_methods=())

@@ -32,12 +32,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 HISTORY, RESULTS, STATISTICS = "/api/v1/detect/history", "/api/v1/detect/results", "/api/v1/users/statistics"
 # Each shows what is kept: a page of the history, totals, statistics.
-PAGES = {
-    "history": HISTORY,
-    "total of the history": f"{HISTORY}?limit=1&offset=1",
-    "total of the results": f"{RESULTS}?limit=1",
-    "statistics": STATISTICS,
-}
+PAGES = [HISTORY, f"{HISTORY}?limit=1&offset=1", f"{RESULTS}?limit=1", STATISTICS]
 QUESTION = Question("test", "What?", 60)
 
 
@@ -94,7 +89,7 @@ def answer(client, page):
 
 
 def answers(client):
-    return [answer(client, page) for page in PAGES.values()]
+    return [answer(client, page) for page in PAGES]
 
 
 def version(user):
@@ -128,6 +123,37 @@ def test_a_second_answer_saves_its_queries(store, api, user, detect, django_asse
             made = answer(client, page)
         with django_assert_num_queries(second):
             assert answer(client, page) == made
+
+
+def test_a_second_status_of_a_job_saves_a_query(store, api, user, submit, django_assert_num_queries):
+    detection = submit(user, photo())
+    client, path = api(user), f"/api/v1/detect/jobs/{detection.pk}"
+    for queries in (4, 3):  # the session, the detection; its first waiting image, those in front
+        with django_assert_num_queries(queries):
+            assert answer(client, path)["queue_position"] == 1
+    processing.process_waiting()
+    for queries in (2, 1):
+        with django_assert_num_queries(queries):
+            assert answer(client, path)["status"] == "completed"
+
+
+def test_the_place_in_the_queue_is_never_an_old_one(store, api, user, stranger, submit, detector):
+    submit(stranger, photo())
+    detection = submit(user, photo())
+    client, path = api(user), f"/api/v1/detect/jobs/{detection.pk}"
+    assert [answer(client, path)["queue_position"] for _ in range(2)] == [2, 2]
+    record(client, detector, detection, count=1)
+    assert answer(client, path)["queue_position"] == 1
+
+
+def test_a_kept_job_is_its_owners_alone_and_gone_once_deleted(store, api, user, stranger, detect):
+    detection = detect(user)
+    path = f"/api/v1/detect/jobs/{detection.pk}"
+    for _ in range(2):
+        assert answer(api(user), path)["status"] == "completed"
+        assert api(stranger).get(path).status_code == 404
+    assert api(user).delete(f"/api/v1/detect/{detection.pk}").status_code == 204
+    assert api(user).get(path).status_code == 404
 
 
 def test_all_pages_of_a_list_share_one_count(store, api, user, detect, django_assert_num_queries):
@@ -177,9 +203,9 @@ def begin(client, detector, detection):
     progress.begin_detections(DetectionImage.objects.claim(detector, 1))
 
 
-def record(client, detector, detection):
+def record(client, detector, detection, count=9):
     processing.process_claim(
-        DetectionImage.objects.claim(detector, 9),
+        DetectionImage.objects.claim(detector, count),
         processing.cached_detector(detector.path, detector.backend),
     )
 
@@ -230,6 +256,9 @@ def test_each_change_drops_the_answers_of_its_owner_alone(
     detect(stranger)
     submit(user, photo())
     client = api(user)
+    jobs = [f"/api/v1/detect/jobs/{row.pk}" for row in Detection.objects.filter(user=user)]
+    for job in jobs:
+        answer(client, job)
     earlier, theirs, other = answers(client), answers(api(stranger)), version(stranger)
     before = version(user)
     assert (answers(client), version(user)) == (earlier, before)
@@ -237,8 +266,10 @@ def test_each_change_drops_the_answers_of_its_owner_alone(
     later = answers(client)
     assert (later != earlier, version(user) != before) == (True, True)
     assert version(stranger) == other
+    statuses = [client.get(job).content for job in jobs]
     flush()
     assert answers(client) == later
+    assert [client.get(job).content for job in jobs] == statuses
     assert answers(api(stranger)) == theirs
 
 
@@ -314,7 +345,7 @@ def test_a_kept_answer_is_only_for_credentials_that_may_read(store, api, user, d
     detect(user)
     answers(api(user))
     _, raw = keys.issue(user, "Camera", ["detect"], None)
-    refused = [api().get(page, headers={"X-API-Key": raw}).status_code for page in PAGES.values()]
+    refused = [api().get(page, headers={"X-API-Key": raw}).status_code for page in PAGES]
     assert refused == [403] * 4
 
 
@@ -326,7 +357,7 @@ def test_one_user_fills_a_few_places_however_much_they_ask(store, user):
         question = Question("test", str(number), 60)
         assert caching.kept(user.pk, question, lambda n=number: n) == number
     found = {Question("test", str(number), 60).key(user.pk) for number in range(200)}
-    assert len(found) == caching.SLOTS
+    assert len(found) == QUESTION.slots
 
 
 @pytest.mark.services
@@ -335,13 +366,15 @@ def test_redis_holds_json_that_expires(use_redis, redis_url, api, user, detect):
     flush()
     detect(user)
     answers(api(user))
+    answer(api(user), f"/api/v1/detect/jobs/{Detection.objects.get().pk}")
     with redis.Redis.from_url(redis_url) as client:
         found = {key.decode(): (json.loads(client.get(key)), client.ttl(key)) for key in client.keys("*")}
     kept = {name.split(":")[3]: ttl for name, (_, ttl) in found.items() if name.startswith("answers:")}
-    assert set(kept) == {"version", "history", "total", "statistics"}
+    assert set(kept) == {"version", "history", "total", "statistics", "job"}
     assert min(kept.values()) > 0
     assert kept["history"] <= 300 >= kept["total"]
     assert kept["statistics"] <= 600 >= kept["version"]
+    assert kept["job"] <= 60
 
 
 @pytest.mark.services
@@ -387,8 +420,8 @@ def test_answers_are_correct_while_redis_is_away(
     use_redis, closed_redis, api, user, detect, submit, caplog, monkeypatch
 ):
     monkeypatch.setattr(caching, "PAUSE_SECONDS", 0)
-    (once_a_minute,) = caching.log.filters
-    once_a_minute.silent_until = 0.0
+    for once_a_minute in caching.log.filters:
+        once_a_minute.silent_until = 0.0
     use_redis(closed_redis)
     detect(user)
     client = api(user)
