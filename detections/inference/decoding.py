@@ -78,13 +78,13 @@ def _decode_jpeg(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def upright(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """The pixels turned by EXIF's orientation, contiguous."""
+    """The pixels turned by EXIF's orientation, contiguous. The image given may change."""
     import cv2
 
     if orientation in SIDEWAYS:
         image = cv2.transpose(image)
     flip = FLIPS.get(orientation)
-    return image if flip is None else cv2.flip(image, flip)
+    return image if flip is None else cv2.flip(image, flip, dst=image)
 
 
 def _decode_any(data: bytes) -> NDArray[np.uint8]:

@@ -164,10 +164,11 @@ def growth(deed, file):
     return json.loads(measured.stdout)
 
 
-def test_a_whole_jpeg_is_decoded_without_a_copy_of_its_pixels(tmp_path):
+@pytest.mark.parametrize(("orientation", "copies"), [(1, 1), (3, 1), (6, 2)])
+def test_a_jpeg_is_decoded_without_a_copy_and_turned_with_one(tmp_path, orientation, copies):
     file = tmp_path / "photo.jpg"
-    file.write_bytes(plain("RGB", 9, "JPEG")())
-    assert growth("decode", file) < 3 * PIXELS + 20 * MEGABYTE
+    file.write_bytes(plain("RGB", 9, "JPEG", exif=pictures.exif(orientation))())
+    assert growth("decode", file) < copies * 3 * PIXELS + 20 * MEGABYTE
 
 
 def test_memory_of_drawn_pictures_returns_to_the_system(tmp_path):
