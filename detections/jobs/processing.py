@@ -155,14 +155,18 @@ class Work:
 
 
 def begin_work(claim: Claim, detector: inference.LoadedDetector) -> Work:
-    """Mark the claim's detections as begun and hand its images to the lanes."""
-    begin_detections(claim)
+    """Hand the claim's images to the lanes and, while they work, mark its detections as begun."""
     effort = Effort()
     alone = len(claim.images) == 1
     lanes = threads_of_lanes(detector.lanes)
     futures = {
         lanes.submit(predict_image, image, detector, effort, alone=alone): image for image in claim.images
     }
+    try:
+        begin_detections(claim)
+    except BaseException:  # whatever it is: it is raised again
+        effort.lost.set()  # else lanes work on for nothing: the claim lapses
+        raise
     return Work(claim, futures, effort)
 
 
