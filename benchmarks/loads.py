@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.25
 MOST_SECONDS = 1800
+CLIENTS = 8
 PEER_CLIENTS = 4
 DARKEST, BRIGHTEST = 0.8, 1.2
 
@@ -81,6 +82,26 @@ def finished_job(client: Any, job_id: str) -> Any:
 def until(look: Callable[[], Any]) -> Any:
     """The first true result of `look`, which is called seldom: each call costs time that is measured."""
     return waiting.until(look, MOST_SECONDS, every=POLL_SECONDS)
+
+
+def singles_per_second(client: Any, pictures: Sequence[bytes]) -> float:
+    """Images a second of photos that many clients send one by one, until the last one is processed."""
+    started = time.time()
+    with ThreadPoolExecutor(CLIENTS) as threads:
+        shares = list(
+            threads.map(lambda first: send_singles(client, pictures[first::CLIENTS]), range(CLIENTS))
+        )
+    ended = max(wait_for_job(client, job, 1) for jobs in shares for job in jobs)
+    return len(pictures) / (ended - started)
+
+
+def send_singles(client: Any, pictures: Sequence[bytes]) -> list[str]:
+    """The ids of the jobs."""
+    own = client.another()
+    answers = [own.upload(photo) for photo in pictures]
+    for answer in answers:
+        answer.raise_for_status()
+    return [str(answer.json()["job_id"]) for answer in answers]
 
 
 def milliseconds_of_one(client: Any, pictures: Sequence[bytes]) -> float:

@@ -1,6 +1,7 @@
 """What can be measured, by the name for the command line."""
 
 from benchmarks.figures import Measure
+from benchmarks.measures.capacity import CAPACITY
 from benchmarks.measures.costs import CPU, EXPORT, START, STATEMENTS
 from benchmarks.measures.pages import HISTORY, JOB_STATUS
 from benchmarks.measures.speed import BATCH, EMBEDDED, LARGE, SINGLE, WORKERS
@@ -11,6 +12,7 @@ MEASURES: dict[str, Measure] = {
     "large": LARGE,
     "statements": STATEMENTS,
     "cpu": CPU,
+    "capacity": CAPACITY,
     "embedded": EMBEDDED,
     "workers": WORKERS,
     "history": HISTORY,
