@@ -394,6 +394,7 @@ DATA_UPLOAD_MAX_NUMBER_FILES = 110
 
 MODEL_PATH = env.text("MODEL_PATH")
 CONFIDENCE_THRESHOLD = env.fraction("CONFIDENCE_THRESHOLD", 0.25)
+DECODE_REDUCED = env.flag("DECODE_REDUCED", default=False)
 CLAIM_LEASE_SECONDS = env.integer("CLAIM_LEASE_SECONDS", 60, low=1)
 
 # --- API -----------------------------------------------------------------------------------------

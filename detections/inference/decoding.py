@@ -6,7 +6,7 @@ from threading import Condition
 from typing import TYPE_CHECKING
 
 from detections.images import opencv, pixels
-from detections.images.clean_jpeg import read_clean_jpeg
+from detections.images.clean_jpeg import read_clean_jpeg, read_half
 from detections.images.orientation import SIDEWAYS, read_orientation
 from detections.inference.types import DecodeError
 
@@ -49,10 +49,31 @@ memory = MemoryBudget(MOST_MEMORY)
 
 
 @contextmanager
-def decoded(data: bytes) -> Iterator[NDArray[np.uint8]]:
-    """The image as `decode` returns it, in memory reserved from `memory`. Raises DecodeError."""
+def decoded(
+    data: bytes, least_side: int | None = None
+) -> Iterator[tuple[NDArray[np.uint8], tuple[int, int]]]:
+    """The image as `decode` returns it, and its (width, height), in memory reserved from `memory`.
+
+    With `least_side`, a JPEG is decoded at half its size where its longer side stays as long as that; the
+    size is the whole image's anyway. Raises DecodeError.
+    """
     with memory.reserve(most_bytes(data)):
-        yield decode(data)
+        half = None if least_side is None else _decode_half(data, least_side)
+        yield half or _with_size(decode(data))
+
+
+def _with_size(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    height, width = image.shape[:2]
+    return image, (width, height)
+
+
+def _decode_half(data: bytes, least_side: int) -> tuple[NDArray[np.uint8], tuple[int, int]] | None:
+    half = read_half(data, least_side) if data.startswith(JPEG) else None
+    if half is None:
+        return None
+    image, (height, width) = half
+    orientation = read_orientation(BytesIO(data))
+    return upright(image, orientation), (height, width) if orientation in SIDEWAYS else (width, height)
 
 
 def most_bytes(data: bytes) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from detections.inference.types import Backend, Options, Rows
 
+INPUTS_LEFT = 2  # an image at half its size is still so many times as long as the model's input
+
 
 class LoadedDetector:
     """A backend with the steps that all backends share: decoding, tiling, and boxes from rows."""
@@ -34,21 +36,24 @@ class LoadedDetector:
         options: Options,
         *,
         alone: bool = False,
+        reduced: bool = False,
         stopped: Callable[[], bool] = lambda: False,
     ) -> Found:
         """Decode one image and detect objects in it. Safe to call from several threads.
 
         `alone` says that no other image waits, so that this one may use all cores; the boxes are the same
-        either way. With tiles or mirrored views, `stopped` is called before each view. Raises DecodeError,
-        PredictionInterruptedError.
+        either way. `reduced`: JPEGs of at least four times the model's input are decoded at half their size,
+        which moves boxes a little; never for tiles or another image size. With tiles or mirrored views,
+        `stopped` is called before each view. Raises DecodeError, PredictionInterruptedError.
         """
         start = time.perf_counter()
         options = replace(options, iou=min(options.iou, self._most_overlap))
-        with decoded(data) as image:
-            height, width = image.shape[:2]
+        may_be_half = reduced and not options.tile and options.image_size in {None, self.image_size}
+        with decoded(data, INPUTS_LEFT * self.image_size if may_be_half else None) as (image, size):
             rows = tiling.find_in_views(self._backend, image, options, alone=alone, stopped=stopped)
+            height, width = image.shape[:2]
         boxes = boxes_from(rows, (width, height), self.classes)
-        return Found(width, height, boxes, (time.perf_counter() - start) * 1000)
+        return Found(*size, boxes, (time.perf_counter() - start) * 1000)
 
     def find(self, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:
         """Rows as the backend returns them, unchecked: for a trial."""

@@ -239,7 +239,9 @@ def outcome_of(
         return Refused("file_missing", "The image's file is no longer in the storage.")
     try:
         wanted = stored_options(image.detection.parameters)
-        return detector.predict(data, wanted, alone=alone, stopped=effort.is_over)
+        return detector.predict(
+            data, wanted, alone=alone, reduced=settings.DECODE_REDUCED, stopped=effort.is_over
+        )
     except inference.DecodeError as error:
         return Refused("corrupt_image", str(error))
     except inference.PredictionInterruptedError:

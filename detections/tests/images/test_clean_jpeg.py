@@ -4,10 +4,10 @@ import random
 import tracemalloc
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from detections.images import opencv
-from detections.images.clean_jpeg import read_clean_jpeg
+from detections.images.clean_jpeg import read_clean_jpeg, read_half
 from detections.inference import DecodeError, decode
 from testing.detectors import SCENES
 from testing.files import pictures
@@ -107,3 +107,21 @@ def test_damaged_and_hostile_files_are_read_as_opencv_reads_them_or_not_at_all(s
             read += 1
             assert same(image, opencv.read_bgr(data))
     assert read > 10
+
+
+def test_half_of_a_jpeg_is_the_picture_at_half_its_size_and_the_whole_size(scenes):
+    scene = scenes[0].resize((302, 202))
+    half, size = read_half(encoded(scene, "JPEG", quality=95, subsampling=0), 151)
+    assert (half.shape, size) == ((101, 151, 3), (202, 302))
+    difference = ImageChops.difference(Image.fromarray(half[:, :, ::-1].copy()), scene.reduce(2))
+    assert max(ImageStat.Stat(difference).mean) < 3
+
+
+def test_half_of_an_odd_side_is_rounded_up():
+    half, size = read_half(pictures.jpeg(301, 201), 151)
+    assert (half.shape, size) == ((101, 151, 3), (201, 301))
+
+
+@pytest.mark.parametrize("content", [pictures.jpeg(300, 200), *FAULTY.values()], ids=["small", *FAULTY])
+def test_there_is_no_half_of_a_small_or_faulty_jpeg(content):
+    assert read_half(content, 151) is None

@@ -7,6 +7,7 @@ from PIL import Image, ImageOps
 
 from detections.detectors.preparation import BUNDLED_FOLDER, weight_files
 from detections.inference import Box, DecodeError, LoadError, Options, decode, load_detector
+from detections.inference.decoding import decoded
 from detections.inference.geometry import Letterbox
 from testing.detectors import COCO, SCENES, build_standin, family_of, sample_photo, tiny_onnx
 from testing.files.pictures import encoded
@@ -191,6 +192,57 @@ def test_boxes_equal_those_of_ultralytics_for_odd_picture_sizes(detector, refere
     data = encoded(Image.open(io.BytesIO(pictures[0])).resize(size))
     options = Options(confidence=0.01)
     assert same_boxes(detector.predict(data, options), reference(decode(data), options), tolerance=1)
+
+
+@pytest.fixture
+def sizes(small, monkeypatch):
+    """The (width, height) of the pictures that reach the model, whose input has 64 pixels."""
+    seen = []
+    find = small._backend.find
+
+    def noted(image, options, *, alone):
+        seen.append((image.shape[1], image.shape[0]))
+        return find(image, options, alone=alone)
+
+    monkeypatch.setattr(small._backend, "find", noted)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "form", "seen"),
+    [
+        ((256, 100), {}, "JPEG", (128, 50)),
+        ((255, 100), {}, "JPEG", (128, 50)),
+        ((253, 100), {}, "JPEG", (253, 100)),
+        ((256, 100), {"image_size": 64}, "JPEG", (128, 50)),
+        ((256, 100), {}, "PNG", (256, 100)),
+    ],
+)
+def test_large_jpegs_are_decoded_at_half_their_size_if_that_is_wanted(
+    small, sizes, size, options, form, seen
+):
+    data = encoded(Image.new("RGB", size, RED), form)
+    reduced = small.predict(data, Options(**options), reduced=True)
+    whole = small.predict(data, Options(**options))
+    assert sizes == [seen, size]
+    assert (reduced.width, reduced.height) == (whole.width, whole.height) == size
+    assert [box.confidence for box in reduced.boxes] == pytest.approx(
+        [box.confidence for box in whole.boxes], abs=0.02
+    )
+
+
+def test_a_picture_in_tiles_is_never_decoded_at_half_its_size(small, sizes):
+    small.predict(encoded(Image.new("RGB", (256, 256), RED), "JPEG"), Options(tile=128), reduced=True)
+    assert len(sizes) > 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_jpeg_is_upright_also_at_half_its_size(small, orientation):
+    data = oriented(halves().resize((400, 200), Image.Resampling.NEAREST), orientation)
+    with decoded(data, 200) as (image, size):
+        assert (image.shape, size) == ((100, 200, 3), (400, 200))
+        assert image[50, 50].tolist() == pytest.approx(RED[::-1], abs=10)
+        assert image[50, 150].tolist() == pytest.approx(GREEN[::-1], abs=10)
 
 
 @pytest.fixture
