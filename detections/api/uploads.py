@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
@@ -60,10 +61,13 @@ def preferred_wait(request: Request) -> int:
 
 
 def finished_detection(detection_id: UUID) -> Detection | None:
-    """The detection with its images, once it is finished. Gives the connection back: others need it while
-    this request waits."""
+    """The detection with its images, once it is finished and the database answers. Gives the connection
+    back: others need it while this request waits."""
     try:
         return Detection.objects.filter(pk=detection_id).finished().with_images().first()
+    except (OperationalError, InterfaceError):  # 503 would have the client send again what is stored
+        connections.drop_broken()
+        return None
     finally:
         connections.give_back()
 

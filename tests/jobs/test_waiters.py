@@ -31,3 +31,23 @@ def test_other_requests_are_answered_while_200_uploads_wait_on_one_process(tmp_p
         assert max(other.elapsed.total_seconds() for other in others) < 10  # those wait for 30
         assert {answer.status_code for answer in answers} == {200}
         assert {answer.json()["status"] for answer in answers} == {"completed"}
+
+
+def drop_connections(stack):
+    stack.value(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+@pytest.mark.services
+def test_an_upload_waits_on_when_its_database_connection_breaks(tmp_path, standin_folder):
+    with stacks.production(tmp_path, standin_folder) as production, ThreadPoolExecutor(1) as pool:
+        production.web()
+        client = production.client().sign_up()
+        waiting = pool.submit(client.upload, photo(), wait=30)
+        until(lambda: production.value("SELECT count(*) FROM detections_detection") == 1)
+        drop_connections(production)
+        production.worker("inference")
+        answer = waiting.result()
+        assert (answer.status_code, answer.json()["status"]) == (200, "completed")
