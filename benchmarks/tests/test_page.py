@@ -8,7 +8,9 @@ import pytest
 from django.db import connection
 
 from benchmarks import page
+from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult
+from testing.files.pictures import photo
 
 TEXT = page.PAGE.read_text("utf-8")
 [SQL] = re.findall(r"```sql\n(.*?)```", TEXT, re.DOTALL)
@@ -117,3 +119,17 @@ def test_the_copy_by_month_has_all_rows_and_a_month_can_be_dropped(by_month):
     by_month.execute("DROP TABLE results_2026_01")
     by_month.execute("SELECT count(*) FROM results_by_month")
     assert by_month.fetchone() == (before - january,)
+
+
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_the_copy_by_month_takes_and_gives_out_results(by_month, api, user, submit):
+    by_month.execute("ALTER TABLE detections_detectionresult RENAME TO undivided")
+    by_month.execute("ALTER TABLE results_by_month RENAME TO detections_detectionresult")
+    detection = submit(user, photo())
+    process_waiting()
+    found = api(user).get(f"/api/v1/detect/{detection.pk}").json()["images"][0]["results"]
+    by_month.execute("SELECT count(*) FROM results_later WHERE detection_id = %s", [detection.pk])
+    assert by_month.fetchone() == (len(found),) == (2,)
+    assert api(user).delete(f"/api/v1/detect/{detection.pk}").status_code == 204
+    assert not DetectionResult.objects.filter(detection=detection).exists()
