@@ -73,7 +73,7 @@ def erase_account(user: User, deadline: float) -> bool:
         delete_detections(ids)
         if monotonic() > deadline:
             return False
-    folder = f"users/{user.pk}"
+    owner, folder = user.pk, f"users/{user.pk}"
     if not storage.delete_folder(folder):
         return False
     with transaction.atomic():
@@ -81,4 +81,5 @@ def erase_account(user: User, deadline: float) -> bool:
         User.objects.select_for_update().filter(pk=user.pk).first()
         user.delete()
     storage.delete_folder(folder)  # files that such a request has stored
+    caching.drop({owner})
     return True

@@ -17,12 +17,14 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import keys
+from accounts import closing, keys
+from accounts.models import User
 from detections import caching, erasure
 from detections.caching import Question
 from detections.jobs import actions, processing, progress, sweep
 from detections.jobs.reprocessing import Reprocessing
 from detections.models import Detection, DetectionImage
+from detections.operations import seeding
 from testing.api import change_job, send_batch
 from testing.files.pictures import photo
 from testing.outages import Gate
@@ -273,15 +275,21 @@ def test_each_change_drops_the_answers_of_its_owner_alone(
     assert answers(api(stranger)) == theirs
 
 
-def test_seeding_drops_what_was_kept_of_the_same_accounts(store, detector, tmp_path):
-    from testing.commands import run
+def test_each_chunk_of_seeding_drops_the_answers_of_its_owners(detector, monkeypatch):
+    monkeypatch.setattr(seeding, "CHUNK", 1)
+    versions = set()
+    for _ in seeding.Seeding(1, timezone.now(), detector, users=1, detections=3, with_files=0).run():
+        versions.add(version(User.objects.get()))
+    assert len(versions) == 3
 
-    seed = ("seed_db", "--users", "1", "--detections", "2")
-    run(*seed)
-    owner = Detection.objects.values_list("user", flat=True).first()
-    before = version(SimpleNamespace(pk=owner))
-    run(*seed, "--replace")
-    assert version(SimpleNamespace(pk=owner)) != before
+
+def test_nothing_is_kept_of_an_erased_account(store, api, user, settings):
+    answers(api(user))
+    closing.close(user)
+    before = version(user)
+    erasure.erase_closed_accounts()
+    assert not (settings.DATA_DIR / "versions" / str(user.pk)).exists()
+    assert version(user) != before
 
 
 def test_a_change_that_is_rolled_back_drops_nothing(store, user, detect):
@@ -331,12 +339,16 @@ def test_within_a_transaction_nothing_is_kept_or_found(store, user, submit):
 # Who sees it
 
 
-def test_two_users_with_the_same_question_get_their_own_answers(store, api, user, stranger, detect):
+def test_two_users_with_the_same_question_get_their_own_answers(
+    store, api, user, stranger, detect, django_assert_num_queries
+):
     detect(user)
     detect(user)
     detect(stranger)
-    for _ in range(2):
-        mine, theirs = answers(api(user)), answers(api(stranger))
+    clients = api(user), api(stranger)
+    for queries in (27, 14):
+        with django_assert_num_queries(queries):
+            mine, theirs = map(answers, clients)
         assert [each.get("total", each.get("detections")) for each in mine] == [2, 2, 4, 2]
         assert [each.get("total", each.get("detections")) for each in theirs] == [1, 1, 2, 1]
 
@@ -448,6 +460,25 @@ def test_a_redis_that_hangs_costs_one_time_out_and_hides_no_change(server, api, 
     caching.drop({user.pk})
     Detection.objects.update(name="Renamed")
     assert answer(client, HISTORY)["items"][0]["name"] == "Renamed"
+
+
+@pytest.mark.services
+def test_rows_are_read_until_a_change_is_dropped(
+    use_redis, redis_url, closed_redis, api, user, detect, monkeypatch
+):
+    use_redis(redis_url)
+    detect(user)
+    client, before = api(user), version(user)
+    answers(client)
+    Detection.objects.update(name="Renamed")
+    use_redis(closed_redis)
+    caching.drop({user.pk})
+    use_redis(redis_url)
+    monkeypatch.setattr(caching, "_away_until", 0.0)
+    assert version(user) is None
+    assert answer(client, HISTORY)["items"][0]["name"] == "Renamed"
+    until(lambda: not caching._undropped)
+    assert version(user) not in {None, before}
 
 
 @pytest.mark.services
