@@ -111,10 +111,9 @@ def pytest_terminal_summary(terminalreporter):
 
 def pytest_sessionfinish():
     shutil.rmtree(DATA_DIR, ignore_errors=True)
-    if shared.IS_OWNER:
-        if POSTGRESQL:
-            stacks.drop_prepared()
-        shared.remove()
+    if POSTGRESQL:
+        stacks.drop_prepared()
+    shared.remove()
 
 
 @pytest.fixture(autouse=True)

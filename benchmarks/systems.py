@@ -17,7 +17,7 @@ import yaml
 from benchmarks import large, loads
 from benchmarks.peers.running import Peers
 from detections.operations import demo
-from testing import stacks
+from testing import shared, stacks
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -64,6 +64,7 @@ class Systems:
         self.opened.callback(self.peers.close)
 
     def __enter__(self) -> Self:
+        self.opened.callback(shared.remove)
         self.opened.callback(stacks.drop_prepared)
         return self
 

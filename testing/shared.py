@@ -29,4 +29,6 @@ def built_once(name: str, build: Callable[[Path], object]) -> Path:
 
 
 def remove() -> None:
-    shutil.rmtree(FOLDER)
+    """At the end, by the process that began it."""
+    if IS_OWNER:
+        shutil.rmtree(FOLDER)

@@ -282,7 +282,9 @@ def prepared_production(model):
 
 
 def drop_prepared():
-    """At the end of the tests."""
+    """At the end, by the process that began all others."""
+    if not shared.IS_OWNER:
+        return
     query = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
     with database_server() as server:
         names = server.execute(query, [shared.FOLDER.name]).fetchall()
