@@ -1,9 +1,7 @@
 import importlib.util
 import os
 import runpy
-import shutil
 import subprocess
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +16,8 @@ from testing.services import DOCUMENTED
 
 # Before Django reads its settings: tests see nothing of the environment but the services in it.
 POSTGRESQL = services.use_postgresql_if_found()
-DATA_DIR = Path(tempfile.mkdtemp(prefix="objectvision-tests-"))
+DATA_DIR = shared.FOLDER / "data"  # of all processes: those of a parallel run have read their settings by now
+DATA_DIR.mkdir(exist_ok=True)
 SERVICES = {"DB_HOST", "DB_PORT", "DB_USER", "DB_NAME", "DB_PASSWORD"}
 CLEAN = {
     **{name: "" for name in DOCUMENTED if name not in SERVICES},  # set, so that no .env file gets in
@@ -27,8 +26,10 @@ CLEAN = {
     "DATA_DIR": str(DATA_DIR),
 }
 os.environ.update(CLEAN)
-# Two runs at once do not share a database. SQLite's is a file: one in memory has other locks, and no end.
-TEST_DATABASE = f"test_objectvision_{os.getpid()}" if POSTGRESQL else str(DATA_DIR / "test.sqlite3")
+# Processes do not share a database. SQLite's is a file: one in memory has other locks, and no end.
+TEST_DATABASE = f"test_objectvision_{os.getpid()}"
+if not POSTGRESQL:
+    TEST_DATABASE = str(DATA_DIR / f"{TEST_DATABASE}.sqlite3")
 settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = TEST_DATABASE
 # Each client of a test has a middleware of its own: listing the static files takes it longer than a request.
 settings.WHITENOISE_AUTOREFRESH = True
@@ -110,7 +111,6 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_sessionfinish():
-    shutil.rmtree(DATA_DIR, ignore_errors=True)
     if POSTGRESQL:
         stacks.drop_prepared()
     shared.remove()

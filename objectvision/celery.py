@@ -1,17 +1,15 @@
 import os
-from time import monotonic
 from typing import Any
 
 from billiard import pool
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging, task_prerun
 
+from objectvision.lib import connections
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 # Django's checks load all views, which workers never use: 0.4 s and 23 MB. `manage.py check` has run them.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "yes")
-
-CHECK_SECONDS = 1  # a check is a statement
-checked = {"at": 0.0}
 
 app = Celery("objectvision")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -31,7 +29,6 @@ def keep_one_connection(**_: Any) -> None:
     database = settings.DATABASES["default"]
     database.get("OPTIONS", {}).pop("pool", None)
     database["CONN_MAX_AGE"] = None
-    database["CONN_HEALTH_CHECKS"] = True
 
 
 @celeryd_init.connect
@@ -47,6 +44,6 @@ def drop_broken_connection(task: Any, **_: Any) -> None:
 
     if task.request.is_eager:  # inside the caller's transaction
         return
-    if connection.errors_occurred or monotonic() > checked["at"] + CHECK_SECONDS:
-        checked["at"] = monotonic()
-        close_old_connections()
+    close_old_connections()
+    if connections.has_ended(connection):
+        connection.close()

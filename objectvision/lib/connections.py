@@ -1,3 +1,6 @@
+import select
+from typing import Any
+
 from django.db import connection
 
 
@@ -12,3 +15,15 @@ def drop_broken() -> None:
     pool = getattr(connection, "pool", None)
     if pool is not None:
         pool.check()
+
+
+def has_ended(idle: Any) -> bool:
+    """Whether the server has closed this connection of Django's: only then can it be read while it is idle.
+
+    Costs no statement. A server that only vanished is found by the connection's own time-outs.
+    """
+    if idle.connection is None or idle.vendor != "postgresql":
+        return False
+    waiting = select.poll()
+    waiting.register(idle.connection, select.POLLIN)
+    return bool(waiting.poll(0))

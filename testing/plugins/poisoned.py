@@ -1,22 +1,22 @@
-"""A Celery app whose image decoder kills its process on a marked image, as a bug in a C library would."""
+"""A Celery app whose decoder of JPEGs kills its process on a marked image, as a bug in a C library would."""
 
 import os
 import signal
 
-import cv2  # noqa: TID253  # it is patched here before the worker forks
+import simplejpeg  # noqa: TID253  # it is patched here before the worker forks
 
 from objectvision.celery import app
 
 __all__ = ["POISON", "app"]
 
 POISON = b"this image kills"
-decode = cv2.imdecode
+decode = simplejpeg.decode_jpeg
 
 
-def deadly(data, flags):
-    if POISON in bytes(data):
+def deadly(data, *arguments, **options):
+    if POISON in data:
         os.kill(os.getpid(), signal.SIGKILL)
-    return decode(data, flags)
+    return decode(data, *arguments, **options)
 
 
-cv2.imdecode = deadly
+simplejpeg.decode_jpeg = deadly
