@@ -33,6 +33,12 @@ def untrained(tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="module")
+def of_untrained(tmp_path_factory):
+    """Detectors of these weights, which tests find prepared: exporting them takes seconds."""
+    return tmp_path_factory.mktemp("untrained") / "detectors"
+
+
 def save_untrained(file):
     from detections.inference.runtimes import import_ultralytics
 
@@ -102,32 +108,32 @@ def test_an_onnx_file_is_copied_unchanged(tmp_path, detectors):
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "tiny.onnx"]
 
 
-def test_torch_weights_are_exported_once(untrained, detectors):
-    folder, manifest = prepare_detector(str(untrained), "openvino", detectors)
+def test_torch_weights_are_exported_once(untrained, of_untrained):
+    folder, manifest = prepare_detector(str(untrained), "openvino", of_untrained)
     assert (manifest.name, manifest.image_size, len(manifest.classes)) == ("untrained", 64, 80)
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "untrained_openvino_model"]
     changed = (folder / "untrained_openvino_model/untrained.bin").stat().st_mtime_ns
-    assert prepare_detector(str(untrained), "openvino", detectors) == (folder, manifest)
+    assert prepare_detector(str(untrained), "openvino", of_untrained) == (folder, manifest)
     assert (folder / "untrained_openvino_model/untrained.bin").stat().st_mtime_ns == changed
 
 
-def test_torch_weights_are_kept_for_ultralytics(untrained, detectors):
-    folder, manifest = prepare_detector(str(untrained), "ultralytics", detectors)
+def test_torch_weights_are_kept_for_ultralytics(untrained, of_untrained):
+    folder, manifest = prepare_detector(str(untrained), "ultralytics", of_untrained)
     assert (manifest.backend, len(manifest.classes)) == ("ultralytics", 80)
     assert (folder / "untrained.pt").read_bytes() == untrained.read_bytes()
 
 
-def test_torch_weights_take_any_image_size_only_on_ultralytics(untrained, detectors, db, settings):
+def test_torch_weights_take_any_image_size_only_on_ultralytics(untrained, of_untrained, db, settings):
     from detections.detectors import registry  # processes that this module starts have no Django
 
-    settings.DETECTORS_DIR = detectors
+    settings.DETECTORS_DIR = of_untrained
     rows = [registry.register(str(untrained), backend=backend) for backend in ("openvino", "ultralytics")]
     assert {row.backend: row.takes_any_size for row in rows} == {"openvino": False, "ultralytics": True}
 
 
-def test_both_backends_may_be_prepared_from_the_same_weights(untrained, detectors):
+def test_both_backends_may_be_prepared_from_the_same_weights(untrained, of_untrained):
     folders = {
-        prepare_detector(str(untrained), backend, detectors)[0] for backend in ("openvino", "ultralytics")
+        prepare_detector(str(untrained), backend, of_untrained)[0] for backend in ("openvino", "ultralytics")
     }
     assert len(folders) == 2
 
