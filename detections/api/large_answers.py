@@ -44,7 +44,10 @@ def detection_response(request: Request, detection: Detection, context: Mapping[
 
 
 def snapshot_response(text: str, detector: Detector, context: Mapping[str, Any]) -> HttpResponse:
-    """As `detection_response`, for a finished detection by a snapshot's text: no row is read."""
+    """As `detection_response`, for a finished detection by a snapshot's text: no row is read.
+
+    Raises ValueError, as `snapshots.restored`.
+    """
     detection, image, results = snapshots.restored(text)
     detection.detector = detector
     reports.set_few_results([image], results)

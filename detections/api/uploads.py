@@ -178,8 +178,11 @@ class UploadViewSet(StrictViewSet[Detection]):
             done = finished_detection(detection.pk)
             return detection_response(self.request, done, context) if done else None
 
-        def read(text: str) -> HttpResponse:
-            return snapshot_response(text, detection.detector, context)
+        def read(text: str) -> HttpResponse | None:
+            try:
+                return snapshot_response(text, detection.detector, context)
+            except ValueError:  # of a worker of another version
+                return look()
 
         return wakeups.wait_for(detection.pk, look, seconds, read=read, unchanged_at=unchanged_at)
 

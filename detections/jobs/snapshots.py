@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Model
+from django.db.models import Field, Model
 
 from detections.models import Detection, DetectionImage, DetectionResult
 
@@ -22,6 +22,7 @@ def taken(detection: Detection, image: DetectionImage | None, results: Sequence[
 
 
 def restored(text: str) -> tuple[Detection, DetectionImage, list[DetectionResult]]:
+    """Raises ValueError for the text of a worker of another version, whose rows have other columns."""
     detection, image, results = json.loads(text)
     return (
         row_of(Detection, detection),
@@ -30,11 +31,18 @@ def restored(text: str) -> tuple[Detection, DetectionImage, list[DetectionResult
     )
 
 
-def columns(row: Model) -> list[Any]:
-    return [getattr(row, field.attname) for field in row._meta.concrete_fields]  # noqa: SLF001  # documented
+def columns(row: Model) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in fields_of(type(row))}
 
 
-def row_of(model: type[Row], values: list[Any]) -> Row:
-    fields = model._meta.concrete_fields  # noqa: SLF001  # documented
-    read = [field.to_python(value) for field, value in zip(fields, values, strict=True)]
-    return model.from_db(None, [field.attname for field in fields], read)
+def row_of(model: type[Row], values: dict[str, Any]) -> Row:
+    fields = fields_of(model)
+    if fields.keys() != values.keys():
+        raise ValueError(f"{model.__name__} has other columns")
+    return model.from_db(
+        None, list(fields), [field.to_python(values[name]) for name, field in fields.items()]
+    )
+
+
+def fields_of(model: type[Model]) -> dict[str, "Field[Any, Any]"]:
+    return {field.attname: field for field in model._meta.concrete_fields}  # noqa: SLF001  # documented

@@ -70,7 +70,7 @@ def wait_for(
     look: Callable[[], T | None],
     seconds: float,
     *,
-    read: Callable[[str], T] | None = None,
+    read: Callable[[str], T | None] | None = None,
     unchanged_at: float | None = None,
 ) -> T | None:
     """The first result of `look` that is not None; None after `seconds` or at a stop.
@@ -108,7 +108,7 @@ def _heard_all_since(moment: float | None) -> bool:
 
 
 def _look_until(
-    deadline: float, waiter: Waiter, look: Callable[[], T | None], read: Callable[[str], T] | None
+    deadline: float, waiter: Waiter, look: Callable[[], T | None], read: Callable[[str], T | None] | None
 ) -> T | None:
     found = None
     while found is None and not stopping.is_set() and (remaining := deadline - monotonic()) > 0:

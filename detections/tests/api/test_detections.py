@@ -303,6 +303,17 @@ def test_a_photo_of_many_results_is_answered_by_its_rows(api, user, detector, ea
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_wake_up_of_a_worker_of_another_version_is_answered_by_rows(
+    api, user, detector, eager, monkeypatch
+):
+    columns = snapshots.columns
+    monkeypatch.setattr(snapshots, "columns", lambda row: {**columns(row), "new": 1})
+    client = api(user)
+    response = upload(client, headers={"Prefer": "wait=20"})
+    assert response.json() == client.get(url(Detection.objects.get())).json()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_repeated_upload_is_answered_by_its_rows_not_by_its_first_wake_up(api, user, detector, eager):
     client, headers = api(user), {"Prefer": "wait=20", "Idempotency-Key": "once"}
     first = upload(client, headers=headers).json()
