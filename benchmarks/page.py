@@ -79,7 +79,8 @@ def recomputed(text: str) -> str:
         if not cells or (len(cells) > 1 and cells[1] == "formula"):
             header = cells
         elif header and cells[1].startswith("`"):
-            line = f"| {' | '.join(computed_row(cells, header, figures))} |"  # noqa: PLW2901  # the new one
+            lines.append(f"| {' | '.join(computed_row(cells, header, figures))} |")
+            continue
         lines.append(line)
     return "\n".join(lines) + "\n"
 

@@ -30,7 +30,7 @@ PAUSE_SECONDS = 5
 REPEAT_SECONDS = 1
 
 _lock = threading.Lock()
-_away_until = 0.0
+_away = {"until": 0.0}
 # Owners whose versions could not be dropped yet, each with a mark of the last try.
 _undropped: dict[UUID, object] = {}
 
@@ -105,15 +105,14 @@ def _cache() -> BaseCache:
 
 def _unless_away(call: Callable[[], T]) -> T | None:
     """What `call` returns; None while the cache is away."""
-    global _away_until  # noqa: PLW0603  # one a process, as the cache's connections
-    if monotonic() < _away_until:
+    if monotonic() < _away["until"]:
         return None
     try:
         return call()
     except ValueError:  # not written by this program
         return None
     except (RedisError, OSError) as error:
-        _away_until = monotonic() + PAUSE_SECONDS
+        _away["until"] = monotonic() + PAUSE_SECONDS
         log.warning("The cache of answers is away, so rows are read: %s", error)
         return None
 
@@ -138,7 +137,6 @@ def _drop(owners: set[UUID]) -> bool:
 
 
 def _drop_later() -> None:
-    global _away_until  # noqa: PLW0603  # one a process, as the cache's connections
     while _undropped:
         sleep(REPEAT_SECONDS)
         late = dict(_undropped)
@@ -146,7 +144,7 @@ def _drop_later() -> None:
             _drop(set(late))
         except (RedisError, OSError):
             continue
-        _away_until = 0.0
+        _away["until"] = 0.0
         with _lock:
             for owner, mark in late.items():
                 if _undropped.get(owner) is mark:  # else it has changed again since

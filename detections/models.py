@@ -476,12 +476,17 @@ def upsert(queryset: models.QuerySet[Any], rows: Collection[Any], fields: Sequen
 
     An insert that always conflicts: a fraction of the work of bulk_update's CASE for each field and row.
     """
-    columns = queryset.model._meta.concrete_fields  # noqa: SLF001  # documented, for all its underscore
-    stamps = [field.attname for field in columns if is_stamped_once(field)]
+    stamps = [name for name, field in fields_of(queryset.model).items() if is_stamped_once(field)]
     kept = [(row, name, getattr(row, name)) for row in rows for name in stamps]
     queryset.bulk_create(rows, update_conflicts=True, unique_fields=["id"], update_fields=fields)
     for row, name, value in kept:  # the insert has stamped them in memory, not in the table
         setattr(row, name, value)
+
+
+def fields_of(model: type[models.Model]) -> dict[str, "models.Field[Any, Any]"]:
+    """The fields that are columns, by the names of their values."""
+    columns = model._meta.concrete_fields  # noqa: SLF001  # documented, for all its underscore
+    return {field.attname: field for field in columns}
 
 
 def is_stamped_once(field: "models.Field[Any, Any]") -> bool:

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
@@ -5,11 +7,12 @@ from accounts.api import (
     api_keys,
     login,
     passwords,
-    schema,  # noqa: F401  # drf-spectacular finds extensions by their import
     sessions,
     users,
     verification,
 )
+
+import_module("accounts.api.schema")  # drf-spectacular finds extensions by their import
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth/sessions", sessions.SessionViewSet, basename="session")

@@ -4,9 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from django.db.models import Field, Model
+from django.db.models import Model
 
-from detections.models import Detection, DetectionImage, DetectionResult
+from detections.models import Detection, DetectionImage, DetectionResult, fields_of
 
 MOST_RESULTS = 100  # a wake-up reaches every process
 
@@ -42,7 +42,3 @@ def row_of(model: type[Row], values: dict[str, Any]) -> Row:
     return model.from_db(
         None, list(fields), [field.to_python(values[name]) for name, field in fields.items()]
     )
-
-
-def fields_of(model: type[Model]) -> dict[str, "Field[Any, Any]"]:
-    return {field.attname: field for field in model._meta.concrete_fields}  # noqa: SLF001  # documented

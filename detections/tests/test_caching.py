@@ -41,7 +41,7 @@ QUESTION = Question("test", "What?", 60)
 @pytest.fixture(autouse=True)
 def present(monkeypatch):
     """No outage of another test is remembered."""
-    monkeypatch.setattr(caching, "_away_until", 0.0)
+    monkeypatch.setitem(caching._away, "until", 0.0)
 
 
 @pytest.fixture
@@ -474,7 +474,7 @@ def test_rows_are_read_until_a_change_is_dropped(
     use_redis(closed_redis)
     caching.drop({user.pk})
     use_redis(redis_url)
-    monkeypatch.setattr(caching, "_away_until", 0.0)
+    monkeypatch.setitem(caching._away, "until", 0.0)
     assert version(user) is None
     assert answer(client, HISTORY)["items"][0]["name"] == "Renamed"
     until(lambda: not caching._undropped)

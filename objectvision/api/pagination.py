@@ -24,7 +24,12 @@ class Pagination(LimitOffsetPagination):
     def get_offset(self, request: Request) -> int:
         return whole_number(request, "offset", 0, 0, self.largest_offset)
 
-    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:  # noqa: ARG002  # DRF's signature
+    def paginate_queryset(
+        self,
+        queryset: Any,
+        request: Request,
+        view: APIView | None = None,  # noqa: ARG002  # DRF's signature
+    ) -> list[Any]:
         """Rows are counted only if the first page does not show all of them."""
         self.request, self.limit, self.offset = request, self.get_limit(request), self.get_offset(request)
         page = [] if self.offset else list(queryset[: self.limit])

@@ -44,7 +44,7 @@ _waiting: dict[UUID, set[Waiter]] = defaultdict(set)
 _recent: OrderedDict[UUID, str] = OrderedDict()
 _lock = threading.Lock()
 # Since when this process hears all wake-ups; None while it may miss some.
-_hears_since: float | None = None
+_hearing: dict[str, float | None] = {"since": None}
 
 
 def publish(texts: Mapping[UUID, str]) -> None:
@@ -104,7 +104,8 @@ def stop() -> None:
 def _heard_all_since(moment: float | None) -> bool:
     if moment is None:
         return False
-    return not settings.REDIS_URL or (_hears_since is not None and _hears_since < moment)
+    since = _hearing["since"]
+    return not settings.REDIS_URL or (since is not None and since < moment)
 
 
 def _look_until(
@@ -143,7 +144,6 @@ def _listener() -> threading.Thread:
 
 
 def _listen() -> None:
-    global _hears_since  # noqa: PLW0603  # one listener a process
     while not stopping.is_set():
         try:
             _receive()
@@ -151,18 +151,17 @@ def _listen() -> None:
             log.warning("No wake-ups for the moment: %s", error)
             stopping.wait(LOOK_AGAIN_SECONDS)
         finally:
-            _hears_since = None
+            _hearing["since"] = None
 
 
 def _receive() -> None:
-    global _hears_since  # noqa: PLW0603  # one listener a process
     client = redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=1)
     with client, client.pubsub() as subscription:  # type: ignore[no-untyped-call]  # redis
         subscription.subscribe(CHANNEL)
         while not stopping.is_set():
             message = subscription.get_message(timeout=LOOK_AGAIN_SECONDS)
             if message and message["type"] == "subscribe":
-                _hears_since = monotonic()
+                _hearing["since"] = monotonic()
             elif message:
                 _hear(message["data"].decode())
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -65,7 +66,7 @@ DAMAGES = [flipped, flipped, flipped, cut, removed, duplicated, overwritten]
 @pytest.mark.soak
 @pytest.mark.services
 def test_damaged_pictures_cause_no_server_error_and_end_no_worker(tmp_path, standin_folder):
-    print(f"{COUNT} mutations of the seed {SEED}")  # noqa: T201  # to repeat a failure
+    sys.stdout.write(f"{COUNT} mutations of the seed {SEED}\n")  # to repeat a failure
     unlimited = {**stacks.UNTHROTTLED, "MAX_WAITING_IMAGES_PER_USER": str(COUNT)}
     with fortified(tmp_path, standin_folder, **unlimited) as fortress:
         own = threading.local()

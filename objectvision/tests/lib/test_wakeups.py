@@ -188,7 +188,7 @@ def test_wakeups_are_published_through_redis(through_redis, waiting):
 def test_a_text_comes_through_redis_to_a_new_row_that_is_never_looked_at(through_redis, waiting):
     first = Row()
     waiting(first)  # the listener begins
-    until(lambda: wakeups._hears_since)
+    until(lambda: wakeups._hearing["since"])
     row, asked_at = Row(), time.monotonic()
     wakeups.publish({row.id: "häßlich"})
     row.wait(read=str.upper, unchanged_at=asked_at)
