@@ -163,9 +163,10 @@ def _receive() -> None:
             if message and message["type"] == "subscribe":
                 _hearing["since"] = monotonic()
             elif message:
-                _hear(message["data"].decode())
+                _hear(message["data"])
 
 
-def _hear(message: str) -> None:
+def _hear(message: bytes) -> None:
     with suppress(ValueError):  # not ours
-        _wake({UUID(message[:ID_LENGTH]): message[ID_LENGTH:]})
+        text = message.decode()
+        _wake({UUID(text[:ID_LENGTH]): text[ID_LENGTH:]})

@@ -377,6 +377,22 @@ def test_a_slow_chunk_releases_the_images_it_has_not_begun(submit, user, monkeyp
     assert list(images) == [("waiting", None, 0)] * 2
 
 
+def test_images_that_a_slow_chunk_has_not_begun_are_processed_in_the_same_turn(submit, user, monkeypatch):
+    chunks = iter([-1])  # the first chunk is over at once
+    takes_more = processing.Effort.takes_more
+
+    def of_first_chunk(effort):
+        if effort.deadline is None:
+            monkeypatch.setattr(processing, "CHUNK_SECONDS", next(chunks, 60))
+        return takes_more(effort)
+
+    monkeypatch.setattr(processing.Effort, "takes_more", of_first_chunk)
+    detection = submit(user, photo(), photo())
+    assert process_waiting() is False
+    detection.refresh_from_db()
+    assert (detection.status, detection.processed) == ("completed", 2)
+
+
 def test_a_finished_detection_is_logged_with_its_duration(submit, user, caplog):
     caplog.set_level("INFO", "detections.jobs.processing")
     detection = submit(user, photo(), photo())

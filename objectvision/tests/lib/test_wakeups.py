@@ -216,6 +216,7 @@ def test_invalid_messages_on_the_redis_channel_are_ignored(through_redis, waitin
     row = Row()
     thread = waiting(row)
     until(lambda: shared_client().publish(wakeups.CHANNEL, b"nonsense"))
+    shared_client().publish(wakeups.CHANNEL, b"\xff")  # no UTF-8
     row.state = "done"
     until(lambda: wakeups.publish({row.id: ""}) or not thread.is_alive())
     assert row.found == "done"
