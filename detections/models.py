@@ -161,22 +161,30 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         """Lock these rows until the transaction ends, in id order against deadlocks."""
         return list(self.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
 
-    def begin(self, ids: Collection[UUID]) -> None:
-        """`pending → processing`. The rows are locked in id order against deadlocks."""
+    def begin(self, detections: Collection["Detection"]) -> list["Detection"]:
+        """`pending → processing`, those that are pending still. The rows that have begun by this.
+
+        They are locked in id order against deadlocks, until the transaction ends that this is called in.
+        """
+        ids = [detection.pk for detection in detections]
         pending = self.filter(pk__in=ids, status=Detection.Status.PENDING)
         locked = pending.order_by("pk").select_for_update().values("pk")
-        now = timezone.now()
-        with transaction.atomic():
-            self.filter(pk__in=locked).update(
-                status=Detection.Status.PROCESSING, started_at=now, updated_at=now
-            )
+        begun = {"status": Detection.Status.PROCESSING, "started_at": timezone.now()}
+        if self.filter(pk__in=locked).update(**begun, updated_at=begun["started_at"]) < len(ids):
+            return list(self.filter(pk__in=ids, **begun))
+        for detection in detections:
+            detection.status = Detection.Status.PROCESSING
+        return list(detections)
 
-    def recount(self, detections: Collection["Detection"], images: "Collection[DetectionImage]" = ()) -> None:
+    def recount(
+        self, detections: Collection["Detection"], images: "Collection[DetectionImage]" = ()
+    ) -> list["Detection"]:
         """Count the images of these locked rows again.
 
         Rows whose images have all ended are finished. `images` were saved under the same locks: a detection
-        that has no others needs no query.
+        that has no others needs no query. Returns the rows that are finished by this.
         """
+        finished = []
         counts: dict[UUID, Counter[str]] = {detection.pk: Counter() for detection in detections}
         for image in images:
             counts[image.detection_id][image.state] += 1
@@ -191,7 +199,9 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
             detection.updated_at = timezone.now()
             if not detection.is_finished and not any(states[state] for state in DetectionImage.OPEN):
                 detection.finish()
+                finished.append(detection)
         upsert(self, detections, ["processed", "failed", "status", "error", "finished_at", "updated_at"])
+        return finished
 
 
 class Detection(models.Model):
@@ -345,10 +355,10 @@ class Claim:
         return {image.detection_id for image in self.images}
 
     @property
-    def pending_detections(self) -> set[UUID]:
-        """The ids of detections that had not begun when they were claimed."""
-        pending = Detection.Status.PENDING
-        return {image.detection_id for image in self.images if image.detection.status == pending}
+    def pending_detections(self) -> list[Detection]:
+        """The detections that had not begun when they were claimed."""
+        by_id = {image.detection_id: image.detection for image in self.images}
+        return [each for each in by_id.values() if each.status == Detection.Status.PENDING]
 
 
 class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
@@ -739,10 +749,13 @@ class ExportQuerySet(leases.LeasedQuerySet["Export"]):
         """
         return self.filter(status=Export.Status.PENDING, path="").select_related("user").order_by("pk")
 
-    def release_lapsed(self) -> None:
-        """Let exports whose worker is gone wait again, or fail after their last attempt."""
+    def release_lapsed(self) -> list["Export"]:
+        """Let exports whose worker is gone wait again, or fail after their last attempt.
+
+        Returns those that failed.
+        """
         now, lease = timezone.now(), timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
-        self.filter(leases.lapsed(now, lease), status=Export.Status.PROCESSING).release(
+        return self.filter(leases.lapsed(now, lease), status=Export.Status.PROCESSING).release(
             waiting={"status": Export.Status.PENDING, "processed": 0},
             failed={
                 "status": Export.Status.FAILED,
@@ -827,11 +840,10 @@ class Export(leases.Leased):
 
     def complete(self) -> bool:
         """False, and nothing saved, if the claim was taken away."""
+        self.status, self.processed = self.Status.COMPLETED, self.total
+        self.expires_at = timezone.now() + self.KEPT
         return self.update_claimed(
-            status=self.Status.COMPLETED,
-            claim=None,
-            processed=F("total"),
-            expires_at=timezone.now() + self.KEPT,
+            status=self.status, claim=None, processed=self.processed, expires_at=self.expires_at
         )
 
     def put_back(self) -> None:

@@ -1,7 +1,7 @@
 from celery import shared_task
 
 from notifications.mail import delivery
-from notifications.models import Mail
+from notifications.models import Event, Mail
 from objectvision.lib import doorbell
 
 
@@ -21,5 +21,6 @@ def sweep_mails() -> None:
 
 
 @shared_task(name="notifications.forget")
-def delete_old_mails() -> None:
+def delete_old_rows() -> None:
     Mail.objects.outdated().delete()
+    Event.objects.delete_outdated()

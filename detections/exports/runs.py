@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import F, Prefetch
 
 from accounts.models import User
-from detections import search, storage
+from detections import events, search, storage
 from detections.exports.formats import FORMATS
 from detections.jobs.processing import stopping
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector, Export
@@ -112,15 +112,25 @@ def make_export(export: Export, meanwhile: Callable[[], None]) -> None:
         Detection.objects.owned_by(export.user), export.user, export.filters
     )
     ids = ids_of_images(detections)
+    export.total = len(ids) // ID_BYTES
     keep = Keeper(export, meanwhile)
-    keep.write(total=len(ids) // ID_BYTES)
+    keep.write(total=export.total)
     with storage.temporary_file() as file:
         FORMATS[export.format].write(file, read_images(ids, keep.progress))
         store_file(export.path, file, keep)
-    if export.complete():
-        log.info("Export %s completed: images %d", export.pk, len(ids) // ID_BYTES)
+    if complete_export(export):
+        log.info("Export %s completed: images %d", export.pk, export.total)
     else:
         default_storage.delete(export.path)
+
+
+def complete_export(export: Export) -> bool:
+    """False, and nothing saved, if the claim was taken away."""
+    with transaction.atomic():
+        completed = export.complete()
+        if completed:
+            events.write_export_events([export])
+    return completed
 
 
 class Keeper:
@@ -235,7 +245,8 @@ def sweep_exports() -> bool:
 
     Returns whether any export waits.
     """
-    Export.objects.release_lapsed()
+    with transaction.atomic():
+        events.write_export_events(Export.objects.release_lapsed())
     for export in Export.objects.left_behind():
         if storage.delete_file(export.path):
             Export.objects.left_behind().filter(pk=export.pk, path=export.path).update(path="")

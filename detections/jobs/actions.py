@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
+from detections import events
 from detections.jobs import backlog
 from detections.jobs.progress import recount_and_publish
 from detections.models import Detection, DetectionImage
@@ -21,11 +22,12 @@ def cancel(detection_id: UUID) -> None:
     """
     with transaction.atomic():
         detections = Detection.objects.filter(status__in=Detection.UNFINISHED).lock([detection_id])
-        cancelled = DetectionImage.objects.filter(detection__in=detections).cancel()
-        for detection in detections if cancelled else ():
+        cancelled = detections if DetectionImage.objects.filter(detection__in=detections).cancel() else []
+        for detection in cancelled:
             detection.status = Detection.Status.CANCELLED
             detection.finished_at = timezone.now()
         recount_and_publish(detections)
+        events.write_events(cancelled)
 
 
 def retry(detection_id: UUID) -> int:

@@ -4,17 +4,21 @@ from uuid import UUID
 
 from django.db import transaction
 
-from detections import caching
+from detections import caching, events
 from detections.jobs import snapshots
 from detections.models import Claim, Detection, DetectionImage, DetectionResult
 from objectvision.lib import wakeups
 
 
 def begin_detections(claim: Claim) -> None:
-    """Mark the claim's pending detections as begun."""
+    """Mark the claim's pending detections as begun, and tell it."""
     if pending := claim.pending_detections:
-        Detection.objects.begin(pending)
-        caching.drop_after_commit(image.user_id for image in claim.images)
+        with transaction.atomic():
+            begun = Detection.objects.begin(pending)
+            events.write_events(begun)
+            owners = {detection.user_id for detection in begun}
+            caching.drop_after_commit(owners)
+            wakeups.publish_after_commit(dict.fromkeys(owners, ""))
 
 
 def recount_and_publish(
@@ -22,15 +26,15 @@ def recount_and_publish(
     images: Collection[DetectionImage] = (),
     results: Collection[DetectionResult] = (),
 ) -> None:
-    """As `recount`. Waiting requests wake after the commit; `results` are all of the images'."""
-    Detection.objects.recount(detections, images)
+    """As `recount`, and tell which detections have ended by it.
+
+    Waiting requests and their owners' streams wake after the commit; `results` are all of the images'.
+    """
+    events.write_events(Detection.objects.recount(detections, images))
     texts = texts_of(detections, images, results)
-    caching.drop_after_commit(detection.user_id for detection in detections)
-
-    def publish_changes() -> None:
-        wakeups.publish(texts)
-
-    transaction.on_commit(publish_changes, robust=True)
+    owners = {detection.user_id for detection in detections}
+    caching.drop_after_commit(owners)
+    wakeups.publish_after_commit({**texts, **dict.fromkeys(owners, "")})
 
 
 def texts_of(

@@ -287,15 +287,20 @@ def test_percent_counts_processed_and_failed_and_is_100_only_at_the_end(total, p
     assert Detection(total=total, processed=processed, failed=failed).percent == percent
 
 
+def begin(detections):
+    with transaction.atomic():
+        return Detection.objects.begin(detections)
+
+
 def test_only_pending_detections_are_marked_as_begun_and_only_once(queue, user):
     pending = queue(user)[0].detection
     cancelled = queue(user)[0].detection
     Detection.objects.filter(pk=cancelled.pk).update(status=Detection.Status.CANCELLED)
-    both = [pending.pk, cancelled.pk]
-    Detection.objects.begin(both)
+    both = [pending, cancelled]
+    assert [each.pk for each in begin(both)] == [pending.pk]
     pending.refresh_from_db()
     started_at = pending.started_at
-    Detection.objects.begin(both)
+    assert begin(both) == []
     pending.refresh_from_db()
     cancelled.refresh_from_db()
     assert started_at is not None

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
-from detections import caching, storage
+from detections import caching, events, storage
 from detections.inference import Options
 from detections.jobs import backlog
 from detections.models import NAME_LENGTH, Detection, DetectionImage, DetectionResult, Detector
@@ -23,7 +23,7 @@ from detections.uploads.inspection import (
 )
 from detections.uploads.parameters import UploadError
 from detections.uploads.zip_reader import RefusedUpload
-from objectvision.lib import connections, doorbell, logs
+from objectvision.lib import connections, doorbell, logs, wakeups
 
 if TYPE_CHECKING:
     from django.core.files.base import File
@@ -110,7 +110,8 @@ def insert_rows(detection: Detection, images: list[DetectionImage], *, reuse: bo
     DetectionImage.objects.bulk_create(images)
     DetectionResult.objects.bulk_create(results)
     if len(waiting) < len(images):
-        Detection.objects.recount([detection])
+        events.write_events(Detection.objects.recount([detection]))
+        wakeups.publish_after_commit({detection.user_id: ""})
 
 
 def known_results(detection: Detection, images: Sequence[DetectionImage]) -> list[DetectionResult]:

@@ -143,7 +143,7 @@ def test_rows_of_old_mails_are_deleted(db):
     ):  # fmt: skip  # a table
         created = now - timedelta(days=days)
         Mail.objects.create(kind=Kind.WELCOME, to=ADA, state=state, created_at=created)
-    tasks.delete_old_mails()
+    tasks.delete_old_rows()
     assert states() == ["sent", "dropped", "waiting"]
 
 

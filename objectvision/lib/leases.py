@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self, TypeVar
 from uuid import uuid4
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -31,10 +31,18 @@ class LeasedQuerySet(models.QuerySet[L]):
         """Claim the first claimable row. None if there is none or others were faster."""
         return next((row for row in self.claimable()[:CANDIDATES] if row.take()), None)
 
-    def release(self, *, waiting: dict[str, Any], failed: dict[str, Any]) -> None:
-        """End the claims of these rows: they wait again or fail after their last attempt."""
-        self.filter(attempts__gte=self.model.MOST_ATTEMPTS).update(claim=None, **failed)
-        self.update(claim=None, **waiting)
+    def release(self, *, waiting: dict[str, Any], failed: dict[str, Any]) -> list[L]:
+        """End the claims of these rows: they wait again or fail after their last attempt.
+
+        Returns the rows that failed.
+        """
+        with transaction.atomic():
+            exhausted = list(self.filter(attempts__gte=self.model.MOST_ATTEMPTS).select_for_update())
+            self.filter(pk__in=[row.pk for row in exhausted]).update(claim=None, **failed)
+            self.update(claim=None, **waiting)
+        for row in exhausted:
+            vars(row).update(claim=None, **failed)
+        return exhausted
 
 
 class Leased(models.Model):

@@ -1,14 +1,14 @@
-"""Wakes the requests that wait for a row, from the process that changed it.
+"""Wakes the requests that wait for a row, and the streams of its owner, from the process that changed it.
 
-A wake-up may carry the row as a text, which spares the request reading it. It may be lost: waiting requests
-look at the row every second as well.
+A wake-up names the id of a detection or of a user. It may carry the row as a text, which spares a request
+reading it. It may be lost: requests and streams look at the rows every second as well.
 """
 
 import logging
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from time import monotonic
@@ -17,6 +17,7 @@ from uuid import UUID
 
 import redis
 from django.conf import settings
+from django.db import transaction
 
 from objectvision.lib.redis import shared_client
 
@@ -26,7 +27,7 @@ T = TypeVar("T")
 CHANNEL = "objectvision:wakeups"
 LOOK_AGAIN_SECONDS = 1.0
 ID_LENGTH = 36
-MOST_REMEMBERED = 256  # wake-ups that came before their request waited
+MOST_REMEMBERED = 512  # wake-ups that came before their request waited
 
 # Set once, when the process has been told to stop: no request waits any longer.
 stopping = threading.Event()
@@ -34,13 +35,17 @@ stopping = threading.Event()
 
 @dataclass(eq=False, slots=True)
 class Waiter:
-    """A request that waits, and what the last wake-up told."""
+    """A request that waits, and the text of the last wake-up."""
 
     woken: threading.Event = field(default_factory=threading.Event)
     text: str = ""
 
+    def tell(self, text: str) -> None:
+        self.text = text
+        self.woken.set()
 
-_waiting: dict[UUID, set[Waiter]] = defaultdict(set)
+
+_told: dict[UUID, set[Callable[[str], None]]] = defaultdict(set)
 _recent: OrderedDict[UUID, str] = OrderedDict()
 _lock = threading.Lock()
 # Since when this process hears all wake-ups; None while it may miss some.
@@ -48,9 +53,9 @@ _hearing: dict[str, float | None] = {"since": None}
 
 
 def publish(texts: Mapping[UUID, str]) -> None:
-    """Wake the requests that wait for these rows, in every process.
+    """Wake those who wait for these ids, in every process.
 
-    An empty text tells them to read the row. Call it after the commit.
+    An empty text tells them to read the rows. Call it after the commit.
     """
     client = shared_client()
     if client is None:
@@ -62,7 +67,32 @@ def publish(texts: Mapping[UUID, str]) -> None:
                 pipeline.publish(CHANNEL, f"{row_id}{text}")
             pipeline.execute()
     except redis.RedisError as error:
-        log.warning("Wake-ups not published, waiting requests look for themselves: %s", error)
+        log.warning("Wake-ups not published, requests and streams look for themselves: %s", error)
+
+
+def publish_after_commit(texts: Mapping[UUID, str]) -> None:
+    """As `publish`, after the commit."""
+
+    def publish_changes() -> None:  # Django logs the name of a hook that fails: a partial has none
+        publish(texts)
+
+    transaction.on_commit(publish_changes, robust=True)
+
+
+@contextmanager
+def telling(topic: UUID, tell: Callable[[str], None]) -> Iterator[None]:
+    """Until the block ends, call `tell` with the text of each wake-up for this id, from any thread."""
+    if settings.REDIS_URL:
+        _listener()
+    with _lock:
+        _told[topic].add(tell)
+    try:
+        yield
+    finally:
+        with _lock:
+            _told[topic].discard(tell)
+            if not _told[topic]:
+                del _told[topic]
 
 
 def wait_for(
@@ -79,25 +109,17 @@ def wait_for(
     (monotonic) and no wake-up was missed since then, it is first looked at after a wake-up. `look` must hold
     no database connection between calls.
     """
-    if settings.REDIS_URL:
-        _listener()
     waiter = Waiter()
-    with _lock:
-        _waiting[row_id].add(waiter)
-        if unchanged_at is not None and row_id in _recent:
-            _tell(waiter, _recent[row_id])
-    try:
+    with telling(row_id, waiter.tell):
+        with _lock:
+            if unchanged_at is not None and row_id in _recent:
+                waiter.tell(_recent[row_id])
         found = None if _heard_all_since(unchanged_at) else look()
         return _look_until(monotonic() + seconds, waiter, look, read) if found is None else found
-    finally:
-        with _lock:
-            _waiting[row_id].discard(waiter)
-            if not _waiting[row_id]:
-                del _waiting[row_id]
 
 
 def stop() -> None:
-    """Let every waiting request go. Only sets flags: a signal handler may call it."""
+    """Let every waiting request and stream go. Only sets flags: a signal handler may call it."""
     stopping.set()
 
 
@@ -124,15 +146,10 @@ def _wake(texts: Mapping[UUID, str]) -> None:
         for row_id, text in texts.items():
             _recent[row_id] = text
             _recent.move_to_end(row_id)
-            for waiter in _waiting.get(row_id, ()):
-                _tell(waiter, text)
+            for tell in _told.get(row_id, ()):
+                tell(text)
         while len(_recent) > MOST_REMEMBERED:
             _recent.popitem(last=False)
-
-
-def _tell(waiter: Waiter, text: str) -> None:
-    waiter.text = text
-    waiter.woken.set()
 
 
 @cache

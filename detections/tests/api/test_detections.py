@@ -283,13 +283,13 @@ def statements():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_photo_takes_15_statements_from_request_to_answer(api, user, detector, eager, statements):
+def test_a_photo_takes_17_statements_from_request_to_answer(api, user, detector, eager, statements):
     client = api(user)
     with statements() as sent:
         assert upload(client, headers={"Prefer": "wait=20"}).status_code == 200
-    # Session, detector, backlog, detection, turn, image; detectors with images, candidates, claim, begin,
-    # locked detection, claimed images, results, image, detection.
-    assert len(sent) == 6 + 9
+    # Session, detector, backlog, detection, turn, image; detectors with images, candidates, claim, begin and
+    # its event, locked detection, claimed images, results, image, detection and its event.
+    assert len(sent) == 6 + 11
 
 
 @pytest.mark.django_db(transaction=True)
@@ -298,7 +298,7 @@ def test_a_photo_of_many_results_is_answered_by_its_rows(api, user, detector, ea
     client = api(user)
     with statements() as sent:
         response = upload(client, headers={"Prefer": "wait=20"})
-    assert len(sent) > 15
+    assert len(sent) > 17
     assert len(response.json()["images"][0]["results"]) == 2
 
 
@@ -326,7 +326,7 @@ def test_a_repeated_upload_is_answered_by_its_rows_not_by_its_first_wake_up(api,
 def test_a_waiting_upload_is_woken_by_the_worker(at_once, api, user, detector, without_polling):
     def worker():
         until(DetectionImage.objects.waiting().exists)
-        until(lambda: wakeups._waiting)
+        until(lambda: wakeups._told)
         process_waiting()
 
     response, _ = at_once(lambda: upload(api(user), headers={"Prefer": "wait=30"}), worker)
@@ -345,7 +345,7 @@ def test_waiting_uploads_hold_no_database_connections(at_once, api, user, detect
             waits = [
                 clients.submit(upload, api(user), headers={"Prefer": "wait=30"}) for _ in range(pool + 4)
             ]
-            until(lambda: len(wakeups._waiting) == pool + 4)
+            until(lambda: len(wakeups._told) == pool + 4)
             assert api(user).get("/api/v1/users/get-profile").status_code == 200
             process_waiting()
             return [wait.result() for wait in waits]

@@ -82,9 +82,9 @@ def test_a_chunk_takes_as_many_statements_whatever_is_in_it(
 ):
     for _ in range(detections):
         submit(user, *[photo()] * images)
-    # Each in a transaction of two statements more: the images, their claim; begun detections; locked
-    # detections, claimed images, results, outcomes, detections.
-    with django_assert_num_queries(3 * 2 + 2 + 1 + 5):
+    # Each in a transaction of two statements more: the images, their claim; begun detections, their events;
+    # locked detections, claimed images, results, outcomes, detections, their events.
+    with django_assert_num_queries(3 * 2 + 2 + 2 + 6):
         processing.process_claim(claim(detector), loaded)
     with django_assert_num_queries(3):  # nothing waits
         assert claim(detector) is None

@@ -152,7 +152,7 @@ def test_waiting_threads_return_when_the_process_stops(monkeypatch, waiting):
 def test_a_row_is_forgotten_after_the_wait():
     row = Row()
     row.wait(0.01)
-    assert row.id not in wakeups._waiting
+    assert row.id not in wakeups._told
 
 
 def test_a_failed_publish_is_logged(settings, closed_redis, caplog):
