@@ -5,6 +5,7 @@ answer is kept together with the version that was read before its rows were, so 
 found. Without Redis, versions are files: a command in another process drops them too.
 """
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Iterable
@@ -18,7 +19,9 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.cache import BaseCache, caches
 from django.db import connection, transaction
-from redis import RedisError
+from redis import Redis, RedisError
+
+from objectvision.lib.redis import shared_client
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -91,7 +94,8 @@ def drop_after_commit(owners: Iterable[UUID]) -> None:
 
 def drop(owners: set[UUID]) -> None:
     """As `drop_after_commit`, now. While the cache is away it is repeated until it succeeds."""
-    if not _unless_away(lambda: _drop(owners)):
+    # Tried also where a read failed a moment ago: other processes may read what is kept.
+    if _undropped or not _attempt(lambda: _drop(owners)):
         with _lock:
             is_first = not _undropped
             _undropped.update((owner, object()) for owner in owners)
@@ -105,8 +109,11 @@ def _cache() -> BaseCache:
 
 def _unless_away(call: Callable[[], T]) -> T | None:
     """What `call` returns; None while the cache is away."""
-    if monotonic() < _away["until"]:
-        return None
+    return None if monotonic() < _away["until"] else _attempt(call)
+
+
+def _attempt(call: Callable[[], T]) -> T | None:
+    """What `call` returns; None, and a pause begins, if the cache is away."""
     try:
         return call()
     except ValueError:  # not written by this program
@@ -118,13 +125,28 @@ def _unless_away(call: Callable[[], T]) -> T | None:
 
 
 def _found(owner: UUID, question: Question) -> tuple[str | None, Any]:
-    key, version_key = question.key(owner), _version_key(owner)
-    found = _cache().get_many([version_key, key])
-    version = found.get(version_key) or _new_version(owner) if settings.REDIS_URL else _version_in_file(owner)
-    match found.get(key):
+    key, client = question.key(owner), shared_client()
+    if client:
+        version, found = _found_in_redis(client, owner, key)
+    else:
+        version, found = _version_in_file(owner), _cache().get(key)
+    match found:
         case [known, question.text, answer] if known == version:
             return version, answer
     return version, None
+
+
+def _found_in_redis(client: Redis, owner: UUID, key: str) -> tuple[str | None, Any]:
+    """The version, made anew where there is none, and what is kept at this key.
+
+    It writes each time, so that a Redis that refuses writes is away: no version could be dropped there.
+    """
+    names = [_cache().make_key(name) for name in (_version_key(owner), key)]
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.set(names[0], json.dumps(uuid4().hex), LONGEST_SECONDS, nx=True)
+        pipeline.mget(names)
+        version, found = pipeline.execute()[1]
+    return version and json.loads(version), found and json.loads(found)
 
 
 def _drop(owners: set[UUID]) -> bool:
@@ -153,15 +175,6 @@ def _drop_later() -> None:
 
 def _version_key(owner: UUID) -> str:
     return f"{owner}:version"
-
-
-def _new_version(owner: UUID) -> str | None:
-    """A version that was never used before, or another reader's newer one."""
-    version = uuid4().hex
-    if _cache().add(_version_key(owner), version, LONGEST_SECONDS):
-        return version
-    found: str | None = _cache().get(_version_key(owner))
-    return found
 
 
 def _version_file(owner: UUID) -> Path:

@@ -497,6 +497,32 @@ def test_what_changed_while_redis_hung_is_dropped_once_it_answers(server, api, u
     assert earlier[0]["items"][0]["name"] == ""
 
 
+@pytest.mark.services
+def test_a_change_is_dropped_at_once_also_after_a_read_that_failed(use_redis, redis_url, user, monkeypatch):
+    use_redis(redis_url)
+    before = version(user)
+    monkeypatch.setitem(caching._away, "until", time.monotonic() + 60)
+    caching.drop({user.pk})
+    monkeypatch.setitem(caching._away, "until", 0.0)
+    assert version(user) not in {None, before}
+
+
+@pytest.mark.services
+def test_nothing_is_found_in_a_redis_that_refuses_writes(use_redis, redis_url, api, user, detect):
+    use_redis(redis_url)
+    detection = detect(user)
+    client = api(user)
+    answers(client)
+    with redis.Redis.from_url(redis_url) as server:
+        server.replicaof("127.0.0.1", "1")
+        try:  # another process changes it, and cannot drop what is kept
+            Detection.objects.update(name="Renamed", error="Changed")
+            assert answer(client, HISTORY)["items"][0]["name"] == "Renamed"
+            assert answer(client, f"/api/v1/detect/jobs/{detection.pk}")["error"] == "Changed"
+        finally:
+            server.replicaof("NO", "ONE")
+
+
 # Counting
 
 
