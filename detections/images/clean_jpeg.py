@@ -16,7 +16,7 @@ _MOST_PIXELS = 178_956_970
 def read_clean_jpeg(data: bytes) -> NDArray[np.uint8] | None:
     """The pixels as they lie in the file, equal to `opencv.read_bgr`'s: BGR, 8 bit, (height, width, 3).
 
-    None for a file with any fault, of unusual colours or too many pixels: slower decoders judge it.
+    None for a file with any fault, unusual colours or subsampling, too many pixels: slower decoders judge it.
     """
     found = _read(data)
     return None if found is None else found[0]
@@ -43,5 +43,5 @@ def _read(data: bytes, least_half: int | None = None) -> tuple[NDArray[np.uint8]
         if max(half["min_height"], half["min_width"]) < least_half:
             return None
         return simplejpeg.decode_jpeg(data, "BGR", **half), (height, width)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, KeyError):  # it has no name for 4:4:1
         return None

@@ -28,11 +28,14 @@ NAMES = [*FORMS, "grey", "progressive grey"]
 WHOLE = pictures.jpeg(96, 64)
 SUPERFLUOUS = WHOLE[:-2] + bytes(40) + WHOLE[-2:]
 CMYK = pictures.jpeg(mode="CMYK")
+# As many blocks as with 4:2:0, one above the other.
+SUBSAMPLED = pictures.jpeg(32, 32).replace(b"\x03\x01\x22\x00", b"\x03\x01\x14\x00")
 FAULTY = {
     "cut": pictures.truncated(WHOLE),
     "no end": WHOLE[:-2],
     "superfluous bytes": SUPERFLUOUS,
     "CMYK": CMYK,
+    "4:4:1": SUBSAMPLED,
     "larger than its content": pictures.jpeg_claiming(60, 60),
     "nothing inside": b"\xff\xd8\xff",
     "empty": b"",
@@ -72,7 +75,7 @@ def test_every_form_of_jpeg_has_exactly_the_pixels_that_opencv_reads(data):
 
 
 @pytest.mark.parametrize("data", FAULTY.values(), ids=FAULTY)
-def test_files_with_a_fault_or_of_unusual_colours_are_left_to_slower_decoders(data):
+def test_faulty_and_unusual_files_are_left_to_slower_decoders(data):
     assert read_clean_jpeg(data) is None
 
 
@@ -85,8 +88,8 @@ def test_a_file_that_claims_a_huge_picture_takes_no_memory():
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("data", [CMYK, SUPERFLUOUS], ids=["CMYK", "superfluous bytes"])
-def test_what_opencv_forgives_is_decoded_as_it_does(data):
+@pytest.mark.parametrize("data", [CMYK, SUBSAMPLED, SUPERFLUOUS])
+def test_what_only_opencv_reads_is_decoded_as_it_does(data):
     assert same(decode(data), opencv.read_bgr(data))
 
 
