@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -68,11 +69,13 @@ class Throttle(BaseThrottle):
 
 def increment(key: str, seconds: int) -> int:
     """The new count, 1 for a new key; 0 without the cache."""
-    try:
+    with suppress(ValueError):  # the key is new
         return cache.incr(key) or 0
-    except ValueError:  # the key is new
-        cache.add(key, 0, seconds)
+    if cache.add(key, 1, seconds):
+        return 1
+    with suppress(ValueError):  # a Redis that refuses writes has no key still
         return cache.incr(key) or 0
+    return 0
 
 
 class AddressThrottle(Throttle):

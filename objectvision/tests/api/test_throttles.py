@@ -244,3 +244,21 @@ def test_requests_are_not_throttled_without_the_cache(api, user, rate, settings,
     _, raw = keys.issue(user, "Camera", ["account"], None)
     assert codes(lambda: with_key(raw), 3) == [200, 200, 200]
     assert "Exception ignored" in caplog.text
+
+
+@pytest.mark.services
+def test_requests_are_not_throttled_by_a_redis_that_refuses_writes(
+    api, user, rate, read_settings, settings, redis_url
+):
+    import redis
+
+    settings.CACHES = read_settings(REDIS_URL=redis_url)["CACHES"]
+    rate(read=(2, 60))
+    client = api(user)
+    with redis.Redis.from_url(redis_url) as server:
+        server.replicaof("127.0.0.1", "1")
+        try:
+            assert codes(lambda: client.get(PROFILE), 3) == [200, 200, 200]
+        finally:
+            server.replicaof("NO", "ONE")
+    assert codes(lambda: client.get(PROFILE), 3) == [200, 200, 429]
