@@ -198,6 +198,16 @@ def test_uploads_are_accepted_without_redis_and_processed_when_it_is_back(produc
         assert client.finished(detection, 60)["status"] == "completed"
 
 
+def test_workers_outlive_a_redis_that_refuses_writes(production):
+    client = production.client().sign_up()
+    production.worker("one")
+    production.redis_cli("REPLICAOF", "127.0.0.1", "1")
+    until(lambda: "read only replica" in production.log("one"))
+    detection = accepted(client.upload(photo()))
+    production.redis_cli("REPLICAOF", "NO", "ONE")
+    assert client.finished(detection, 60)["status"] == "completed"
+
+
 def test_deleting_or_cancelling_a_detection_in_process_harms_no_others(production):
     client = production.client().sign_up()
     deleted, cancelled, *others = upload_many(client, slow_photo(), 8)
