@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from detections.models import Detection, DetectionImage, DetectionResult, fields_of
@@ -23,12 +24,15 @@ def taken(detection: Detection, image: DetectionImage | None, results: Sequence[
 
 def restored(text: str) -> tuple[Detection, DetectionImage, list[DetectionResult]]:
     """Raises ValueError for the text of a worker of another version, whose rows have other columns."""
-    detection, image, results = json.loads(text)
-    return (
-        row_of(Detection, detection),
-        row_of(DetectionImage, image),
-        [row_of(DetectionResult, values) for values in results],
-    )
+    try:
+        detection, image, results = json.loads(text)
+        return (
+            row_of(Detection, detection),
+            row_of(DetectionImage, image),
+            [row_of(DetectionResult, values) for values in results],
+        )
+    except (TypeError, AttributeError, ValidationError) as error:
+        raise ValueError("not a snapshot") from error
 
 
 def columns(row: Model) -> dict[str, Any]:

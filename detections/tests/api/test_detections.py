@@ -313,6 +313,21 @@ def test_a_wake_up_of_a_worker_of_another_version_is_answered_by_rows(
     assert response.json() == client.get(url(Detection.objects.get())).json()
 
 
+@pytest.mark.parametrize("text", ["5", "[1, 2, 3]", "[[], [], []]", "null", "[", '"text"', "wrong values"])
+@pytest.mark.django_db(transaction=True)
+def test_a_wake_up_that_is_no_snapshot_is_answered_by_rows(api, user, detector, eager, monkeypatch, text):
+    taken = snapshots.taken
+
+    def changed(detection, image, results):
+        return (
+            text if text != "wrong values" else taken(detection, image, results).replace(str(image.pk), "?")
+        )
+
+    monkeypatch.setattr(snapshots, "taken", changed)
+    response = upload(api(user), headers={"Prefer": "wait=20"})
+    assert response.json()["status"] == "completed"
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_repeated_upload_is_answered_by_its_rows_not_by_its_first_wake_up(api, user, detector, eager):
     client, headers = api(user), {"Prefer": "wait=20", "Idempotency-Key": "once"}
