@@ -26,7 +26,7 @@ from detections.uploads import intake, zip_reader
 from detections.uploads.parameters import NoDetectorError, UploadError, chosen_detector, chosen_options
 from objectvision.api import idempotency
 from objectvision.api.errors import Unavailable, invalid
-from objectvision.api.forms import MultiPartParser
+from objectvision.api.forms.parser import MultiPartParser
 from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.throttles import UploadThrottle
 from objectvision.api.views import StrictViewSet

@@ -21,7 +21,7 @@ from rest_framework.settings import api_settings
 from uuid_utils.compat import uuid7
 
 from objectvision.api.errors import Unavailable
-from objectvision.api.forms import mark_of
+from objectvision.api.forms.parser import mark_of
 from objectvision.api.plain_answers import closing_answer, error_body
 from objectvision.api.throttles import subscriber
 from objectvision.lib import connections
@@ -282,9 +282,9 @@ class Body:
         return max(0, self.begun + allowed - time.monotonic())
 
     def count_parts(self, chunk: bytes) -> None:
-        searched = self.tail + chunk
-        self.parts += searched.count(self.delimiter)
-        self.tail = searched[1 - len(self.delimiter) :]
+        rest = len(self.delimiter) - 1  # of one that may lie across two chunks
+        self.parts += chunk.count(self.delimiter) + (self.tail + chunk[:rest]).count(self.delimiter)
+        self.tail = (self.tail + chunk[-rest:])[-rest:]
         if self.parts > MOST_PARTS:
             raise RefusedRequestError(400, "too_many_parts", f"The form has over {MOST_PARTS} parts.")
 

@@ -1,16 +1,20 @@
 """Multipart forms as devices write them, read through the parser of uploads."""
 
+import base64
 import contextlib
 import io
 import os
 import random
+from tempfile import SpooledTemporaryFile
 from time import thread_time
 
 import pytest
-from django.core.files.uploadhandler import MemoryFileUploadHandler
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http.multipartparser import MultiPartParserError
 
-from objectvision.api.forms import CHUNK, FormParser
+from objectvision.api.forms import contents
+from objectvision.api.forms.contents import CHUNK, MOST_WHOLE, Content, Slice
+from objectvision.api.forms.parser import FormParser
 
 FILE = b'Content-Disposition: form-data; name="image"; filename="a.jpg"\r\nContent-Type: image/jpeg'
 FIELD = b'Content-Disposition: form-data; name="classes"'
@@ -20,25 +24,38 @@ def part(head, content, boundary=b"B"):
     return b"--" + boundary + b"\r\n" + head + b"\r\n\r\n" + content + b"\r\n"
 
 
-class Drops(io.BytesIO):
-    """Gives a few bytes at a time."""
+def spooled(body):
+    """As the request handler has a body on the disk."""
+    file = SpooledTemporaryFile(1)  # noqa: SIM115  # the caller's to close
+    file.write(body)
+    file.seek(0)
+    return file
 
-    size = 1
 
-    def read(self, _count=-1):
-        return super().read(self.size)
+@pytest.fixture(params=[io.BytesIO, spooled])
+def stream(request, settings, monkeypatch):
+    """Makes a file of a body: in memory, or on the disk, from where it is read a byte at a time."""
+    if request.param is spooled:
+        settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1
+        monkeypatch.setattr(contents, "CHUNK", 1)
+    return request.param
 
 
 def parse(body, boundary="B", stream=io.BytesIO):
     """The form's fields, and its files by name and content."""
-    handler = MemoryFileUploadHandler()
-    handler.activated = True
-    handler.handle_raw_input = lambda *_: None
-    meta = {"CONTENT_TYPE": f"multipart/form-data; boundary={boundary}", "CONTENT_LENGTH": len(body)}
-    fields, files = FormParser(meta, stream(body), [handler], "utf-8").parse()
+    meta = {"CONTENT_TYPE": f"multipart/form-data; boundary={boundary}"}
+    with stream(body) as file:
+        fields, files = FormParser(meta, file, "utf-8").parse()
     return dict(fields.lists()), [
-        (name, file.name, file.read()) for name, found in files.lists() for file in found
+        (name, file.name, read(file)) for name, found in files.lists() for file in found
     ]
+
+
+def read(file):
+    with file:
+        content = file.read()
+        assert file.size == len(content)
+        return content
 
 
 FORM = part(FIELD, b"bus") + part(FILE, b"\xff\xd8picture\xff\xd9") + b"--B--\r\n"
@@ -63,14 +80,14 @@ READ = ({"classes": ["bus"]}, [("image", "a.jpg", b"\xff\xd8picture\xff\xd9")])
         (FORM.replace(b"--B", b"----B"), "--B"),
     ],
 )
-def test_a_form_is_read_however_its_lines_and_its_boundaries_end(body, boundary):
-    assert parse(body, boundary) == READ
-    assert parse(body, boundary, Drops) == READ
+def test_a_form_is_read_however_its_lines_and_its_boundaries_end(body, boundary, stream):
+    assert parse(body, boundary, stream) == READ
 
 
-def test_a_boundary_inside_a_line_of_the_content_is_content():
+def test_a_boundary_inside_a_line_of_the_content_is_content(stream):
     for content in (b"x--B\r\ny", b"--B", b"x\r\n--Broken", b"--B--"):
-        assert parse(part(FILE, b"0" + content) + b"--B--\r\n")[1] == [("image", "a.jpg", b"0" + content)]
+        body = part(FILE, b"0" + content) + b"--B--\r\n"
+        assert parse(body, "B", stream)[1] == [("image", "a.jpg", b"0" + content)]
 
 
 @pytest.mark.parametrize(
@@ -135,8 +152,23 @@ def test_a_part_in_an_encoding_that_is_not_read_is_refused_by_name(encoding):
     [("Transfer-Encoding: base64", b"YnVz"), ("Transfer-Encoding: BINARY", b"bus"), ("Encoding:", b"bus")],
 )
 def test_a_part_in_base64_or_as_it_is_is_read(encoding, sent):
-    body = part(FIELD + b"\r\nContent-" + encoding.encode(), sent) + b"--B--\r\n"
-    assert parse(body) == ({"classes": ["bus"]}, [])
+    lines = b"\r\nContent-" + encoding.encode()
+    body = part(FIELD + lines, sent) + part(FILE + lines, sent) + b"--B--\r\n"
+    assert parse(body) == ({"classes": ["bus"]}, [("image", "a.jpg", b"bus")])
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 300_000])
+def test_a_file_in_base64_may_have_any_length_and_line_ends_anywhere(length):
+    content = os.urandom(length)
+    sent = base64.encodebytes(content).replace(b"\n", b"\r\n")
+    head = FILE + b"\r\nContent-Transfer-Encoding: base64"
+    assert parse(part(head, sent) + b"--B--\r\n")[1] == [("image", "a.jpg", content)]
+
+
+@pytest.mark.parametrize("sent", [b"YnV", b"YnVzY", b"Y===YnVz"])
+def test_a_file_in_broken_base64_is_refused(sent):
+    with pytest.raises(MultiPartParserError):
+        parse(part(FILE + b"\r\nContent-Transfer-Encoding: base64", sent) + b"--B--\r\n")
 
 
 def test_a_form_that_breaks_off_in_a_head_is_refused():
@@ -145,15 +177,68 @@ def test_a_form_that_breaks_off_in_a_head_is_refused():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_contents_of_any_length_come_through_unchanged(seed):
+@pytest.mark.parametrize("most_in_memory", [1, 1 << 30])
+def test_contents_of_any_length_come_through_unchanged(seed, most_in_memory, settings):
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = most_in_memory
     dice = random.Random(seed)
     lengths = [
-        dice.choice([0, 1, CHUNK - 3, CHUNK, CHUNK + 1000, 3 * CHUNK + 7]) + dice.randrange(9)
-        for _ in range(4)
+        dice.choice([0, 1, CHUNK - 3, CHUNK, CHUNK + 1000, MOST_WHOLE]) + dice.randrange(9) for _ in range(4)
     ]
     contents = [os.urandom(length) for length in lengths]
     body = b"".join(part(FILE, content, b"frontier") for content in contents) + b"--frontier--"
-    assert [content for _, _, content in parse(body, "frontier")[1]] == contents
+    assert [content for _, _, content in parse(body, "frontier", spooled)[1]] == contents
+
+
+@pytest.mark.parametrize("size", [5, MOST_WHOLE + 99_999])
+@pytest.mark.parametrize("most_in_memory", [1, 1 << 30])
+def test_a_file_of_a_form_is_read_as_any_file(size, most_in_memory, settings):
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = most_in_memory
+    data = os.urandom(size)
+    with spooled(b"before" + data + b"behind") as stream:
+        file, plain = Slice(Content(stream), 6, 6 + size), io.BytesIO(data)
+    dice = random.Random(size)
+    for _ in range(100):
+        at, whence = dice.choice([(dice.randint(0, size + 9), 0), (-dice.randint(0, size), 2), (0, 1)])
+        assert file.seek(at, whence) == plain.seek(at, whence)
+        count = dice.choice([None, -1, 0, 1, 70_000, size])
+        assert file.read(count) == plain.read(count)
+        assert file.tell() == plain.tell()
+    with pytest.raises(ValueError, match="begin"):
+        file.seek(-1)
+    file.close()
+    with pytest.raises(ValueError, match="closed"):
+        file.read()
+
+
+def test_the_disk_of_a_body_is_freed_once_stream_and_files_are_closed(settings):
+    settings.FILE_UPLOAD_MAX_MEMORY_SIZE = 1
+    with spooled(part(FILE, b"a") + part(FILE, b"b") + b"--B--") as stream:
+        parser = FormParser({"CONTENT_TYPE": "multipart/form-data; boundary=B"}, stream, "utf-8")
+        first, second = parser.parse()[1].getlist("image")
+        descriptor = parser.content.descriptor
+        del parser
+    first.close()
+    assert second.read() == b"b"
+    second.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_form_of_too_many_parts_or_too_long_fields_is_refused(settings):
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = settings.DATA_UPLOAD_MAX_NUMBER_FILES = 2
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 40
+    fields, files = part(FIELD, b"bus") * 2, part(FILE, b"x") * 2
+    assert parse(fields + files + b"--B--") == (
+        {"classes": ["bus", "bus"]},
+        [("image", "a.jpg", b"x"), ("image", "a.jpg", b"x")],
+    )
+    for more, refusal in [
+        (part(FIELD, b""), TooManyFieldsSent),
+        (part(FILE, b""), TooManyFilesSent),
+        (part(FIELD, b"x" * 32), RequestDataTooBig),
+    ]:
+        with pytest.raises(refusal):
+            parse((b"" if refusal is RequestDataTooBig else fields + files) + more + b"--B--")
 
 
 @pytest.mark.parametrize("unit", [b"\r\n--Bx", b"\r\n--B \tx", b"\n", b"--B"])
