@@ -3,9 +3,10 @@
 import asyncio
 import gc
 import sys
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import h11
+from h11 import _receivebuffer
 from typing_extensions import override
 from uuid_utils.compat import uuid7
 from uvicorn.config import Config
@@ -23,10 +24,67 @@ STATUS = {431: ("headers_too_large", f"The request has over {MOST_HEAD_BYTES >> 
 MALFORMED = ("parse_error", "The request is malformed.")
 
 
+class ReceiveBuffer(_receivebuffer.ReceiveBuffer):
+    """Hands a block of a body on as it came, unless something waits before it. h11 copies each four times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block: bytes | bytearray = b""
+
+    @override
+    def __iadd__(self, data: bytes | bytearray) -> Self:
+        if self:
+            self.join()
+            super().__iadd__(data)
+        else:
+            self.block = data
+        return self
+
+    @override
+    def __len__(self) -> int:
+        return len(self.block) + super().__len__()
+
+    @override
+    def __bytes__(self) -> bytes:
+        return bytes(self.block) + super().__bytes__()
+
+    def join(self) -> None:
+        """Put the block where h11 looks for lines."""
+        block, self.block = self.block, b""
+        super().__iadd__(block)
+
+    @override
+    def maybe_extract_at_most(self, count: int) -> Any:
+        if 0 < len(self.block) <= count:
+            block, self.block = self.block, b""
+            return block
+        self.join()
+        return super().maybe_extract_at_most(count)
+
+    @override
+    def maybe_extract_next_line(self) -> bytearray | None:
+        self.join()
+        return super().maybe_extract_next_line()
+
+    @override
+    def maybe_extract_lines(self) -> list[bytearray] | None:
+        self.join()
+        return super().maybe_extract_lines()
+
+    @override
+    def is_next_line_obviously_invalid_request_line(self) -> bool:
+        self.join()
+        return super().is_next_line_obviously_invalid_request_line()
+
+
 class Connection(h11.Connection):
     """Refuses bodies in many small chunks: h11 makes an event of each before it serves another client."""
 
     chunks = received = 0
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MOST_HEAD_BYTES)
+        self._receive_buffer = ReceiveBuffer()
 
     def next_event(self) -> Any:
         event = super().next_event()
@@ -53,7 +111,7 @@ class Protocol(H11Protocol):
 
     def __init__(self, config: Config, *arguments: Any, **options: Any) -> None:
         super().__init__(config, *arguments, **options)
-        self.conn = Connection(h11.SERVER, MOST_HEAD_BYTES)
+        self.conn = Connection()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
