@@ -11,6 +11,7 @@ from django.conf import settings
 from uvicorn_worker import UvicornWorker
 
 from objectvision.lib.logs import LINE, LineFormatter, RequestIdFilter, WithoutQueryFilter
+from objectvision.server.protocol import SOCKET_OPTIONS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 
@@ -24,7 +25,7 @@ forwarded_allow_ips = ",".join(settings.TRUSTED_PROXIES)
 
 UvicornWorker.CONFIG_KWARGS |= {
     "http": "objectvision.server.protocol:Protocol",
-    "ws": "none",  # there is no WebSocket to upgrade to
+    **SOCKET_OPTIONS,
     "server_header": False,
 }
 

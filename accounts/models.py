@@ -235,6 +235,22 @@ class Session(models.Model):
         return Session.objects.alive().filter(pk=self.pk).exists()
 
 
+class Ticket(models.Model):
+    """Opens one stream of a session's user, shortly after it was issued: browsers cannot send a token there.
+
+    `hash` is the SHA-256 of what is given out.
+    """
+
+    LASTS = timedelta(seconds=30)
+
+    hash = models.CharField(max_length=64, primary_key=True)
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="tickets")
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.session_id} {self.expires_at:%Y-%m-%d %H:%M:%S}"
+
+
 class Scope(models.TextChoices):
     """The calls that an API key may make."""
 

@@ -1,12 +1,15 @@
-"""A session's two tokens: signed, short-lived carriers of its row's id."""
+"""A session's two tokens: signed, short-lived carriers of its row's id. And its tickets, each a row."""
 
+import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 from typing import Any, NoReturn
 from uuid import UUID
 
 from django.conf import settings
+from django.core.signing import BadSignature, TimestampSigner
 from django.db import transaction
 from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
@@ -16,13 +19,16 @@ from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.settings import api_settings
 
 from accounts import verification
-from accounts.models import USER_AGENT_LENGTH, Session, User
+from accounts.models import USER_AGENT_LENGTH, Session, Ticket, User
 
 MAX_CLOCK_SKEW = 10  # seconds, at most, between hosts that issue tokens and hosts that read them
 # Errors that simplejwt does not convert: of text that is not ASCII, of a time beyond all calendars.
 DECODE_ERRORS = (UnicodeEncodeError, OverflowError)
 LONGEST_TOKEN = 4096
+LONGEST_TICKET = 200
 REFUSED = "The token is invalid, has expired, or its session is over."
+
+ticket_signer = TimestampSigner(salt="accounts.tickets")
 
 
 class Keyring(TokenBackend):
@@ -128,6 +134,32 @@ def pair_of(refresh: jwt.RefreshToken, sid: UUID) -> TokenPair:
     refresh["sid"] = str(sid)
     access = refresh.access_token
     return TokenPair(str(access), str(refresh), int(access.lifetime.total_seconds()))
+
+
+def issue_ticket(session: Session) -> str:
+    """A text that opens one stream of the session's user within `Ticket.LASTS`."""
+    raw = ticket_signer.sign(secrets.token_urlsafe(16))
+    Ticket.objects.create(hash=hash_of(raw), session=session, expires_at=timezone.now() + Ticket.LASTS)
+    return raw
+
+
+def redeem_ticket(raw: str) -> Session | None:
+    """The live session of an unused ticket, with its user and their settings. The ticket is used by this.
+
+    None for others. Made-up and old tickets cost no query.
+    """
+    try:
+        ticket_signer.unsign(raw, max_age=Ticket.LASTS)
+    except BadSignature:
+        return None
+    tickets = Ticket.objects.filter(hash=hash_of(raw))
+    session = Session.objects.alive().filter(tickets__in=tickets).select_related("user__settings").first()
+    # Of two requests at once, one deletes it.
+    return session if session and tickets.delete()[0] else None
+
+
+def hash_of(ticket: str) -> str:
+    return sha256(ticket.encode()).hexdigest()
 
 
 def claimed_id(token: jwt.Token, claim: str) -> UUID:

@@ -101,8 +101,8 @@ PUBLIC_URL = public_url()
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES")
 CORS_ALLOWED_ORIGINS = env.origins("CORS_ALLOWED_ORIGINS")
 CORS_ALLOW_HEADERS = [
-    "authorization", "content-type", "idempotency-key", "if-none-match", "prefer", "x-api-key",
-    "x-request-id",
+    "authorization", "content-type", "idempotency-key", "if-none-match", "last-event-id", "prefer",
+    "x-api-key", "x-request-id",
 ]  # fmt: skip  # a list to read at a glance
 CORS_EXPOSE_HEADERS = [
     "content-disposition", "etag", "location", "retry-after", "x-process-time", "x-request-id",
@@ -522,6 +522,8 @@ LOGGING = {
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.beat": {"level": "WARNING"},
+        # Each socket that opens and closes.
+        "websockets": {"level": "WARNING"},
         # The owner is told about a bad upload; debug lines would hold the metadata of pictures.
         "PIL": {"level": "CRITICAL"},
     },

@@ -6,9 +6,17 @@ from rest_framework_simplejwt.exceptions import InvalidToken
 
 from accounts import keys
 from accounts.models import ApiKey, Session, User
-from accounts.tokens import DECODE_ERRORS, LONGEST_TOKEN, claimed_id, refuse_token
+from accounts.tokens import (
+    DECODE_ERRORS,
+    LONGEST_TICKET,
+    LONGEST_TOKEN,
+    claimed_id,
+    redeem_ticket,
+    refuse_token,
+)
 from objectvision.api.throttles import CountedFailure, CredentialThrottle
 
+TICKET_REFUSED = "The ticket is invalid, has expired, or was used."
 KEY_REFUSED = "The API key is invalid, has expired, or was revoked."
 
 
@@ -78,3 +86,16 @@ class ApiKeyAuthentication(BaseAuthentication):
             raise CountedFailure(KEY_REFUSED)
         keys.remember_key(raw)
         return key
+
+
+class TicketAuthentication(BaseAuthentication):
+    """The `ticket` of the query string, which is used by this. Its session is the request's `auth`."""
+
+    def authenticate(self, request: Request) -> tuple[User, Session] | None:
+        raw = request.query_params.get("ticket")
+        if raw is None:
+            return None
+        session = redeem_ticket(raw) if len(raw) <= LONGEST_TICKET else None
+        if session is None:
+            raise AuthenticationFailed(TICKET_REFUSED)
+        return session.user, session

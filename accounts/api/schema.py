@@ -22,3 +22,16 @@ class SessionTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-unt
 
     def get_security_definition(self, *_: Any, **__: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+
+
+class TicketScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library's
+    target_class = "accounts.api.authentication.TicketAuthentication"
+    name = "ticket"
+
+    def get_security_definition(self, *_: Any, **__: Any) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "query",
+            "name": "ticket",
+            "description": "From `POST /api/v1/auth/ws-ticket`, for one stream.",
+        }

@@ -45,6 +45,7 @@ EXAMPLE_PAIR = {
     "token_type": "bearer",
     "expires_in": 1800,
 }
+EXAMPLE_TICKET = {"ticket": "kT1bSx0YvXQ2cW8pYy5D9g:1vOzkS:signature", "expires_in": 30}
 EXAMPLE_USER = {
     "id": "01a20ed0-51a7-7cc2-b0a4-0e2ddc8e1a52",
     "email": "ada@example.com",
@@ -222,6 +223,12 @@ class TokenPairSerializer(serializers.Serializer[Any]):
     refresh_token = serializers.CharField()
     token_type = serializers.ChoiceField(["bearer"])
     expires_in = serializers.IntegerField(help_text="Seconds that the access token lives.")
+
+
+@extend_schema_serializer(examples=[answered(EXAMPLE_TICKET)])
+class TicketSerializer(serializers.Serializer[Any]):
+    ticket = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="Seconds.")
 
 
 @extend_schema_serializer(examples=[answered(EXAMPLE_SESSION)])

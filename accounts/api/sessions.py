@@ -5,11 +5,12 @@ from rest_framework.mixins import DestroyModelMixin, ListModelMixin
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.caller import account_locked, current_user
-from accounts.api.serializers import SessionSerializer
-from accounts.models import Session, SessionQuerySet
+from accounts.api.caller import account_locked, current_session, current_user
+from accounts.api.serializers import SessionSerializer, TicketSerializer
+from accounts.models import Session, SessionQuerySet, Ticket
+from accounts.tokens import issue_ticket
 from objectvision.api.pagination import Pagination
-from objectvision.api.views import StrictViewSet
+from objectvision.api.views import StrictView, StrictViewSet
 
 
 class SessionViewSet(ListModelMixin, DestroyModelMixin, StrictViewSet[Session]):
@@ -40,3 +41,17 @@ class SessionViewSet(ListModelMixin, DestroyModelMixin, StrictViewSet[Session]):
     def perform_destroy(self, instance: Session) -> None:
         with account_locked(self.request):
             Session.objects.filter(pk=instance.pk).revoke()
+
+
+class TicketView(StrictView):
+    body_methods = ()
+
+    @extend_schema(operation_id="issue_ticket", request=None, responses=TicketSerializer)
+    def post(self, request: Request) -> Response:
+        """Get a ticket.
+
+        It opens one stream, `/ws/?ticket=…` or `/api/v1/events?ticket=…`, within the time that it says:
+        browsers can send no `Authorization` there. It ends with your session.
+        """
+        ticket = issue_ticket(current_session(request))
+        return Response({"ticket": ticket, "expires_in": int(Ticket.LASTS.total_seconds())})

@@ -27,6 +27,7 @@ urlpatterns = [
     path("auth/refresh", login.RefreshView.as_view(), name="refresh"),
     path("auth/logout", login.LogoutView.as_view(), name="logout"),
     path("auth/logout-all", login.LogoutAllView.as_view(), name="logout-all"),
+    path("auth/ws-ticket", sessions.TicketView.as_view(), name="ticket"),
     path("auth/password/change", passwords.PasswordChangeView.as_view(), name="password-change"),
     path("auth/password/reset", passwords.PasswordResetView.as_view(), name="password-reset"),
     path(

@@ -2,6 +2,7 @@ from django.urls import path
 from rest_framework.routers import SimpleRouter
 
 from detections.api import account, detections, exports, jobs, lists, uploads
+from detections.live.views import EventsView
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("detect/results", lists.ResultViewSet, "result")
@@ -12,6 +13,7 @@ router.register("detect", detections.DetectionViewSet, "detection")
 router.register("detectors", lists.DetectorViewSet, "detector")
 
 urlpatterns = [
+    path("events", EventsView.as_view(), name="events"),
     path("users/export", account.TakeoutView.as_view(), name="takeout"),
     path("users/statistics", account.StatisticsView.as_view(), name="statistics"),
     *router.urls,

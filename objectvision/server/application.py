@@ -6,9 +6,11 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, cast
 
+from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 
 from detections.images.allocation import return_large_blocks
+from detections.live import sockets
 from objectvision.lib import wakeups
 from objectvision.server.guards import App, Message, Receive, RequestGuard, RequestStamp, Send
 from objectvision.server.handler import Handler
@@ -26,7 +28,7 @@ def raise_file_limit() -> None:
 
 
 def with_wake_up(handler: Any) -> Callable[[int, FrameType | None], None]:
-    """The signal handler, preceded by the end of all waiting requests."""
+    """The signal handler, preceded by the end of all waiting requests and streams."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         wakeups.stop()
@@ -68,4 +70,5 @@ def limit_statements() -> None:
 raise_file_limit()
 return_large_blocks()
 limit_statements()
-application = Lifespan(RequestStamp(RequestGuard(cast(App, Handler()))))
+http = RequestStamp(RequestGuard(cast(App, Handler())))
+application = Lifespan(ProtocolTypeRouter({"http": http, "websocket": sockets.answer}))

@@ -1,7 +1,8 @@
-"""HTTP/1.1 with bounds on what a client may send, and on how slowly it may send and read."""
+"""HTTP/1.1 and WebSockets, with bounds on what a client may send, and on how slowly it may send and read."""
 
 import asyncio
 import gc
+import logging
 import sys
 from typing import Any, ClassVar, Self
 
@@ -11,8 +12,13 @@ from typing_extensions import override
 from uuid_utils.compat import uuid7
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from objectvision.api.plain_answers import closing_answer, error_body
+from objectvision.lib.logs import WithoutQueryFilter
+
+log = logging.getLogger(__name__)
+log.addFilter(WithoutQueryFilter())  # tickets
 
 MOST_HEAD_BYTES = 1 << 16
 # A body may come in so many chunks of any size, and in one more for so many bytes.
@@ -20,6 +26,13 @@ MOST_SMALL_CHUNKS, BYTES_A_CHUNK = 250, 256
 HEAD_SECONDS = 60  # for a request's line and headers, from the first byte or the connection's begin
 STALLED_SECONDS = 30  # for a client that takes no byte of what is sent to it
 LOOK_SECONDS = 5
+CLOSING_SECONDS = 10  # for a client to take a WebSocket's last messages
+# Of what a client may send by WebSocket, which is nothing.
+SOCKET_OPTIONS: dict[str, Any] = {
+    "ws": "objectvision.server.protocol:WebSocketProtocol",
+    "ws_max_size": 4096,
+    "ws_per_message_deflate": False,  # 40 kB a connection, for messages of 300 bytes
+}
 STATUS = {431: ("headers_too_large", f"The request has over {MOST_HEAD_BYTES >> 10} kB of headers.")}
 MALFORMED = ("parse_error", "The request is malformed.")
 
@@ -193,3 +206,21 @@ class Protocol(H11Protocol):
     def collect() -> None:
         Protocol.collection = None
         gc.collect()
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which waits without end for a client that does not read, and logs query strings."""
+
+    def __init__(self, config: Config, *arguments: Any, **options: Any) -> None:
+        super().__init__(config, *arguments, **options)
+        self.logger = log
+        self.conn.logger = logging.getLogger("websockets")
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "websocket.close":
+            self.writable.set()  # it is the last message: it does not wait until the others are read
+        await super().send(message)
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self.loop.call_later(CLOSING_SECONDS, self.transport.abort)

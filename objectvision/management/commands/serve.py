@@ -17,7 +17,7 @@ from detections.models import Detector
 from detections.operations import demo
 from objectvision.celery import app
 from objectvision.lib import doorbell, wakeups
-from objectvision.server.protocol import Protocol
+from objectvision.server.protocol import SOCKET_OPTIONS, Protocol
 
 STOP_SECONDS = 4
 # For requests under way; those that wait for a detection are let go at once.
@@ -87,7 +87,7 @@ class Command(BaseCommand):
             forwarded_allow_ips=settings.TRUSTED_PROXIES,
             server_header=False,
             http=Protocol,
-            ws="none",  # there is no WebSocket to upgrade to
+            **SOCKET_OPTIONS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
         server = Server(config, welcome(f"http://{host}:{port}"), stop_rest)
