@@ -46,7 +46,7 @@ class SessionViewSet(ListModelMixin, DestroyModelMixin, StrictViewSet[Session]):
 class TicketView(StrictView):
     body_methods = ()
 
-    @extend_schema(operation_id="issue_ticket", request=None, responses=TicketSerializer)
+    @extend_schema(operation_id="create_ticket", request=None, responses=TicketSerializer)
     def post(self, request: Request) -> Response:
         """Get a ticket.
 

@@ -55,7 +55,7 @@ class EventsView(StrictView):
     query_serializer_class = EventsQuerySerializer
 
     @extend_schema(
-        operation_id="stream_events",
+        operation_id="follow_events",
         tags=["events"],
         parameters=[
             EventsQuerySerializer,

@@ -46,6 +46,7 @@ MADE_HERE = {
     "detections.DetectionImage.error_code": "a code of ours",
     "detections.Export.path": "UUIDs",
     "detections.Export.request_hash": "a SHA-256",
+    "accounts.Ticket.hash": "a SHA-256",
 }
 
 

@@ -164,7 +164,7 @@ def test_query_parameters_are_documented_with_their_ranges(document):
 
 
 VERBS = {
-    "cancel", "check", "confirm", "create", "delete", "end", "get",
+    "cancel", "check", "confirm", "create", "delete", "end", "follow", "get",
     "list", "login", "logout", "refresh", "retry", "revoke",
     "signup", "update", "upload", "verify",
 }  # fmt: skip  # a list to read at a glance
