@@ -94,7 +94,7 @@ def claim_chunk(detector: Detector, *, untried: bool = False) -> Claim | None:
     """A full chunk rings once more, so that every worker wakes while there is work for it."""
     claim = DetectionImage.objects.claim(detector, CHUNK, untried=untried)
     if claim and len(claim.images) == CHUNK:
-        doorbell.ring_doorbell("detections.process_images")
+        doorbell.ring_if_reachable("detections.process_images")
     return claim
 
 

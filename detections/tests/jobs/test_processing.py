@@ -8,13 +8,14 @@ from celery.signals import worker_shutting_down
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.db import OperationalError, connection
 from django.utils import timezone
+from kombu import exceptions
 
 from detections import erasure
 from detections.jobs import actions, processing, sweep
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from objectvision.celery import app
-from objectvision.lib import logs
+from objectvision.lib import doorbell, logs
 from testing.files.pictures import photo
 
 State = DetectionImage.State
@@ -141,6 +142,16 @@ def test_each_full_chunk_rings_the_doorbell_and_all_images_are_processed(submit,
     detection.refresh_from_db()
     assert (detection.status, detection.processed) == ("completed", 2 * processing.CHUNK + 3)
     assert rings == ["detections.process_images"] * 2
+
+
+def test_full_chunks_are_processed_while_the_broker_is_away(submit, user, monkeypatch):
+    def fail(_task):
+        raise exceptions.OperationalError("Connection refused")
+
+    monkeypatch.setattr(doorbell, "ring_doorbell", fail)
+    detection = submit(user, *[photo()] * 33)
+    assert process_waiting() is False
+    assert detection.images.filter(state=State.DONE, attempts=1).count() == 33
 
 
 def test_process_waiting_ends_after_its_time_and_reports_more_work(submit, user, monkeypatch):
