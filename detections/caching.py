@@ -21,6 +21,7 @@ from django.core.cache import BaseCache, caches
 from django.db import connection, transaction
 from redis import Redis, RedisError
 
+from objectvision import __version__
 from objectvision.lib.redis import shared_client
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class Question:
 
     def key(self, owner: UUID) -> str:
         slot = sha256(self.text.encode()).digest()[0] % self.slots
-        return f"{owner}:{self.kind}:{slot}"
+        return f"{owner}:{self.kind}:{slot}:{__version__}"  # another version's answers may have another form
 
 
 def kept(owner: UUID, question: Question, make: Callable[[], T]) -> T:

@@ -336,6 +336,12 @@ def test_within_a_transaction_nothing_is_kept_or_found(store, user, submit):
     assert caching.find(user.pk, QUESTION)[1] is None
 
 
+def test_an_answer_that_another_version_of_the_program_kept_is_not_found(store, user, monkeypatch):
+    assert caching.kept(user.pk, QUESTION, lambda: "old form") == "old form"
+    monkeypatch.setattr(caching, "__version__", "9.9.9")
+    assert caching.kept(user.pk, QUESTION, lambda: "new form") == "new form"
+
+
 # Who sees it
 
 
