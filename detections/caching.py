@@ -95,8 +95,9 @@ def drop_after_commit(owners: Iterable[UUID]) -> None:
 
 def drop(owners: set[UUID]) -> None:
     """As `drop_after_commit`, now. While the cache is away it is repeated until it succeeds."""
-    # Tried also where a read failed a moment ago: other processes may read what is kept.
-    if _undropped or not _attempt(lambda: _drop(owners)):
+    # The first one is tried though a read has just failed: other processes may find what is kept.
+    attempt = _unless_away if _undropped else _attempt
+    if not attempt(lambda: _drop(owners)):
         with _lock:
             is_first = not _undropped
             _undropped.update((owner, object()) for owner in owners)
