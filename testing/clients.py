@@ -1,8 +1,13 @@
 """A user of a running system, over real HTTP."""
 
+import json
+from contextlib import closing, contextmanager, suppress
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import requests
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from testing.waiting import until
 
@@ -45,3 +50,57 @@ class Client:
             return job if job["finished_at"] else None
 
         return until(look, seconds)
+
+    def authorization(self):
+        return {"Authorization": self.http.headers["Authorization"]}
+
+    def ticket(self):
+        return self.post("auth/ws-ticket").json()["ticket"]
+
+    def socket(self, headers=None, origin=None, **query):
+        """An open WebSocket, with the user's token unless other headers are given."""
+        headers = self.authorization() if headers is None else headers
+        address = self.api.replace("http", "ws", 1).removesuffix("/api/v1")
+        uri = f"{address}/ws/?{urlencode(query)}"
+        return connect(uri, additional_headers=headers, origin=origin, proxy=None)
+
+    def stream(self, headers=None, **query):
+        """A response of server-sent events that is still being sent."""
+        headers = self.authorization() if headers is None else headers
+        return requests.get(f"{self.api}/events", params=query, headers=headers, stream=True, timeout=30)
+
+    @contextmanager
+    def following(self, way, **query):
+        """The messages of a stream, until it ends: `websocket` or `sse`."""
+        if way == "websocket":
+            with self.socket(**query) as socket:
+                yield texts_of(socket)
+        else:
+            with closing(self.stream(**query)) as response:
+                response.raise_for_status()
+                yield data_of(response)
+
+
+def texts_of(socket):
+    with suppress(ConnectionClosed):
+        while True:
+            yield json.loads(socket.recv(timeout=60))
+
+
+def data_of(response):
+    with suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        for line in response.iter_lines(chunk_size=1):
+            if line.startswith(b"data: "):
+                yield json.loads(line.removeprefix(b"data: "))
+
+
+def closed_with(socket, seconds=30):
+    """The code with which the server ends the socket; None if it only breaks off."""
+    try:
+        while True:
+            socket.recv(timeout=seconds)
+    except ConnectionClosed as closed:
+        return closed.rcvd and closed.rcvd.code
+
+
+UNREACHABLE = (OSError, InvalidStatus, requests.RequestException)

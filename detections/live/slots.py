@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from threading import Lock
 from uuid import UUID, uuid4
@@ -86,20 +86,20 @@ def place_of(slot: Slot) -> int:
     return int(count) - 1
 
 
-def renew(held: Iterable[Slot]) -> None:
-    """Keep these slots from lapsing."""
+def renew(slots: Collection[Slot]) -> None:
+    """Keep these slots from lapsing, also after Redis has lost them."""
     client, now = shared_client(), time.time()
     if client is None:
         return
-    names: dict[UUID, dict[str, float]] = {}
-    for slot in held:
-        if slot.is_held:
-            names.setdefault(slot.user_id, {})[slot.name] = now
     try:
         with client.pipeline(transaction=False) as pipeline:
-            for user_id, scores in names.items():
-                pipeline.zadd(key_of(user_id), scores)
-                pipeline.expire(key_of(user_id), int(LAPSES_SECONDS))
+            for slot in slots:
+                pipeline.zadd(key_of(slot.user_id), {slot.name: now})
+                pipeline.expire(key_of(slot.user_id), int(LAPSES_SECONDS))
+            pipeline.execute()
+            for slot in slots:
+                if not slot.is_held:  # it was released meanwhile
+                    pipeline.zrem(key_of(slot.user_id), slot.name)
             pipeline.execute()
     except redis.RedisError as error:
         log.warning("The slots of streams are not renewed: %s", error)

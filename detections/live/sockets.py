@@ -9,7 +9,6 @@ from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.core.handlers.asgi import ASGIRequest
-from rest_framework import exceptions
 from rest_framework.response import Response
 
 from detections.live import reading
@@ -26,14 +25,6 @@ TAKES_NOTHING = 1003
 SEND_SECONDS = 30  # for one message: a client that takes longer does not read
 REASON_LENGTH = 60  # of a closing frame, which has room for 123 bytes
 
-ENDS: list[tuple[type[Exception] | tuple[type[Exception], ...], End]] = [
-    (ForeignOrigin, End.FOREIGN),
-    (TooManyStreams, End.TOO_MANY),
-    (
-        (exceptions.NotAuthenticated, exceptions.AuthenticationFailed, exceptions.PermissionDenied),
-        End.INVALID,
-    ),
-]
 REASONS = {
     End.RESTART: "The server restarts.",
     End.INVALID: "The session or the API key has ended.",
@@ -129,5 +120,17 @@ def open_stream(scope: dict[str, Any]) -> Stream:
         view.initial(request)
         return view.open_stream(request)
     except Exception as error:
-        end = next((end for kinds, end in ENDS if isinstance(error, kinds)), None)
-        raise Refused(view.handle_exception(error), end) from error
+        response = view.handle_exception(error)
+        raise Refused(response, end_of(error, response.status_code)) from error
+
+
+def end_of(error: Exception, status: int) -> End | None:
+    """The closing code where a page can know the reason by it; None where the HTTP answer is given."""
+    match error, status:
+        case ForeignOrigin(), _:
+            return End.FOREIGN
+        case TooManyStreams(), _:
+            return End.TOO_MANY
+        case _, 401 | 403:
+            return End.INVALID
+    return None

@@ -1,8 +1,10 @@
 """One client's stream: first what it missed, then what happens."""
 
 import asyncio
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -25,6 +27,12 @@ MOST_UNSENT = 1000
 ENDED = ("detection.completed", "detection.failed", "detection.cancelled")
 
 
+def give_back_later(slot: Slot) -> None:
+    """In another thread, since Redis may be slow."""
+    with suppress(RuntimeError):  # the process ends
+        reading.threads.submit(slot.release)
+
+
 class Stream:
     """The messages of one user for one client, from `since` on, or from now on.
 
@@ -39,6 +47,8 @@ class Stream:
         self.credential = credential
         self.since = since
         self.slot = slot
+        # Called once, at the latest when the stream is forgotten: a client may leave before it has begun.
+        self.release = weakref.finalize(self, give_back_later, slot)
         self.opened_at = timezone.now()
         # Of the last seconds: those that the client does not ask for, or has got.
         self.known: set[UUID] = set()
@@ -74,10 +84,6 @@ class Stream:
     def close(self, end: End) -> None:
         self.end = self.end or end
         self.woken.set()
-
-    def release(self) -> None:
-        """Give its slot back, once it has ended or was never begun. Does not wait for it."""
-        reading.threads.submit(self.slot.release)
 
     async def messages(self) -> AsyncIterator[Message | None]:
         """Messages until the stream has an `end`; None after each `QUIET_SECONDS` without one."""

@@ -125,9 +125,12 @@ class EventStream:
         self.stream = stream
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield b"retry: %d\n\n" % RECONNECT_MS
-        async for message in self.stream.messages():
-            yield as_event(message) if message else b":\n\n"
+        try:
+            yield b"retry: %d\n\n" % RECONNECT_MS
+            async for message in self.stream.messages():
+                yield as_event(message) if message else b":\n\n"
+        finally:
+            self.close()
 
     def close(self) -> None:
         self.stream.release()
