@@ -3,6 +3,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, ClassVar, Self
+from uuid import UUID
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -14,6 +15,7 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 from uuid_utils.compat import uuid7
 
+from objectvision.lib import rows
 from objectvision.lib.addresses import as_stored, normalised
 
 USER_AGENT_LENGTH = 200
@@ -200,9 +202,28 @@ class UserSettings(models.Model):
             raise ValidationError({"default_classes": "Must be a list of texts."})
 
 
+ALIVE_SESSION = """
+    SELECT {session}, {account}, {settings}
+    FROM accounts_session AS session
+    JOIN accounts_user AS account ON account.id = session.user_id
+    LEFT JOIN accounts_usersettings AS settings ON settings.user_id = account.id
+    WHERE session.id = %s AND account.id = %s AND session.revoked_at IS NULL AND session.expires_at > %s
+        AND account.is_active
+    """
+
+
 class SessionQuerySet(models.QuerySet["Session"]):
     def alive(self) -> Self:
         return self.filter(revoked_at=None, expires_at__gt=timezone.now(), user__is_active=True)
+
+    def find_alive(self, pk: UUID, user_id: UUID) -> "Session | None":
+        """The session, with its user and their settings, by a statement that is written once."""
+        values = [pk, user_id, timezone.now()]
+        found = rows.read(ALIVE_SESSION, values, session=Session, account=User, settings=UserSettings)
+        session: Session | None = None
+        for session, session.user, preferences in found:
+            User.settings.related.set_cached_value(session.user, preferences)
+        return session
 
     def revoke(self) -> int:
         """End these sessions at once, for both of their tokens. How many were not over yet."""

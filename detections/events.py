@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from detections.models import Detection, Export
 from notifications.models import Event
-from objectvision.lib import wakeups
+from objectvision.lib import rows, wakeups
 
 TYPES = {
     Detection.Status.PROCESSING: Event.Type.DETECTION_STARTED,
@@ -20,7 +20,12 @@ EXPORT_TYPES = {
 
 def write_events(detections: Iterable[Detection]) -> None:
     """Tell that these detections have begun or ended, as their status says. Inside their transaction."""
-    Event.objects.bulk_create([event_of(detection) for detection in detections])
+    rows.write((events_of(detections), ()))
+
+
+def events_of(detections: Iterable[Detection]) -> list[Event]:
+    """Not saved."""
+    return [event_of(detection) for detection in detections]
 
 
 def event_of(detection: Detection) -> Event:

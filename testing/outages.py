@@ -13,7 +13,7 @@ def fails_at(table):
     """A context in which the database refuses new rows of this table."""
 
     def execute(run, sql, parameters, many, context):
-        if sql.startswith(f'INSERT INTO "{table}"'):
+        if f'INSERT INTO "{table}"' in sql:
             raise OperationalError("disk full")
         return run(sql, parameters, many, context)
 

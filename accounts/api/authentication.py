@@ -47,10 +47,7 @@ class SessionTokenAuthentication(JWTAuthentication):
         except (InvalidToken, *DECODE_ERRORS):
             refuse_token()
         sid, user_id = claimed_id(token, "sid"), claimed_id(token, "user_id")
-        try:
-            return Session.objects.alive().select_related("user__settings").get(pk=sid, user_id=user_id)
-        except Session.DoesNotExist:
-            refuse_token()
+        return Session.objects.find_alive(sid, user_id) or refuse_token()
 
 
 class ApiKeyAuthentication(BaseAuthentication):

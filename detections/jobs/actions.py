@@ -39,12 +39,11 @@ def retry(detection_id: UUID) -> int:
         detections = Detection.objects.lock([detection_id])
         failed = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.FAILED)
         images = list(failed.exclude(image_path="").select_related("user").order_by("pk"))
-        if images:
-            backlog.lock_and_check_backlog(images[0].user, len(images))
         for image in images:
             image.wait_again()
             image.priority = images[0].priority
-        DetectionImage.objects.stamp_turns(images)
+        if images:
+            backlog.lock_and_stamp(images[0].user, images)
         DetectionImage.objects.put_in_line(images)
         for detection in detections if images else ():
             if detection.is_finished:

@@ -1,5 +1,6 @@
 """How many images of one user may wait, and when more may."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -24,28 +25,28 @@ class TooManyWaiting(TooMany):
         super().__init__(text, wait)
 
 
-def check_backlog(user: User, coming: int, expected: int = 0) -> int:
+def check_backlog(user: User, waiting: int, coming: int, expected: int = 0) -> int:
     """How many more images may wait once `coming` do.
 
-    Images that an operator runs again do not count. Raises TooManyWaiting, with the time until `expected`
-    images may wait.
+    Of those `waiting`, images that an operator runs again do not count. Raises TooManyWaiting, with the time
+    until `expected` images may wait.
     """
     most = settings.MAX_WAITING_IMAGES_PER_USER
-    own = DetectionImage.objects.waiting().filter(user=user)
-    sent = own.exclude(priority=DetectionImage.Priority.BACKGROUND).order_by()
-    waiting = sent.values("pk")[: most + 1].count()
     if waiting + coming > most and waiting:
         raise TooManyWaiting(waiting, seconds_until_done(user, waiting + max(coming, expected) - most))
     return most - waiting - coming
 
 
-def lock_and_check_backlog(user: User, coming: int) -> None:
-    """Check while no other transaction of the user does: all at once would see room.
+def lock_and_stamp(user: User, images: Sequence[DetectionImage]) -> None:
+    """Check and stamp the images while no other transaction of the user does: all at once would see room.
 
     Raises TooManyWaiting, and User.DoesNotExist if the account was closed meanwhile.
     """
     User.objects.select_for_update(no_key=True).get(pk=user.pk, is_active=True)
-    check_backlog(user, coming)
+    if images:
+        end = DetectionImage.objects.end_of_line(user.pk, images[0].priority, images[0].detector_id)
+        check_backlog(user, end.waiting, len(images))
+        DetectionImage.objects.stamp_turns(images, end.turn)
 
 
 def seconds_until_done(user: User, images: int) -> int:

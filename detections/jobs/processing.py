@@ -67,7 +67,7 @@ def process_waiting() -> bool:
     """Process chunks for up to `TURN_SECONDS`. Whether images may still be waiting."""
     deadline = monotonic() + TURN_SECONDS
     # One detector after the other while the time lasts: each change costs a load.
-    for detector in Detector.objects.with_waiting_images():
+    for detector in Detector.objects.in_turn():
         if stopping.is_set():
             return True
         try:
@@ -283,15 +283,12 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
     Running twice leaves the same rows.
     """
     with transaction.atomic():
-        detections = Detection.objects.lock(claim.detections)
+        detections, have_results = Detection.objects.lock_claimed(claim.detections, claim.fence)
         unfinished = [detection for detection in detections if not detection.is_finished]
-        have_results = DetectionImage.objects.claimed_by(claim.fence).have_results()
         images = [image for image in claim.images if image.pk in have_results and image.pk in outcomes]
         if replaced := [image for image in images if have_results[image.pk]]:
             DetectionResult.objects.filter(image__in=replaced).delete()
         results = [result for image in images for result in apply_outcome(image, outcomes[image.pk])]
-        DetectionResult.objects.bulk_create(results)
-        DetectionImage.objects.save_outcomes(images)
         recount_and_publish(detections, images, results)
     for detection in unfinished:
         if detection.is_finished:

@@ -1,13 +1,20 @@
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from django.db import transaction
 
 from detections import caching, events
 from detections.jobs import snapshots
-from detections.models import Claim, Detection, DetectionImage, DetectionResult
-from objectvision.lib import wakeups
+from detections.models import (
+    COUNTED_FIELDS,
+    OUTCOME_FIELDS,
+    Claim,
+    Detection,
+    DetectionImage,
+    DetectionResult,
+)
+from objectvision.lib import rows, wakeups
 
 
 def begin_detections(claim: Claim) -> None:
@@ -22,15 +29,22 @@ def begin_detections(claim: Claim) -> None:
 
 
 def recount_and_publish(
-    detections: Collection[Detection],
-    images: Collection[DetectionImage] = (),
-    results: Collection[DetectionResult] = (),
+    detections: Sequence[Detection],
+    images: Sequence[DetectionImage] = (),
+    results: Sequence[DetectionResult] = (),
 ) -> None:
-    """As `recount`, and tell which detections have ended by it.
+    """Save these images' outcomes and `results`, which are all of theirs, and count the detections' images.
 
-    Waiting requests and their owners' streams wake after the commit; `results` are all of the images'.
+    Detections that have ended by it are told. Waiting requests and their owners' streams wake after the
+    commit.
     """
-    events.write_events(Detection.objects.recount(detections, images))
+    ended = Detection.objects.count_again(detections, images)
+    rows.write(
+        (results, ()),
+        (images, OUTCOME_FIELDS),
+        (detections, COUNTED_FIELDS),
+        (events.events_of(ended), ()),
+    )
     texts = texts_of(detections, images, results)
     owners = {detection.user_id for detection in detections}
     caching.drop_after_commit(owners)

@@ -19,8 +19,8 @@ from detections.models import (
     DetectionQuerySet,
     Detector,
     UnknownClassesError,
-    upsert,
 )
+from objectvision.lib import rows
 
 
 @dataclass
@@ -113,7 +113,7 @@ class Reprocessing:
             else:
                 detection.detector = detector
                 moved.append(detection)
-        upsert(Detection.objects.all(), moved, ["detector", "parameters"])
+        rows.write((moved, ["detector", "parameters"]))
         return moved
 
     def queue(self, images: Sequence[DetectionImage]) -> None:

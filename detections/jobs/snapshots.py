@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 
-from detections.models import Detection, DetectionImage, DetectionResult, fields_of
+from detections.models import Detection, DetectionImage, DetectionResult
+from objectvision.lib.rows import fields_of
 
 MOST_RESULTS = 100  # a wake-up reaches every process
 

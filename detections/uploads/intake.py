@@ -23,10 +23,12 @@ from detections.uploads.inspection import (
 )
 from detections.uploads.parameters import UploadError
 from detections.uploads.zip_reader import RefusedUpload
-from objectvision.lib import connections, doorbell, logs, wakeups
+from objectvision.lib import connections, doorbell, logs, rows, wakeups
 
 if TYPE_CHECKING:
     from django.core.files.base import File
+
+Priority = DetectionImage.Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +87,30 @@ def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
     the account was closed meanwhile.
     """
     with closing(files.uploads):
-        left = backlog.check_backlog(submission.user, 1, files.count)
-        connections.give_back()  # others need it while files are read, unpacked and stored
         detection = submission.as_detection()
+        end = DetectionImage.objects.end_of_line(detection.user_id, Priority.SINGLE, detection.detector_id)
+        left = backlog.check_backlog(submission.user, end.waiting, 1, files.count)
+        connections.give_back()  # others need it while files are read, unpacked and stored
         with stored_images(detection, files) as images, transaction.atomic():
             serial = left < backlog.UNDER_WAY or len(images) > 1
-            insert_rows(detection, images, reuse=submission.reuse, serial=serial)
+            insert_rows(detection, images, reuse=submission.reuse, turn=None if serial else end.turn)
             doorbell.ring_after_commit("detections.process_images")
             caching.drop_after_commit([detection.user_id])
     return detection
 
 
-def insert_rows(detection: Detection, images: list[DetectionImage], *, reuse: bool, serial: bool) -> None:
-    """`serial`: other uploads of the user wait while this one checks the backlog."""
+def insert_rows(detection: Detection, images: list[DetectionImage], *, reuse: bool, turn: int | None) -> None:
+    """`turn` is the only image's; without it other uploads of the user wait while this one gets in line."""
     detection.total = len(images)
     for image in images:
         image.priority = detection.priority
-    detection.save(force_insert=True)
     results = known_results(detection, images) if reuse else []
     waiting = [image for image in images if image.state == DetectionImage.State.WAITING]
-    if serial:
-        backlog.lock_and_check_backlog(detection.user, len(waiting))
-    DetectionImage.objects.stamp_turns(waiting)
-    DetectionImage.objects.bulk_create(images)
-    DetectionResult.objects.bulk_create(results)
+    if turn is None:
+        backlog.lock_and_stamp(detection.user, waiting)
+    else:
+        DetectionImage.objects.stamp_turns(waiting, turn)
+    rows.write(([detection], ()), (images, ()), (results, ()))
     if len(waiting) < len(images):
         events.write_events(Detection.objects.recount([detection]))
         wakeups.publish_after_commit({detection.user_id: ""})

@@ -10,7 +10,10 @@ from rest_framework import serializers
 from rest_framework.fields import empty
 from rest_framework.utils import html
 
-from objectvision.lib.texts import is_storable
+
+def is_storable(text: str) -> bool:
+    """Databases take neither NUL nor lone surrogates; JSON can spell both."""
+    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 class QuerySerializer(serializers.Serializer[Any]):

@@ -206,7 +206,7 @@ def test_a_failed_insert_answers_503_and_leaves_no_file(api, user, detector, not
     client.raise_request_exception = False
 
     def full(run, sql, *rest):
-        if sql.startswith('INSERT INTO "detections_detectionimage"'):
+        if 'INSERT INTO "detections_detectionimage"' in sql:
             raise OperationalError("disk full")
         return run(sql, *rest)
 
@@ -283,13 +283,13 @@ def statements():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_photo_takes_17_statements_from_request_to_answer(api, user, detector, eager, statements):
+def test_a_photo_takes_10_statements_from_request_to_answer(api, user, detector, eager, statements):
     client = api(user)
     with statements() as sent:
         assert upload(client, headers={"Prefer": "wait=20"}).status_code == 200
-    # Session, detector, backlog, detection, turn, image; detectors with images, candidates, claim, begin and
-    # its event, locked detection, claimed images, results, image, detection and its event.
-    assert len(sent) == 6 + 11
+    # Session, detector, the end of the line, the upload's rows; detectors with images, claim, begin and its
+    # event, what is still claimed, all that is recorded. SQLite inserts table by table.
+    assert len(sent) == (4 + 6 if connection.vendor == "postgresql" else 5 + 10)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -298,7 +298,7 @@ def test_a_photo_of_many_results_is_answered_by_its_rows(api, user, detector, ea
     client = api(user)
     with statements() as sent:
         response = upload(client, headers={"Prefer": "wait=20"})
-    assert len(sent) > 17
+    assert any('FROM "detections_detectionresult"' in each for each in sent)
     assert len(response.json()["images"][0]["results"]) == 2
 
 
