@@ -1,12 +1,14 @@
 """The memory budget for pictures, and the estimate for one picture."""
 
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from threading import Thread
 
 from PIL import Image
 
 from detections.images import pixels
-from detections.inference.decoding import MemoryBudget
+from detections.inference import decoding
+from detections.inference.decoding import MemoryBudget, decode, decoded
 from testing.files import pictures
 
 
@@ -35,8 +37,6 @@ def test_threads_share_one_memory_budget_for_pictures():
 
 
 def test_memory_of_a_picture_is_estimated_from_its_header():
-    from detections.inference import decoding
-
     for content, form in pictures.good().values():
         assert decoding.most_bytes(content) == 48 * 32 * (24 if form == "heic" else 16)
     assert decoding.most_bytes(pictures.truncated(pictures.png(), 0.1)) == decoding.MOST_MEMORY
@@ -52,3 +52,41 @@ def test_strips_of_a_picture_add_up_to_the_whole_picture(monkeypatch):
             assert strip.size == (48, min(5, 32 - top))
             whole.paste(strip, (0, top))
         assert whole.tobytes() == pixels.upright(BytesIO(content)).tobytes(), name
+
+
+def address_of(image):
+    return image.__array_interface__["data"][0]
+
+
+def test_a_thread_decodes_one_photo_after_the_other_into_the_same_memory():
+    large, small = pictures.jpeg(300, 200), pictures.jpeg(200, 100)
+    addresses = []
+    for data in (large, small, large):
+        with decoded(data) as (image, (width, height)):
+            assert (image.shape, image.flags.c_contiguous) == ((height, width, 3), True)
+            assert (image == decode(data)).all()
+            addresses.append(address_of(image))
+    assert len(set(addresses)) == 1
+
+
+def test_a_photo_that_is_in_use_keeps_its_memory():
+    with decoded(pictures.jpeg(300, 200)) as (first, _), decoded(pictures.jpeg(200, 100)) as (second, _):
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(decode_once, pictures.jpeg(100, 90)).result()
+        assert (first == decode(pictures.jpeg(300, 200))).all()
+        assert (second == decode(pictures.jpeg(200, 100))).all()
+
+
+def decode_once(data):
+    with decoded(data):
+        pass
+
+
+def test_the_memory_of_a_large_photo_is_not_kept(monkeypatch):
+    data = pictures.jpeg(300, 200)
+    with decoded(data) as (image, _):
+        before = address_of(image)
+    monkeypatch.setattr(decoding, "MOST_KEPT", 300 * 200 * 3 - 1)
+    with decoded(data) as (image, _):
+        assert address_of(image) != before
+        assert (image == decode(data)).all()
