@@ -20,6 +20,7 @@ ENDPOINTS = {
     ("GET", "auth/verify-email"): PUBLIC,  # as above: see test_verification
     ("GET", "auth/sessions"): OWN,
     ("DELETE", "auth/sessions/<uuid:pk>"): SESSION,
+    ("POST", "auth/ws-ticket"): OWN,
     ("GET", "users/api-keys"): OWN,
     ("POST", "users/api-keys"): OWN,
     ("DELETE", "users/api-keys/<uuid:pk>"): KEY,
@@ -41,6 +42,7 @@ ENDPOINTS = {
     ("GET", "detect/exports/<uuid:pk>"): EXPORT,
     ("GET", "detect/exports/<uuid:pk>/file"): PUBLIC,  # by a signed link: see test_exports
     ("GET", "detectors"): OWN,
+    ("GET", "events"): OWN,
     ("GET", "detect/jobs/<uuid:pk>"): DETECTION,
     ("GET", "detect/<uuid:pk>"): DETECTION,
     ("PATCH", "detect/<uuid:pk>"): DETECTION,

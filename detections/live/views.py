@@ -9,7 +9,8 @@ from uuid import UUID
 from django.conf import settings
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
@@ -26,14 +27,27 @@ from detections.live.messages import Message
 from detections.live.streams import Stream
 from notifications.models import Event
 from objectvision.api.errors import invalid
+from objectvision.api.examples import answered
 from objectvision.api.fields import QuerySerializer, TextField
 from objectvision.api.negotiation import OneForm
+from objectvision.api.plain_answers import error_body
+from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.views import StrictView
 from objectvision.lib import connections
 
 LAST_ID = "Last-Event-ID"
 VERSION_7 = 7
 RECONNECT_MS = 2000
+EXAMPLE = """retry: 2000
+
+id: 01a20edd-8d77-7b0e-a0aa-7b1c0fcb0f8e
+event: detection.started
+data: {"id": "01a20edd-8d77-7b0e-a0aa-7b1c0fcb0f8e", "type": "detection.started", …}
+
+event: detection.progress
+data: {"id": "01a20edd-8d6d-771c-a97a-6ef9813f55bd:7", "type": "detection.progress", …}
+
+"""
 
 
 class ForeignOrigin(PermissionDenied):
@@ -45,9 +59,21 @@ class EventsQuerySerializer(QuerySerializer):
     since = serializers.DateTimeField(
         required=False, help_text=f"Events from then on, up to {Event.KEPT.days} days back."
     )
-    ticket = TextField(required=False, help_text="Instead of a header.")
+    ticket = TextField(
+        required=False, help_text="From `POST /api/v1/auth/ws-ticket`, instead of an `Authorization`."
+    )
 
 
+ANSWERS = {
+    (200, "text/event-stream"): OpenApiResponse(OpenApiTypes.STR, examples=[answered(EXAMPLE)]),
+    403: OpenApiResponse(
+        ClientErrorSerializer,
+        examples=[answered(error_body("foreign_origin", ForeignOrigin.default_detail), 403)],
+    ),
+}
+
+
+@extend_validation_errors(["invalid"], LAST_ID)
 class EventsView(StrictView):
     key_scopes: ClassVar = {"GET": Scope.READ}
     authentication_classes = (SessionTokenAuthentication, ApiKeyAuthentication, TicketAuthentication)
@@ -63,10 +89,10 @@ class EventsView(StrictView):
                 LAST_ID,
                 OpenApiTypes.UUID,
                 OpenApiParameter.HEADER,
-                description="The last event that you have.",
+                description="The `id` of the last event that you have; it goes before `since`.",
             ),
         ],
-        responses={(200, "text/event-stream"): OpenApiTypes.STR},
+        responses=ANSWERS,
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """Follow events.
@@ -97,7 +123,7 @@ class EventsView(StrictView):
         """The time up to which the client has its events. Raises ValidationError."""
         last_id = request.headers.get(LAST_ID)
         since: datetime | None = self.query().get("since")
-        return time_of(last_id) if last_id else since
+        return since if last_id is None else time_of(last_id)
 
 
 def refuse_foreign_origin(request: Request) -> None:

@@ -12,6 +12,7 @@ from accounts import keys
 from detections import reports
 from detections.api import account, upload_serializers
 from detections.exports import runs
+from detections.live import slots
 from detections.uploads import zip_reader
 from objectvision import __version__, health
 from testing.endpoints import url_patterns
@@ -67,6 +68,21 @@ def test_the_upload_is_documented_as_multipart_with_its_errors(document):
     upload = document["paths"]["/api/v1/detect/image"]["post"]
     assert list(upload["requestBody"]["content"]) == ["multipart/form-data"]
     assert {"200", "202", "400", "401", "413", "415", "503"} <= set(upload["responses"])
+
+
+def test_the_stream_of_events_is_documented_with_its_errors(document):
+    stream = document["paths"]["/api/v1/events"]["get"]
+    assert {each["name"]: each["in"] for each in stream["parameters"]} == {
+        "Last-Event-ID": "header",
+        "since": "query",
+        "ticket": "query",
+    }
+    assert list(stream["responses"]["200"]["content"]) == ["text/event-stream"]
+    assert {"400", "401", "403", "429"} <= set(stream["responses"])
+    refused = document["components"]["schemas"]["FollowEventsError"]["discriminator"]["mapping"]
+    assert {"since", "Last-Event-ID", "any_name"} <= set(refused)
+    foreign = stream["responses"]["403"]["content"]["application/json"]["examples"]["Answer"]["value"]
+    assert foreign["errors"][0]["code"] == "foreign_origin"
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -190,6 +206,7 @@ def test_operation_ids_are_unique_short_and_begin_with_a_verb(document):
         ("GET /api/v1/users/export", f"the latest {account.MOST_SESSIONS:,}"),
         ("GET /api/v1/health", f"within {health.ANSWER_SECONDS} seconds"),
         ("POST /api/v1/users/api-keys", f"At most {keys.MAX_KEYS} "),
+        ("GET /api/v1/events", f"At most {slots.MOST_STREAMS} streams"),
     ],
 )
 def test_limits_in_descriptions_equal_those_in_the_code(document, operation, text):

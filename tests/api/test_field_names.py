@@ -148,6 +148,12 @@ def test_the_annotated_picture_shows_every_class_that_is_named(api, user, owned)
     assert both != picture("classes=alpha")
 
 
+@pytest.mark.parametrize("last_id", ["", "7", "01a22752-964a-436e-896f-4c216eb666dc"])
+def test_a_last_event_id_of_no_event_is_refused(api, user, last_id):
+    response = api(user).get("/api/v1/events", headers={"Last-Event-ID": last_id})
+    assert faults(response) == [("invalid", "Last-Event-ID")]
+
+
 def test_the_form_log_in_ignores_what_oauth2_has_besides(api, user):
     fields = [("username", user.email), ("password", "a-long-passphrase")]
     oauth2 = [("grant_type", "password"), ("scope", ""), ("client_id", "x"), ("client_secret", "y")]

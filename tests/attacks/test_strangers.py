@@ -22,6 +22,7 @@ SCOPES = {
     },
     ("POST", "detect/exports"): Scope.READ,
     ("GET", "users/statistics"): Scope.READ,
+    ("GET", "events"): Scope.READ,
     ("GET", "users/get-profile"): Scope.ACCOUNT,
     ("GET", "users/export"): (Scope.ACCOUNT, Scope.READ),
     ("GET", "users/settings"): Scope.ACCOUNT,
