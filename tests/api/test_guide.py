@@ -130,7 +130,7 @@ def documents(text):
 def assert_same_lines(shown, came, where):
     if FOUND.match(shown[0] if shown else ""):
         if YOLO26N:
-            assert_same_objects("\n".join(shown), "\n".join(came))
+            assert_same_objects(shown, came)
         return
     assert len(shown) == len(came), where
     for one, other in zip(shown, came, strict=True):
@@ -138,10 +138,14 @@ def assert_same_lines(shown, came, where):
 
 
 def assert_same_objects(shown, came):
-    """The texts are equal; numbers differ by less than processors do."""
-    assert NUMBER.split(shown) == NUMBER.split(came)
-    numbers = [list(map(float, NUMBER.findall(text))) for text in (shown, came)]
-    assert numbers[0] == pytest.approx(numbers[1], rel=0.02, abs=0.02)
+    """The lines are equal; numbers, and so the order, differ by less than processors do."""
+    if len(shown) == 1:
+        assert FOUND.fullmatch(came[0])
+        return
+    one, other = "\n".join(sorted(shown)), "\n".join(sorted(came))
+    assert NUMBER.split(one) == NUMBER.split(other)
+    numbers = [list(map(float, NUMBER.findall(text))) for text in (one, other)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.03, abs=0.03)
 
 
 def assert_alike(shown, came, where):
@@ -165,6 +169,8 @@ def assert_alike(shown, came, where):
 
 
 def assert_alike_keys(shown, came, where):
+            if where.endswith(" results"):
+                came = [nearest(result, came) for result in listed]
     named = set(shown) - {LEFT_OUT}
     assert named < set(came) if LEFT_OUT in shown else named == set(came), where
     for name in named:
@@ -176,6 +182,17 @@ def assert_alike_keys(shown, came, where):
 
 def shape(value):
     """The keys of a document, for a list those of its first item; without other values."""
+def nearest(shown, results):
+    """The result that is meant: other processors may find others more certain."""
+    return min(
+        results,
+        key=lambda result: (
+            result["object_class"] != shown["object_class"],
+            abs(result["confidence"] - shown["confidence"]),
+        ),
+    )
+
+
     match value:
         case dict():
             return {name: shape(item) for name, item in value.items()}
