@@ -45,6 +45,7 @@ FOUND = {
     "PostgreSQL": POSTGRESQL,
     "redis-server": services.redis_server(),
     "Chromium": services.chromium(),
+    "Node": services.node(),
     "ultralytics": importlib.util.find_spec("ultralytics"),
 }
 # By marker: the programs without which a test is skipped.
@@ -52,6 +53,7 @@ NEEDS = {
     "postgresql": ["PostgreSQL"],
     "services": ["PostgreSQL", "redis-server"],
     "browser": ["Chromium"],
+    "node": ["Node"],
     "torch": ["ultralytics"],
 }
 MISSING = [name for name, found in FOUND.items() if not found]

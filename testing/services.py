@@ -93,6 +93,10 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, names)), None)
 
 
+def node() -> str | None:
+    return shutil.which("node")
+
+
 def free_port() -> int:
     """A port that nothing listens on, outside of the range of outgoing connections.
 

@@ -3,15 +3,19 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from typing import NamedTuple
 
 import pytest
 from PIL import Image
+from playwright.sync_api import sync_playwright
 
-from testing import stacks
+from detections.operations import demo
+from testing import services, stacks
 from testing.detectors import COCO, build_standin
+from testing.files.pictures import photo
 
 GUIDE = (stacks.ROOT / "docs" / "api.md").read_text()
 README = (stacks.ROOT / "README.md").read_text()
@@ -19,6 +23,7 @@ SERVER = "http://localhost:8000"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
 MARK = "== the block ends with"
 HTTP_ERROR = 22  # curl's exit status for an answer from 400 up
+TIMED_OUT = 28  # and for one that --max-time ends
 LEFT_OUT = "…"
 # What differs from run to run.
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -41,6 +46,8 @@ class Block(NamedTuple):
     @property
     def status(self):
         """The expected exit status."""
+        if "--max-time" in self.code:
+            return TIMED_OUT
         return HTTP_ERROR if self.answer.startswith("{") and '_error"' in self.answer else 0
 
 
@@ -49,12 +56,13 @@ def blocks(guide):
     found = list(FENCE.finditer(guide))
     for fence, below in zip(found, [*found[1:], None], strict=True):
         language, code = fence.groups()
-        if language in {"sh", "python"}:
+        if language in {"sh", "python", "js"}:
             shown = below and below[1] in {"json", "text"} and guide[fence.end() : below.start()].isspace()
             yield Block(language, code, *(below.groups() if shown else ("", "")))
 
 
 BLOCKS = list(blocks(GUIDE))
+FOR_NODE, FOR_BROWSER = [block for block in BLOCKS if block.language == "js"]
 
 
 @pytest.fixture(params=stacks.WAYS)
@@ -132,6 +140,10 @@ def assert_same_lines(shown, came, where):
         if YOLO26N:
             assert_same_objects(shown, came)
         return
+    if LEFT_OUT in shown:  # any number of lines
+        place = shown.index(LEFT_OUT)
+        shown = [*shown[:place], *shown[place + 1 :]]
+        came = [*came[:place], *came[len(came) - len(shown) + place :]]
     assert len(shown) == len(came), where
     for one, other in zip(shown, came, strict=True):
         assert_alike(one, other, where)
@@ -157,6 +169,8 @@ def assert_alike(shown, came, where):
         case list():
             listed = [item for item in shown if item != LEFT_OUT]
             assert len(listed) == len(came) if LEFT_OUT not in shown else len(listed) < len(came), where
+            if where.endswith(" results"):
+                came = [nearest(result, came) for result in listed]
             for one, other in zip(listed, came, strict=False):
                 assert_alike(one, other, where)
         case str():
@@ -168,20 +182,6 @@ def assert_alike(shown, came, where):
             assert shown == came, where
 
 
-def assert_alike_keys(shown, came, where):
-            if where.endswith(" results"):
-                came = [nearest(result, came) for result in listed]
-    named = set(shown) - {LEFT_OUT}
-    assert named < set(came) if LEFT_OUT in shown else named == set(came), where
-    for name in named:
-        if YOLO26N or name not in BY_DETECTOR:
-            assert_alike(shown[name], came[name], f"{where} {name}")
-        else:
-            assert shape(shown[name]) == shape(came[name]), where
-
-
-def shape(value):
-    """The keys of a document, for a list those of its first item; without other values."""
 def nearest(shown, results):
     """The result that is meant: other processors may find others more certain."""
     return min(
@@ -193,6 +193,18 @@ def nearest(shown, results):
     )
 
 
+def assert_alike_keys(shown, came, where):
+    named = set(shown) - {LEFT_OUT}
+    assert named < set(came) if LEFT_OUT in shown else named == set(came), where
+    for name in named:
+        if YOLO26N or name not in BY_DETECTOR:
+            assert_alike(shown[name], came[name], f"{where} {name}")
+        else:
+            assert shape(shown[name]) == shape(came[name]), where
+
+
+def shape(value):
+    """The keys of a document, for a list those of its first item; without other values."""
     match value:
         case dict():
             return {name: shape(item) for name, item in value.items()}
@@ -217,11 +229,44 @@ def test_every_command_of_the_guide_runs_with_the_answer_shown(guided, checkout)
         "sh": shell_session(checkout, guided.url),
         "python": python_session(checkout, guided.url),
     }
-    for block in BLOCKS:
+    for block in (block for block in BLOCKS if block.language in printed):
         output, status = printed[block.language].pop(0)
         assert status == block.status, block.code
         assert_answered(block, output)
     assert_pictures(checkout / "var" / "guide")
+
+
+@pytest.mark.node
+def test_the_javascript_client_of_the_guide_prints_what_is_shown(stack, tmp_path):
+    shutil.copy(demo.sample_photo(), tmp_path / "bus.jpg")
+    (tmp_path / "follow.mjs").write_text(FOR_NODE.code)
+    environment = {**os.environ, "API": f"{stack.url}/api/v1", "TOKEN": token_of(stack.client().sign_up())}
+    done = subprocess.run(
+        [services.node(), "follow.mjs"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert_answered(FOR_NODE, done.stdout)
+
+
+@pytest.mark.browser
+def test_the_javascript_of_the_guide_follows_events_in_a_browser(stack):
+    user, printed = stack.client().sign_up(), []
+    known = [f"{stack.url}/api/v1", {"Authorization": f"Bearer {token_of(user)}"}]
+    opened = "await new Promise((resolve) => { socket.onopen = resolve; })"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=services.chromium(), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"{stack.url}/docs")
+        page.on("console", lambda message: printed.append(message.text))
+        page.evaluate(f"async ([API, headers]) => {{ {FOR_BROWSER.code} {opened} }}", known)
+        with page.expect_console_message(lambda message: message.text == "detection.completed"):
+            user.upload(photo(), wait=30).raise_for_status()
+        browser.close()
+    assert printed == ["detection.started", "detection.completed"]
+
+
+def token_of(user):
+    return user.http.headers["Authorization"].removeprefix("Bearer ")
 
 
 def test_the_upload_of_the_readme_gets_the_answer_shown(tmp_path, monkeypatch):
