@@ -96,6 +96,8 @@ class Stream:
                     yield message
                 with feed.telling(self):
                     async for message in self.caught_up():
+                        if self.end:
+                            return
                         yield message
                     async for following in self.following():
                         yield following
