@@ -17,12 +17,12 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.core.cache import BaseCache, caches
+from django.core.cache import BaseCache
 from django.db import connection, transaction
 from redis import Redis, RedisError
 
 from objectvision import __version__
-from objectvision.lib.redis import shared_client
+from objectvision.lib.redis import shared_cache, shared_client
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -106,7 +106,7 @@ def drop(owners: set[UUID]) -> None:
 
 
 def _cache() -> BaseCache:
-    return caches["answers"]
+    return shared_cache("answers")
 
 
 def _unless_away(call: Callable[[], T]) -> T | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -9,13 +10,15 @@ from django.http import HttpResponse
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import ModelSerializer
 
 from accounts.api.permissions import may_read
 from detections import reports
 from detections.api.serializers import (
-    DetectionImageSerializer,
     DetectionSerializer,
     DetectionSummarySerializer,
+    ImageSerializer,
+    ImageWithResultsSerializer,
 )
 from detections.jobs import snapshots
 from detections.models import Detection, Detector
@@ -43,7 +46,7 @@ def detection_response(request: Request, detection: Detection, context: Mapping[
     return HttpResponse(content, content_type="application/json")
 
 
-def snapshot_response(text: str, detector: Detector, context: Mapping[str, Any]) -> HttpResponse:
+def snapshot_response(request: Request, text: str, detector: Detector) -> HttpResponse:
     """As `detection_response`, for a finished detection by a snapshot's text: no row is read.
 
     Raises ValueError, as `snapshots.restored`.
@@ -51,9 +54,15 @@ def snapshot_response(text: str, detector: Detector, context: Mapping[str, Any])
     detection, image, results = snapshots.restored(text)
     detection.detector = detector
     reports.set_few_results([image], results)
-    summary = DetectionSummarySerializer(detection, context=dict(context)).data
-    images = DetectionImageSerializer([image], many=True, context=dict(context)).data
-    return Response({**summary, "images": images})
+    summary = made_once(DetectionSummarySerializer).to_representation(detection)
+    shown = ImageWithResultsSerializer if may_read(request) else ImageSerializer
+    return Response({**summary, "images": [made_once(shown).to_representation(image)]})
+
+
+# Their fields need no context: making them takes longer than what they do.
+@cache
+def made_once(serializer: type[ModelSerializer[Any]]) -> ModelSerializer[Any]:
+    return serializer()
 
 
 def serialized(detection: Detection, context: Mapping[str, Any]) -> Any:

@@ -83,8 +83,8 @@ class ImageSerializer(serializers.ModelSerializer[DetectionImage]):
         return {"code": image.error_code, "detail": image.error} if image.error_code else None
 
 
-class DetectionImageSerializer(ImageSerializer):
-    """An image with its results, except for API keys without the scope `read`."""
+class ImageWithResultsSerializer(ImageSerializer):
+    """An image with its results."""
 
     # Not required: this tells the document that they may be absent.
     results_total = serializers.IntegerField(
@@ -105,6 +105,10 @@ class DetectionImageSerializer(ImageSerializer):
 
     class Meta(ImageSerializer.Meta):
         fields = (*ImageSerializer.Meta.fields, "results_total", "results")
+
+
+class DetectionImageSerializer(ImageWithResultsSerializer):
+    """An image with its results, except for API keys without the scope `read`."""
 
     def get_fields(self) -> dict[str, Any]:
         fields = super().get_fields()

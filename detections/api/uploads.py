@@ -180,7 +180,7 @@ class UploadViewSet(StrictViewSet[Detection]):
 
         def read(text: str) -> HttpResponse | None:
             try:
-                return snapshot_response(text, detection.detector, context)
+                return snapshot_response(self.request, text, detection.detector)
             except ValueError:  # of a worker of another version
                 return look()
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
-from django.core.cache import cache
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.throttling import BaseThrottle
+
+from objectvision.lib.redis import shared_cache
 
 if TYPE_CHECKING:
     from rest_framework.request import Request
@@ -69,6 +70,7 @@ class Throttle(BaseThrottle):
 
 def increment(key: str, seconds: int) -> int:
     """The new count, 1 for a new key; 0 without the cache."""
+    cache = shared_cache("default")
     with suppress(ValueError):  # the key is new
         return cache.incr(key) or 0
     if cache.add(key, 1, seconds):

@@ -222,7 +222,7 @@ def test_counters_in_redis_expire(api, user, rate, settings, redis_url, clock):
     rate(read=(2, 60))
     client = api(user)
     assert codes(lambda: client.get(PROFILE), 3) == [200, 200, 429]
-    (key,) = redis.Redis.from_url(redis_url).keys("*throttle*")
+    (key,) = redis.Redis.from_url(redis_url).keys(f"*throttle*{user.pk}*")
     assert 0 < redis.Redis.from_url(redis_url).ttl(key) <= 60
     redis.Redis.from_url(redis_url).delete(key)
 
