@@ -20,18 +20,20 @@ OVERLAP = timedelta(seconds=5)
 PAGE = 200
 MOST_RUNNING = 1000  # detections of all users that are asked for together
 
-# Rows are read in threads of their own: files that are sent, and requests, have the others.
+# In threads of their own: files that are sent, and requests, have the others. A flood of handshakes holds up
+# no stream.
 threads = ThreadPoolExecutor(4, "live")
+handshakes = ThreadPoolExecutor(4, "handshakes")
 
 
-async def in_thread(read: Callable[[], T]) -> T:
+async def in_thread(read: Callable[[], T], pool: ThreadPoolExecutor = threads) -> T:
     def read_and_give_back() -> T:
         try:
             return read()
         finally:
             connections.give_back()
 
-    return await asyncio.get_running_loop().run_in_executor(threads, read_and_give_back)
+    return await asyncio.get_running_loop().run_in_executor(pool, read_and_give_back)
 
 
 def ids_since(user_ids: Collection[UUID], moment: datetime) -> list[UUID]:

@@ -49,7 +49,8 @@ class EventSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # untyped libr
 
     async def connect(self) -> None:
         try:
-            stream = self.stream = await reading.in_thread(partial(open_stream, self.scope))
+            opening = partial(open_stream, self.scope)
+            stream = self.stream = await reading.in_thread(opening, reading.handshakes)
         except Refused as refusal:
             await self.refuse(refusal)
         else:
@@ -82,9 +83,13 @@ class EventSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # untyped libr
             await self.close(end, REASONS[end])
 
     async def websocket_receive(self, _message: Any) -> None:
+        self.stop()
         await self.close(TAKES_NOTHING, "This socket takes no messages.")
 
     async def disconnect(self, _code: int) -> None:
+        self.stop()
+
+    def stop(self) -> None:
         if self.sending:
             self.sending.cancel()
         if self.stream:
