@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection, Container
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -73,4 +73,5 @@ def alive(credentials: Collection[Session | ApiKey]) -> set[UUID]:
 
 def start_of(moment: datetime) -> UUID:
     """An id before those of all events that clients may miss who have seen everything up to this time."""
-    return first_id_at(moment - OVERLAP)
+    # Times before all events are as good as their first, also the year 1, before which there is none.
+    return first_id_at(max(moment, datetime.fromtimestamp(OVERLAP.total_seconds(), tz=UTC)) - OVERLAP)

@@ -46,6 +46,14 @@ class EventSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # untyped libr
 
     stream: Stream | None = None
     sending: asyncio.Task[None] | None = None
+    is_answered = False
+    """Whether the last message has been sent."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # however it ends: `disconnect` is not called for a client that leaves before the answer
+            self.stop()
 
     async def connect(self) -> None:
         try:
@@ -63,6 +71,7 @@ class EventSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # untyped libr
             await self.accept()
             await self.close(refusal.end, response.data["errors"][0]["detail"][:REASON_LENGTH])
         else:
+            self.is_answered = True
             wait = response.headers.get("Retry-After")
             await deny(self.base_send, response.status_code, response.data, int(wait) if wait else None)
 
@@ -86,8 +95,11 @@ class EventSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # untyped libr
         self.stop()
         await self.close(TAKES_NOTHING, "This socket takes no messages.")
 
-    async def disconnect(self, _code: int) -> None:
-        self.stop()
+    async def close(self, code: int, reason: str) -> None:
+        """Does nothing the second time: a client may have sent several messages."""
+        if not self.is_answered:
+            self.is_answered = True
+            await super().close(code, reason)
 
     def stop(self) -> None:
         if self.sending:

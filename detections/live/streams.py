@@ -81,6 +81,14 @@ class Stream:
         self.done[message.subject_id] = message.run, message.done
         return True
 
+    def first_id(self) -> UUID:
+        """Events before this are old: they were told, or are not asked for."""
+        return reading.start_of(self.opened_at)
+
+    def is_new(self, message: Message) -> bool:
+        pk = message.event_id
+        return pk is None or (pk not in self.known and pk >= self.first_id())
+
     def close(self, end: End) -> None:
         self.end = self.end or end
         self.woken.set()
@@ -105,18 +113,21 @@ class Stream:
             self.release()
 
     async def missed(self) -> AsyncIterator[Message]:
-        """The events since the time that was asked for, page by page: a client may read slowly."""
+        """The events since the time that was asked for, page by page: a client may read slowly.
+
+        Not after the first page that reaches the last seconds, of which events may still be committed.
+        """
         if self.since is None:
             return
         page, position = None, reading.start_of(self.since)
-        while page is None or len(page) == reading.PAGE:
+        while page is None or (len(page) == reading.PAGE and position < self.first_id()):
             self.opened_at = timezone.now()
             page = await self.read(partial(reading.page_after, self.user_id, position))
             for message in page:
                 position = message.event_id or position
                 yield message
             last_ids = {message.event_id for message in page if message.event_id}
-            self.known = {pk for pk in self.known | last_ids if pk >= reading.start_of(self.opened_at)}
+            self.known = {pk for pk in self.known | last_ids if pk >= self.first_id()}
 
     async def caught_up(self) -> AsyncIterator[Message]:
         """What has happened between reading and following."""
@@ -135,7 +146,7 @@ class Stream:
         while not self.end:
             if self.unsent:
                 message = self.unsent.popleft()
-                if message.event_id not in self.known:
+                if self.is_new(message):
                     yield message
                 continue
             self.woken.clear()

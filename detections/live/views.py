@@ -37,6 +37,7 @@ from objectvision.lib import connections
 
 LAST_ID = "Last-Event-ID"
 VERSION_7 = 7
+LAST_MS = int(datetime.max.replace(tzinfo=UTC).timestamp()) * 1000
 RECONNECT_MS = 2000
 EXAMPLE = """retry: 2000
 
@@ -76,6 +77,7 @@ ANSWERS = {
 @extend_validation_errors(["invalid"], LAST_ID)
 class EventsView(StrictView):
     key_scopes: ClassVar = {"GET": Scope.READ}
+    http_method_names = ("get", "options")  # the answer to a HEAD would have no end either
     authentication_classes = (SessionTokenAuthentication, ApiKeyAuthentication, TicketAuthentication)
     content_negotiation_class = OneForm
     query_serializer_class = EventsQuerySerializer
@@ -129,8 +131,16 @@ class EventsView(StrictView):
 def refuse_foreign_origin(request: Request) -> None:
     """Raises ForeignOrigin, SuspiciousOperation for a wrong host."""
     host, origin = request.get_host(), request.headers.get("Origin")
-    if origin and origin not in settings.CORS_ALLOWED_ORIGINS and urlsplit(origin).netloc != host:
+    if origin and origin not in settings.CORS_ALLOWED_ORIGINS and place_of(origin) != host:
         raise ForeignOrigin
+
+
+def place_of(origin: str) -> str:
+    """Host and port of an origin; empty if it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def time_of(event_id: str) -> datetime:
@@ -139,9 +149,10 @@ def time_of(event_id: str) -> datetime:
         parsed = UUID(event_id)
     except ValueError:
         parsed = UUID(int=0)
-    if parsed.version != VERSION_7:
+    milliseconds = parsed.int >> 80
+    if parsed.version != VERSION_7 or milliseconds > LAST_MS:
         raise invalid(LAST_ID, "This is not the id of an event.", "invalid")
-    return datetime.fromtimestamp(0, tz=UTC) + timedelta(milliseconds=parsed.int >> 80)
+    return datetime.fromtimestamp(0, tz=UTC) + timedelta(milliseconds=milliseconds)
 
 
 class EventStream:

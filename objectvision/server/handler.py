@@ -1,13 +1,16 @@
+import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO, Any, cast
 
+from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,15 @@ class Handler(ASGIHandler):
             file.seek(0)
             failed.pop_all()
         return file
+
+    async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
+        """Also for a client that has left meanwhile: its response is closed, once it is made."""
+        making = asyncio.ensure_future(super().run_get_response(request))
+        try:
+            return cast(HttpResponseBase, await asyncio.shield(making))
+        except asyncio.CancelledError:
+            await sync_to_async((await making).close)()
+            raise
 
     async def send_response(self, response: HttpResponseBase, send: Any) -> None:
         """Send and close, whatever happens: a response may hold files and a database connection. The server

@@ -27,6 +27,7 @@ HEAD_SECONDS = 60  # for a request's line and headers, from the first byte or th
 STALLED_SECONDS = 30  # for a client that takes no byte of what is sent to it
 LOOK_SECONDS = 5
 CLOSING_SECONDS = 10  # for a client to take a WebSocket's last messages
+MOST_SOCKET_BYTES = 1 << 14  # that a client may send by WebSocket between two pings, 20 s apart
 # Of what a client may send by WebSocket, which is nothing.
 SOCKET_OPTIONS: dict[str, Any] = {
     "ws": "objectvision.server.protocol:WebSocketProtocol",
@@ -209,12 +210,34 @@ class Protocol(H11Protocol):
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, which waits without end for a client that does not read, and logs query strings."""
+    """uvicorn's, which waits without end for a client that does not read, answers any number of pings, and
+    logs query strings."""
+
+    received = 0
 
     def __init__(self, config: Config, *arguments: Any, **options: Any) -> None:
         super().__init__(config, *arguments, **options)
         self.logger = log
         self.conn.logger = logging.getLogger("websockets")
+
+    def data_received(self, data: bytes) -> None:
+        if self.handshake_initiated:
+            self.received += len(data)
+        if self.received > MOST_SOCKET_BYTES:
+            self.transport.abort()
+            return
+        super().data_received(data)
+        if not self.handshake_initiated:  # a head too large for it: its answer is made, but not sent
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def send_keepalive_ping(self) -> None:
+        self.received = 0
+        super().send_keepalive_ping()
+
+    def keepalive_timeout(self) -> None:
+        super().keepalive_timeout()
+        self.loop.call_later(CLOSING_SECONDS, self.transport.abort)
 
     async def send(self, message: Any) -> None:
         if message["type"] == "websocket.close":

@@ -18,6 +18,9 @@ from tests.attacks.fortress import ATTACKER, MEGABYTE, fortified
 
 pytestmark = pytest.mark.services
 MOST_STREAMS = 10
+TEXT, PING, CLOSING = 1, 9, b"\x88"
+VERSION_4 = "79d477e8-560d-43e5-b77b-467387f0a88f"
+LATEST = "ffffffff-ffff-7fff-bfff-ffffffffffff"  # of the year 10889
 FRIEND = "https://console.example.com"
 
 
@@ -59,6 +62,25 @@ def handshake(stack, query="", headers=(), address=ATTACKER):
     return raw
 
 
+def bearer(client):
+    return f"Authorization: {client.authorization()['Authorization']}"
+
+
+def accepted(stack, client):
+    raw = handshake(stack, headers=[bearer(client)])
+    assert raw.recv(4096).startswith(b"HTTP/1.1 101")
+    return raw
+
+
+def frame(kind, content=b""):
+    """With a mask of zeros."""
+    return bytes([0x80 | kind, 0x80 | len(content), 0, 0, 0, 0]) + content
+
+
+def slots(stack):
+    return stack.redis_cli("KEYS", "objectvision:streams:*").stdout.strip()
+
+
 @pytest.mark.parametrize("credentials", [{}, {"Authorization": "Bearer x"}, {"X-API-Key": "ov_x"}])
 def test_without_valid_credentials_no_stream_is_opened(client, credentials):
     assert code_of(client, headers=credentials) == 4401
@@ -97,7 +119,7 @@ def test_a_wrong_parameter_is_refused_before_anything_is_opened(client, wrong):
         code_of(client, **wrong)
 
 
-@pytest.mark.parametrize("wrong", ["1", "x" * 100, str(uuid4())])
+@pytest.mark.parametrize("wrong", ["1", "x" * 100, VERSION_4, LATEST])
 def test_a_last_id_that_is_of_no_event_is_refused(client, wrong):
     headers = {**client.authorization(), "Last-Event-ID": wrong}
     answer = client.stream(headers=headers)
@@ -106,7 +128,8 @@ def test_a_last_id_that_is_of_no_event_is_refused(client, wrong):
 
 def test_pages_of_foreign_origins_are_refused(fortress, client):
     own = f"http://127.0.0.1:{fortress.stack.port}"
-    for origin in ("https://evil.example.com", "null", "http://127.0.0.1", f"https://evil.com?{own}"):
+    foreign = ("https://evil.example.com", "null", "http://127.0.0.1", f"https://evil.com?{own}", "http://[")
+    for origin in foreign:
         assert code_of(client, origin=origin, headers={}, ticket=client.ticket()) == 4403
         assert status_of(client, headers={**client.authorization(), "Origin": origin}) == 403
     for origin in (own, FRIEND):
@@ -131,7 +154,44 @@ def test_an_11th_stream_of_a_user_is_refused_in_whichever_process(fortress, clie
         assert int(answer.headers["Retry-After"]) > 0
         sockets[0].close()
         until(lambda: status_of(client) == 200)
-    until(lambda: fortress.stack.redis_cli("KEYS", "objectvision:streams:*").stdout in {b"", b"\n"})
+    until(lambda: not slots(fortress.stack))
+
+
+def test_clients_that_leave_at_once_or_send_several_messages_keep_no_slot(fortress, client):
+    stack, two = fortress.stack, frame(TEXT, b"a") + frame(TEXT, b"b")
+    request = f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n{bearer(client)}\r\n\r\n".encode()
+    until(lambda: not slots(stack))
+    for number in range(60):
+        with socket.create_connection((stack.address, stack.port)) as raw:
+            raw.sendall(request)
+            time.sleep(number % 20 / 1000)
+        handshake(stack, headers=[bearer(client)]).close()
+    for _ in range(MOST_STREAMS):
+        with accepted(stack, client) as raw:
+            raw.sendall(two)
+            assert raw.recv(1) == CLOSING
+    until(lambda: not slots(stack), seconds=10)
+    assert "Unexpected ASGI message" not in stack.log("web")
+
+
+def test_a_flood_of_pings_breaks_the_connection_off(fortress, client):
+    raw = accepted(fortress.stack, client)
+    with fortress.attacked(), suppress(ConnectionError), raw:
+        raw.settimeout(10)
+        for _ in range(1000):
+            raw.sendall(frame(PING, b"x" * 100) * 600)
+        raise AssertionError
+
+
+def test_a_handshake_with_a_long_header_is_answered(fortress):
+    with handshake(fortress.stack, headers=["Cookie: " + "x" * 9000]) as raw:
+        raw.settimeout(10)
+        assert raw.recv(4096).startswith(b"HTTP/1.1 431")
+
+
+def test_a_head_request_opens_no_stream(client):
+    answer = client.http.head(f"{client.api}/events", timeout=10)
+    assert answer.status_code == 405
 
 
 @pytest.mark.parametrize(
@@ -181,9 +241,7 @@ def write_events(stack, user_id, count, size):
 def test_a_client_that_reads_nothing_is_disconnected_and_takes_little_memory(fortress, client):
     user_id = client.get("users/get-profile").json()["id"]
     with fortress.attacked():
-        headers = [f"Authorization: {client.authorization()['Authorization']}"]
-        raw = handshake(fortress.stack, headers=headers)
-        assert raw.recv(12) == b"HTTP/1.1 101"
+        raw = accepted(fortress.stack, client)
         for _ in range(4):
             write_events(fortress.stack, user_id, 900, 10_000)
             time.sleep(1.5)

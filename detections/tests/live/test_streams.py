@@ -1,7 +1,7 @@
 """Streams of one process: what they tell, in which order, and what it costs to read it."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
@@ -165,6 +165,54 @@ def test_a_replay_of_many_pages_misses_nothing_and_repeats_nothing(user, opened,
     stream = opened(user, since=timezone.now() - timedelta(seconds=93.5))
     expected = [text(each) for each in [*made[2:], late]]  # from 5 s before the time
     assert asyncio.run(told(stream, len(expected))) == expected
+
+
+def test_a_late_event_is_told_to_a_client_that_reads_the_last_page_of_a_replay_slowly(
+    user, opened, monkeypatch
+):
+    """As the page is read, the event has an id within it and is not committed."""
+    monkeypatch.setattr(reading, "PAGE", 3)
+    made = [event(user, age=4), event(user, age=2), event(user)]
+    stream = opened(user, since=timezone.now() - timedelta(seconds=5))
+    late = []
+
+    def commit_late():
+        late.append(event(user, age=1))
+        moved = timezone.now() + timedelta(seconds=60)
+        monkeypatch.setattr(timezone, "now", lambda: moved)
+
+    async def follow():
+        found = []
+        async with asyncio.timeout(10):
+            async for message in stream.messages():
+                found.append(message.text)
+                if len(found) == 1:
+                    await in_thread(commit_late)
+                if len(found) == 4:
+                    break
+        assert found == [text(each) for each in [*made, *late]]
+
+    asyncio.run(follow())
+
+
+def test_a_stream_without_a_time_tells_nothing_old_that_the_reader_finds_for_others(user, opened):
+    """The reader looks back from its last look, which was before the stream was opened."""
+    old = event(user, age=5.5)
+    stream = opened(user)
+    stream.put(of_event(old))
+
+    async def follow():
+        task = asyncio.create_task(told(stream, 1))
+        await until(followers)
+        new = await in_thread(lambda: event(user))
+        assert await task == [text(new)]
+
+    asyncio.run(follow())
+
+
+def test_a_replay_may_begin_in_the_year_1(user, opened):
+    made = event(user, age=100)
+    assert asyncio.run(told(opened(user, since=datetime(1, 1, 1, tzinfo=UTC)), 1)) == [text(made)]
 
 
 def test_a_stream_with_a_time_begins_with_the_running_jobs(user, opened, detector):
