@@ -398,7 +398,7 @@ def test_static_files_are_compressed_at_setup_and_throttled(tmp_path, standin_fo
         assert code(answers[-1].content) == "throttled"
 
 
-def test_a_websocket_upgrade_answers_404(fortress):
+def test_an_upgrade_that_is_no_handshake_answers_400(fortress):
     headers = (
         "Upgrade: websocket",
         "Connection: Upgrade",
@@ -409,5 +409,5 @@ def test_a_websocket_upgrade_answers_404(fortress):
     with connect(fortress.stack) as client:
         client.sendall(head("GET", "/ws/", *headers))
         client.settimeout(10)
-        assert client.recv(12) == b"HTTP/1.1 404"
+        assert client.recv(12) == b"HTTP/1.1 400"
     assert "Traceback" not in fortress.stack.log("web")[before:]

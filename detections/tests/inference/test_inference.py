@@ -174,7 +174,8 @@ def test_detectors_find_the_recorded_objects_in_sample_photos(detector, family, 
         pytest.skip(f"nothing is noted for {family}")
     expected = SEEN[family, name]
     assert sorted(box.object_class for box in found.boxes) == sorted(each[0] for each in expected)
-    assert [box.confidence for box in found.boxes] == pytest.approx([each[1] for each in expected], abs=0.02)
+    # Processors without VNNI multiply int8 otherwise: confidences differ by up to 0.05.
+    assert [box.confidence for box in found.boxes] == pytest.approx([each[1] for each in expected], abs=0.06)
 
 
 @pytest.mark.parametrize("options", VARIED, ids=str)
