@@ -19,25 +19,13 @@ LONGEST_WAIT_SECONDS = 20
 MOST_QUEUED = 10  # requests of one user, the one in the slot included
 MOST_REMEMBERED = 1000  # users; a forgotten one counts as never admitted
 RETRY_SECONDS = 1
-# Of a user's requests that take slot after slot, the earliest goes first while it does so as quickly as this,
-# and holds others back no longer than that: two batches at once would both be ready late.
-QUICK_SECONDS, LONGEST_HOLD_SECONDS = 0.1, 2.0
-LOOK_SECONDS = 0.1
 
 Slot = Callable[[], AbstractContextManager[None]]
 
 
-class _Request:
-    """A request that takes slot after slot."""
-
-    def __init__(self) -> None:
-        self.begun = self.left_at = monotonic()
-
-
 class _Waiter:
-    def __init__(self, user_id: UUID, request: _Request | None) -> None:
+    def __init__(self, user_id: UUID) -> None:
         self.user_id = user_id
-        self.request = request
         self.admitted = Event()
 
 
@@ -49,7 +37,6 @@ class FairSlots:
         self._slots = slots
         self._work = work
         self._queued: Counter[UUID] = Counter()
-        self._in_order: dict[UUID, list[_Request]] = {}
         self._waiting: list[_Waiter] = []
         self._inside: dict[UUID, _Waiter] = {}
         self._last_turns: dict[UUID, int] = {}  # least recent first
@@ -62,27 +49,12 @@ class FairSlots:
         Enter it without a database connection in hand: other requests need that one. Raises Busy if no slot
         is free in time, TooMany if too many requests of the user are queued.
         """
-        with self._counted(user_id), self._held(user_id):
+        with self.queue(user_id) as slot, slot():
             yield
 
     @contextmanager
     def queue(self, user_id: UUID) -> Iterator[Slot]:
         """Queue a request that takes slot after slot, and counts once. Raises as `slot`."""
-        request = _Request()
-        with self._counted(user_id):
-            with self._lock:
-                self._in_order.setdefault(user_id, []).append(request)
-            try:
-                yield partial(self._held, user_id, request)
-            finally:
-                with self._lock:
-                    self._in_order[user_id].remove(request)
-                    if not self._in_order[user_id]:
-                        del self._in_order[user_id]
-                    self._admit()
-
-    @contextmanager
-    def _counted(self, user_id: UUID) -> Iterator[None]:
         with self._lock:
             if self._queued[user_id] >= MOST_QUEUED:
                 raise TooMany(
@@ -91,7 +63,7 @@ class FairSlots:
                 )
             self._queued[user_id] += 1
         try:
-            yield
+            yield partial(self._held, user_id)
         finally:
             with self._lock:
                 self._queued[user_id] -= 1
@@ -99,8 +71,8 @@ class FairSlots:
                     del self._queued[user_id]
 
     @contextmanager
-    def _held(self, user_id: UUID, request: _Request | None = None) -> Iterator[None]:
-        waiter = _Waiter(user_id, request)
+    def _held(self, user_id: UUID) -> Iterator[None]:
+        waiter = _Waiter(user_id)
         with self._lock:
             self._waiting.append(waiter)
             self._admit()
@@ -109,23 +81,19 @@ class FairSlots:
             yield
         finally:
             with self._lock:
-                if request:
-                    request.left_at = monotonic()
                 self._leave(waiter)
                 self._admit()
 
     def _wait(self, waiter: _Waiter) -> None:
         deadline = monotonic() + LONGEST_WAIT_SECONDS
-        while not waiter.admitted.wait(LOOK_SECONDS):
+        while not waiter.admitted.wait(0.5):
             if wakeups.stopping.is_set() or monotonic() > deadline:
                 raise Busy(f"{self._work}; try again shortly.")
-            with self._lock:
-                self._admit()  # it may have been held back until now
 
     def _admit(self) -> None:
         """While slots are free, admit users without one, least recently admitted first."""
         while len(self._inside) < self._slots:
-            waiters = [each for each in self._waiting if self._may_enter(each)]
+            waiters = [waiter for waiter in self._waiting if waiter.user_id not in self._inside]
             if not waiters:
                 return
             waiter = min(waiters, key=lambda waiter: self._last_turns.get(waiter.user_id, 0))
@@ -133,15 +101,6 @@ class FairSlots:
             self._inside[waiter.user_id] = waiter
             self._remember(waiter.user_id)
             waiter.admitted.set()
-
-    def _may_enter(self, waiter: _Waiter) -> bool:
-        if waiter.user_id in self._inside:
-            return False
-        if waiter.request is None:
-            return True
-        now, first = monotonic(), self._in_order[waiter.user_id][0]
-        is_quick = now - first.left_at < QUICK_SECONDS
-        return first is waiter.request or not is_quick or now - waiter.request.begun > LONGEST_HOLD_SECONDS
 
     def _remember(self, user_id: UUID) -> None:
         self._last_turns.pop(user_id, None)

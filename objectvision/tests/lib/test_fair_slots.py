@@ -1,7 +1,6 @@
 """Slots for expensive requests: a few at once, one for each user, users take turns."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from uuid import uuid4
@@ -124,53 +123,6 @@ def test_users_take_turns_regardless_of_their_waiting_requests(visits):
     until(lambda: visits.inside[4:] == ["ada 2"])  # eve has a slot
     visits.end("eve 0")
     until(lambda: visits.inside[5:] == ["eve 1"])
-
-
-def taken_in_turns(slots, user, counts):
-    """The order in which requests of the user that begin at once take slot after slot."""
-    taken = []
-
-    def take(name, count, queued):
-        with slots.queue(user) as slot:
-            queued.set()
-            for _ in range(count):
-                with slot():
-                    taken.append(name)
-                    time.sleep(0.005)
-
-    with ThreadPoolExecutor(len(counts)) as threads:
-        for name, count in counts.items():
-            queued = threading.Event()
-            threads.submit(take, name, count, queued)
-            assert queued.wait(5)
-    return "".join(taken)
-
-
-def test_an_earlier_batch_of_a_user_is_done_before_the_next_begins():
-    taken = taken_in_turns(FairSlots(2, "Much is going on"), ADA, {"a": 20, "b": 20})
-    assert taken == "a" * 20 + "b" * 20
-
-
-def test_a_batch_holds_the_next_one_back_for_a_bounded_time(monkeypatch):
-    monkeypatch.setattr(fair_slots, "LONGEST_HOLD_SECONDS", 0)
-    taken = taken_in_turns(FairSlots(2, "Much is going on"), ADA, {"a": 20, "b": 20})
-    assert taken.index("b") < taken.rindex("a") - 10
-
-
-def test_a_batch_that_is_slow_between_its_files_holds_none_back(visits, monkeypatch):
-    monkeypatch.setattr(fair_slots, "QUICK_SECONDS", 0.05)
-    monkeypatch.setattr(fair_slots, "LONGEST_HOLD_SECONDS", 60)
-    slots = visits.slots
-    with slots.queue(ADA), slots.queue(ADA) as second, second():
-        assert len(slots._inside) == 1
-    assert (slots._in_order, slots._queued, slots._inside) == ({}, {}, {})
-
-
-def test_a_photo_is_not_held_back_by_a_batch_of_its_user(visits, monkeypatch):
-    monkeypatch.setattr(fair_slots, "QUICK_SECONDS", 60)
-    monkeypatch.setattr(fair_slots, "LONGEST_WAIT_SECONDS", 0.5)
-    with visits.slots.queue(ADA), visits.slots.slot(ADA):
-        assert len(visits.slots._inside) == 1
 
 
 def test_the_user_admitted_least_recently_is_next(visits):
