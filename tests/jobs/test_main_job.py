@@ -77,7 +77,8 @@ def assert_seen(image, model):
     expected = sorted((name, float(confidence)) for name, confidence in map(str.split, expected.split(", ")))
     found = sorted((result["object_class"], result["confidence"]) for result in results)
     assert [name for name, _ in found] == [name for name, _ in expected]
-    assert [confidence for _, confidence in found] == pytest.approx([c for _, c in expected], abs=0.02)
+    # Processors without VNNI multiply int8 otherwise: confidences differ by up to 0.05.
+    assert [confidence for _, confidence in found] == pytest.approx([c for _, c in expected], abs=0.06)
 
 
 def test_an_upload_gets_the_recorded_results_and_an_annotated_picture(bundled):
