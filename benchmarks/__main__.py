@@ -49,6 +49,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, help="the JSON file (var/benchmarks/<time>.json)")
     parser.add_argument("--quick", action="store_true", help="try everything with tiny sizes; no figures")
     arguments = parser.parse_args()
+    # Peers run in folders of their own.
+    arguments.model, arguments.peers = arguments.model.resolve(), arguments.peers.resolve()
     arguments.measures = arguments.measures or names
     if unknown := [name for name in arguments.measures if name not in MEASURES]:
         parser.error(f"There is no measure {', '.join(unknown)}: choose from {', '.join(names)}.")

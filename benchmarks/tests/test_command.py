@@ -32,11 +32,17 @@ def test_an_unknown_measure_is_refused_with_the_names_of_all(parsed, capsys):
     assert "There is no measure bach: choose from batch, single" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("named", "model"), [("", BUNDLED_FOLDER), ("a/first:a/second", Path("a/first"))])
+@pytest.mark.parametrize(
+    ("named", "model"), [("", BUNDLED_FOLDER), ("a/first:a/second", Path("a/first").absolute())]
+)
 def test_the_model_is_the_first_coco_detector_or_the_bundled_one(parsed, monkeypatch, named, model):
     monkeypatch.setenv("COCO_DETECTORS", named)
     assert parsed().model == model
-    assert parsed("--model", "another").model == Path("another")
+    assert parsed("--model", "another").model == Path("another").absolute()
+
+
+def test_folders_are_meant_from_here_though_peers_run_elsewhere(parsed):
+    assert parsed("--peers", ".venv-bench").peers == Path(".venv-bench").absolute()
 
 
 def test_the_file_has_every_figure_and_what_it_was_taken_with(tmp_path):
