@@ -218,7 +218,7 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         return [locked[pk] for pk in sorted(locked)], have_results
 
     def begin(self, detections: Collection["Detection"]) -> list["Detection"]:
-        """`pending → processing`, those that are pending still. The rows that have begun by this.
+        """`pending → processing` for the rows that are still pending. Returns the rows that this has begun.
 
         They are locked in id order against deadlocks, until the transaction ends that this is called in.
         """

@@ -150,7 +150,7 @@ class Feed:
         self.seen = {pk for pk in self.seen if pk >= oldest}
 
     async def read_events(self, users: set[UUID]) -> None:
-        """Tell these users' streams what is new. What a failed read would have told, a later one tells."""
+        """Put these users' new events into their streams. A later read finds the events of a failed one."""
         self.woken = self.woken - users
         users = users & self.followers.keys()
         since = self.looked_at - reading.OVERLAP

@@ -32,7 +32,7 @@ REASONS = {
 }
 
 
-class Refused(Exception):  # noqa: N818  # an answer, not a fault
+class RefusedHandshakeError(Exception):
     """A handshake that opens no stream: what an HTTP request is answered, and the closing code, if any."""
 
     def __init__(self, response: Response, end: End | None) -> None:
@@ -59,13 +59,13 @@ class EventSocket(AsyncWebsocketConsumer):  # type: ignore[misc]  # untyped libr
         try:
             opening = partial(open_stream, self.scope)
             stream = self.stream = await reading.in_thread(opening, reading.handshakes)
-        except Refused as refusal:
+        except RefusedHandshakeError as refusal:
             await self.refuse(refusal)
         else:
             await self.accept()
             self.sending = asyncio.create_task(self.send_messages(stream))
 
-    async def refuse(self, refusal: Refused) -> None:
+    async def refuse(self, refusal: RefusedHandshakeError) -> None:
         response = refusal.response
         if refusal.end:
             await self.accept()
@@ -127,7 +127,7 @@ async def deny(send: Any, status: int, content: dict[str, Any], wait: int | None
 
 
 def open_stream(scope: dict[str, Any]) -> Stream:
-    """As a GET of the events with the same headers and query string. Raises Refused."""
+    """As a GET of the events with the same headers and query string. Raises RefusedHandshakeError."""
     view = EventsView()
     http = ASGIRequest({**scope, "type": "http", "method": "GET"}, BytesIO())
     request = view.initialize_request(http)
@@ -138,7 +138,7 @@ def open_stream(scope: dict[str, Any]) -> Stream:
         return view.open_stream(request)
     except Exception as error:
         response = view.handle_exception(error)
-        raise Refused(response, end_of(error, response.status_code)) from error
+        raise RefusedHandshakeError(response, end_of(error, response.status_code)) from error
 
 
 def end_of(error: Exception, status: int) -> End | None:

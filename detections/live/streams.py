@@ -50,7 +50,7 @@ class Stream:
         # Called once, at the latest when the stream is forgotten: a client may leave before it has begun.
         self.release = weakref.finalize(self, give_back_later, slot)
         self.opened_at = timezone.now()
-        # Of the last seconds: those that the client does not ask for, or has got.
+        # Events of the last seconds that the client has, or does not ask for.
         self.known: set[UUID] = set()
         if since is None:
             self.known |= set(reading.ids_since([user_id], self.opened_at - reading.OVERLAP))
