@@ -11,6 +11,7 @@ from detections.jobs import actions, processing, progress, sweep
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, Export
 from detections.uploads import intake
 from notifications.models import Event
+from objectvision.lib import wakeups
 from testing.files.pictures import photo
 
 pytestmark = pytest.mark.django_db
@@ -133,3 +134,30 @@ def test_an_export_completes_or_fails(submit, user):
     runs.sweep_exports()
     assert told(user)[1:] == [("export.failed", lost.pk)]
     assert "3 attempts" in user.events.last().data["error"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_owner_is_woken_by_each_change_once_it_is_committed(submit, user, detector):
+    woken = []
+
+    def is_woken(change):
+        woken.clear()
+        change()
+        return bool(woken)
+
+    with wakeups.telling(user.pk, lambda _: woken.append(len(told(user)))):
+        detection = submit(user, photo())
+        claim = DetectionImage.objects.claim(detector, 1)
+        assert is_woken(lambda: progress.begin_detections(claim))
+        assert woken == [1]  # the event is there to be read
+        lapse(attempts=MAX_ATTEMPTS)
+        assert woken[-1] == 2
+        assert is_woken(lambda: actions.retry(detection.pk))
+        assert is_woken(process)
+        cancelled = submit(user, photo())
+        assert is_woken(lambda: actions.cancel(cancelled.pk))
+        runs.submit_export(user, "csv", {})
+        assert is_woken(runs.make_next_export)
+        files = [ContentFile(photo(), "photo.jpg")]
+        known = intake.Submission(user, detector, Options(), reuse=True)
+        assert is_woken(lambda: intake.submit_images(known, files))
