@@ -95,7 +95,7 @@ def drop_after_commit(owners: Iterable[UUID]) -> None:
 
 def drop(owners: set[UUID]) -> None:
     """As `drop_after_commit`, now. While the cache is away it is repeated until it succeeds."""
-    # The first one is tried though a read has just failed: other processes may find what is kept.
+    # The first drop is tried though a read has just failed: other processes may still find the answers.
     attempt = _unless_away if _undropped else _attempt
     if not attempt(lambda: _drop(owners)):
         with _lock:
@@ -139,7 +139,7 @@ def _found(owner: UUID, question: Question) -> tuple[str | None, Any]:
 
 
 def _found_in_redis(client: Redis, owner: UUID, key: str) -> tuple[str | None, Any]:
-    """The version, made anew where there is none, and what is kept at this key.
+    """The owner's version, made anew if it is missing, and the value at this key.
 
     It writes each time, so that a Redis that refuses writes is away: no version could be dropped there.
     """

@@ -6,15 +6,19 @@ from detections.models import Detection, Export
 from notifications.models import Event
 from objectvision.lib import rows, wakeups
 
+Subject = Detection | Export
+
 TYPES = {
-    Detection.Status.PROCESSING: Event.Type.DETECTION_STARTED,
-    Detection.Status.COMPLETED: Event.Type.DETECTION_COMPLETED,
-    Detection.Status.FAILED: Event.Type.DETECTION_FAILED,
-    Detection.Status.CANCELLED: Event.Type.DETECTION_CANCELLED,
+    (Detection, Detection.Status.PROCESSING): Event.Type.DETECTION_STARTED,
+    (Detection, Detection.Status.COMPLETED): Event.Type.DETECTION_COMPLETED,
+    (Detection, Detection.Status.FAILED): Event.Type.DETECTION_FAILED,
+    (Detection, Detection.Status.CANCELLED): Event.Type.DETECTION_CANCELLED,
+    (Export, Export.Status.COMPLETED): Event.Type.EXPORT_COMPLETED,
+    (Export, Export.Status.FAILED): Event.Type.EXPORT_FAILED,
 }
-EXPORT_TYPES = {
-    Export.Status.COMPLETED: Event.Type.EXPORT_COMPLETED,
-    Export.Status.FAILED: Event.Type.EXPORT_FAILED,
+TOLD = {
+    Detection: ("name", "status", "total", "processed", "failed", "error"),
+    Export: ("format", "status", "total", "processed", "error"),
 }
 
 
@@ -23,43 +27,21 @@ def write_events(detections: Iterable[Detection]) -> None:
     rows.write((events_of(detections), ()))
 
 
-def events_of(detections: Iterable[Detection]) -> list[Event]:
+def events_of(subjects: Iterable[Subject]) -> list[Event]:
     """Not saved."""
-    return [event_of(detection) for detection in detections]
+    return [event_of(subject) for subject in subjects]
 
 
-def event_of(detection: Detection) -> Event:
+def event_of(subject: Subject) -> Event:
     return Event(
-        user_id=detection.user_id,
-        type=TYPES[Detection.Status(detection.status)],
-        subject_id=detection.pk,
-        data={
-            "name": detection.name,
-            "status": detection.status,
-            "total": detection.total,
-            "processed": detection.processed,
-            "failed": detection.failed,
-            "error": detection.error,
-        },
+        user_id=subject.user_id,
+        type=TYPES[type(subject), Detection.Status(subject.status)],
+        subject_id=subject.pk,
+        data={name: getattr(subject, name) for name in TOLD[type(subject)]},
     )
 
 
 def write_export_events(exports: Sequence[Export]) -> None:
     """Tell that these exports have ended. Inside their transaction; streams wake after it."""
-    Event.objects.bulk_create([event_of_export(export) for export in exports])
+    rows.write((events_of(exports), ()))
     wakeups.publish_after_commit({export.user_id: "" for export in exports})
-
-
-def event_of_export(export: Export) -> Event:
-    return Event(
-        user_id=export.user_id,
-        type=EXPORT_TYPES[Export.Status(export.status)],
-        subject_id=export.pk,
-        data={
-            "format": export.format,
-            "status": export.status,
-            "total": export.total,
-            "processed": export.processed,
-            "error": export.error,
-        },
-    )

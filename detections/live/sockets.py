@@ -136,7 +136,7 @@ def open_stream(scope: dict[str, Any]) -> Stream:
     try:
         view.initial(request)
         return view.open_stream(request)
-    except Exception as error:
+    except Exception as error:  # the view answers it, or raises it again
         response = view.handle_exception(error)
         raise RefusedHandshakeError(response, end_of(error, response.status_code)) from error
 

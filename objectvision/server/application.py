@@ -16,7 +16,7 @@ from objectvision.server.guards import App, Message, Receive, RequestGuard, Requ
 from objectvision.server.handler import Handler
 
 STATEMENT_SECONDS = 15
-MAX_OPEN_FILES = 65_536  # a batch of 100 large files holds 100 files open while it is read
+MAX_OPEN_FILES = 65_536  # each client holds one open, and each large upload another
 
 
 def raise_file_limit() -> None:
