@@ -4,8 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import redis
 from django.core.files.base import ContentFile
@@ -24,8 +23,11 @@ from objectvision import heartbeats
 from objectvision.api.examples import answered
 from objectvision.api.negotiation import OneForm
 from objectvision.api.views import StrictView
-from objectvision.lib import connections
 from objectvision.lib.redis import shared_client
+from objectvision.lib.threads import run_in_thread
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 log = logging.getLogger(__name__)
 
@@ -56,28 +58,12 @@ class Part:
         with self._lock:
             if self._running is None or self._running.done():
                 self._deadline = time.monotonic() + ANSWER_SECONDS
-                self._running = run_in_thread(self.check)
+                self._running = run_in_thread(self.check, "health")
             running, deadline = self._running, self._deadline
         try:
             return running.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
             raise PartAwayError(self.silence) from None
-
-
-def run_in_thread(check: Callable[[], Facts]) -> Future[Facts]:
-    """Run the check in a daemon thread: the threads of an executor keep a process from ending."""
-    future: Future[Facts] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(check())
-        except BaseException as error:  # noqa: BLE001  # raised again by `result()`
-            future.set_exception(error)
-        finally:
-            connections.give_back()
-
-    threading.Thread(target=run, name="health", daemon=True).start()
-    return future
 
 
 def service() -> Facts:

@@ -379,6 +379,11 @@ FRONTEND_BASE_URL = env.url("FRONTEND_BASE_URL")
 FRONTEND_SUCCESS_URL = env.url("FRONTEND_SUCCESS_URL")
 FRONTEND_ERROR_URL = env.url("FRONTEND_ERROR_URL")
 
+# --- Webhooks ------------------------------------------------------------------------------------
+
+# Whether receivers may have addresses that are not public, such as those of the own network.
+WEBHOOK_ALLOW_PRIVATE = env.flag("WEBHOOK_ALLOW_PRIVATE", default=False)
+
 # --- Uploads and detection -----------------------------------------------------------------------
 
 MAX_UPLOAD_MB = env.integer("MAX_UPLOAD_MB", 20, low=1)
