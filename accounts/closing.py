@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import Session, User
 from notifications.mail import outbox
+from notifications.webhooks import endpoints
 from objectvision.lib import doorbell
 
 # The task of the app whose rows and files belong to users. Its sweep does the same if no message arrives.
@@ -35,6 +36,7 @@ def close(user: User) -> bool:
         outbox.queue_mail(outbox.Kind.ACCOUNT_DELETED, account.email)
         account.sessions.all().delete()
         account.api_keys.all().delete()
+        endpoints.remove_all_of(account)
         account.closed_at = timezone.now()
         account.is_active = account.is_staff = account.is_superuser = False
         account.email, account.name = f"{account.pk}@closed.invalid", ""

@@ -17,6 +17,7 @@ def register_account_mails() -> None:
     rendering.register_mail(Kind.WELCOME, welcome_context)
     rendering.register_mail(Kind.VERIFY_EMAIL, verification_context)
     rendering.register_mail(Kind.PASSWORD_RESET, reset_context)
+    rendering.register_mail(Kind.WEBHOOK_DISABLED, webhook_disabled_context)
     for kind in (Kind.PASSWORD_CHANGED, Kind.ACCOUNT_DELETED):
         rendering.register_mail(kind, empty_context)
 
@@ -49,6 +50,14 @@ def reset_context(to: str) -> dict[str, Any] | None:
     link = link_with_token(page, link_tokens.make_reset_token(user))
     hours = settings.PASSWORD_RESET_TIMEOUT // 3600
     return {"link": link, "lifetime": "the next hour" if hours == 1 else f"{hours} hours"}
+
+
+def webhook_disabled_context(to: str) -> dict[str, Any] | None:
+    """None if no active user has this address, or if they want no such mails."""
+    user = active_user(to)
+    if user is None or not user.preferences.notifications:
+        return None
+    return {"link": settings.FRONTEND_BASE_URL or links.public(reverse("docs"))}
 
 
 def active_user(email: str) -> User | None:

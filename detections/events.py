@@ -1,10 +1,17 @@
 """What the outbox says about detections and exports. The events are saved with the change they describe."""
 
+import json
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from detections.models import Detection, Export
+from django.db.models import Count
+from django.urls import reverse
+
+from detections.models import Detection, DetectionResult, Export
+from notifications import outbox
 from notifications.models import Event
-from objectvision.lib import rows, wakeups
+from notifications.webhooks import bodies
+from objectvision.lib import links, rows, wakeups
 
 Subject = Detection | Export
 
@@ -24,7 +31,12 @@ TOLD = {
 
 def write_events(detections: Iterable[Detection]) -> None:
     """Tell that these detections have begun or ended, as their status says. Inside their transaction."""
-    rows.write((events_of(detections), ()))
+    rows.write(*rows_of(detections))
+
+
+def rows_of(subjects: Iterable[Subject]) -> Any:
+    """The parts of `rows.write` that tell it."""
+    return outbox.rows_of(events_of(subjects))
 
 
 def events_of(subjects: Iterable[Subject]) -> list[Event]:
@@ -43,5 +55,47 @@ def event_of(subject: Subject) -> Event:
 
 def write_export_events(exports: Sequence[Export]) -> None:
     """Tell that these exports have ended. Inside their transaction; streams wake after it."""
-    rows.write((events_of(exports), ()))
+    rows.write(*rows_of(exports))
     wakeups.publish_after_commit({export.user_id: "" for export in exports})
+
+
+# The bodies of webhooks.
+
+MOST_CLASS_BYTES = 12_000
+
+
+def register_bodies() -> None:
+    bodies.register_subject("detection", describe_detection)
+    bodies.register_subject("export", describe_export)
+
+
+def describe_detection(event: Event) -> dict[str, Any]:
+    """The detection as the event left it, and its results counted by class."""
+    has_begun_only = event.type == Event.Type.DETECTION_STARTED
+    return {
+        "detection_id": str(event.subject_id),
+        **event.data,
+        "objects": {} if has_begun_only else count_by_class(event),
+        "url": links.public(reverse("detection-detail", args=[event.subject_id])),
+    }
+
+
+def count_by_class(event: Event) -> dict[str, int]:
+    """The most frequent classes, as many as fit a webhook."""
+    results = DetectionResult.objects.filter(detection=event.subject_id)
+    counts = (
+        results.values_list("object_class").annotate(count=Count("pk")).order_by("-count", "object_class")
+    )
+    objects: dict[str, int] = {}
+    left = MOST_CLASS_BYTES
+    for name, count in counts:
+        left -= len(json.dumps({name: count}).encode())
+        if left < 0:
+            break
+        objects[name] = count
+    return objects
+
+
+def describe_export(event: Event) -> dict[str, Any]:
+    url = links.public(reverse("export-detail", args=[event.subject_id]))
+    return {"export_id": str(event.subject_id), **event.data, "url": url}

@@ -3,6 +3,7 @@ from typing import Any
 
 from billiard import pool
 from celery import Celery
+from celery.concurrency import get_implementation, thread
 from celery.signals import celeryd_init, setup_logging, task_prerun
 
 from objectvision.lib import connections
@@ -16,14 +17,21 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
+def runs_threads(options: dict[str, Any]) -> bool:
+    """Whether the worker that starts was given `-P threads`."""
+    return issubclass(get_implementation(options.get("pool_cls") or "prefork"), thread.TaskPool)
+
+
 @setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
     """Celery sets up no logging of its own when this signal has a receiver."""
 
 
 @celeryd_init.connect
-def keep_one_connection(**_: Any) -> None:
-    # A worker process runs one task at a time, and Celery rebuilds a pool after each.
+def keep_one_connection(options: dict[str, Any], **_: Any) -> None:
+    if runs_threads(options):  # they share a pool, as requests do
+        return
+    # A process runs one task at a time, and Celery rebuilds a pool after each.
     from django.conf import settings
 
     database = settings.DATABASES["default"]

@@ -217,7 +217,10 @@ CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # and a Redis that refuses writes
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"detections.process_images": {"queue": "inference"}}
+CELERY_TASK_ROUTES = {
+    "detections.process_images": {"queue": "inference"},
+    "notifications.send_webhooks": {"queue": "webhooks"},
+}
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = CELERY_RESULT_ACCEPT_CONTENT = ["json"]  # unpickling would run code
 CELERY_TIMEZONE = "UTC"

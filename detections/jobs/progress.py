@@ -43,7 +43,7 @@ def recount_and_publish(
         (results, ()),
         (images, OUTCOME_FIELDS),
         (detections, COUNTED_FIELDS),
-        (events.events_of(ended), ()),
+        *events.rows_of(ended),
     )
     texts = texts_of(detections, images, results)
     owners = {detection.user_id for detection in detections}

@@ -11,7 +11,7 @@ from detections.models import Detection
 from notifications.models import Event
 
 # The first part of an event's type says what its subject is.
-SUBJECTS = {"detection": "detection_id", "export": "export_id"}
+SUBJECTS = {"detection": "detection_id", "export": "export_id", "webhook": "webhook_id"}
 
 
 class End(IntEnum):

@@ -175,10 +175,10 @@ def test_a_mail_whose_worker_dies_after_sending_arrives_once(row, brevo, eager, 
     Mail.objects.update(state="waiting", sent_at=None)
     taken(row, ago=timedelta(0))  # the worker died before it recorded the sending
     clock.shift(119)
-    tasks.sweep_mails()
+    tasks.sweep_notifications()
     assert len(brevo.asked) == 1
     clock.shift(2)
-    tasks.sweep_mails()
+    tasks.sweep_notifications()
     row.refresh_from_db()
     assert (row.state, row.claim) == ("sent", None)
     first, second = (asked.body["headers"]["idempotencyKey"] for asked in brevo.asked)

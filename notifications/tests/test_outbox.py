@@ -76,7 +76,7 @@ def test_mails_queued_without_a_broker_are_sent_by_the_sweep(
             outbox.queue_mail(Kind.WELCOME, ADA)
     assert "ring_without_connection in on_commit()" in caplog.text
     assert states() == ["waiting"]
-    tasks.sweep_mails()
+    tasks.sweep_notifications()
     assert states() == ["sent"]
 
 

@@ -18,9 +18,10 @@ SUBJECTS = {
     "verify_email": "Confirm your e-mail address for ObjectVision",
     "password_reset": "Reset your password for ObjectVision",
     "password_changed": "Your password for ObjectVision was changed",
+    "webhook_disabled": "A webhook of yours at ObjectVision was disabled",
     "account_deleted": "Your account at ObjectVision is deleted",
 }
-LINKED = {"welcome", "verify_email", "password_reset"}
+LINKED = {"webhook_disabled", "welcome", "verify_email", "password_reset"}
 
 
 class Page(HTMLParser):

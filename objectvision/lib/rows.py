@@ -18,7 +18,7 @@ Converter = Callable[[Any], Any]
 
 INSERT = 'INSERT INTO "%s" (%s) VALUES '
 SAVE = ' ON CONFLICT ("id") DO UPDATE SET %s'
-LOCK = re.compile(r"FOR UPDATE( OF \w+)?( SKIP LOCKED)?")
+LOCK = re.compile(r"FOR (KEY SHARE|UPDATE)( OF \w+)?( SKIP LOCKED)?")
 
 
 def fields_of(model: type[Model]) -> dict[str, "Field[Any, Any]"]:

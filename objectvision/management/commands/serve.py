@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from detections.jobs import processing
 from detections.models import Detector
 from detections.operations import demo
+from notifications.webhooks.senders import senders
 from objectvision.celery import app
 from objectvision.lib import doorbell, wakeups
 from objectvision.server.protocol import SOCKET_OPTIONS, Protocol
@@ -41,6 +42,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: Any) -> None:
         wakeups.stop()
         processing.stopping.set()
+        senders.stopping.set()
         if not self.stop_rest.ident:  # a second signal
             self.stop_rest.start()
         super().handle_exit(sig, frame)
@@ -101,7 +103,7 @@ def start_worker() -> threading.Thread:
         app=app,
         pool_cls="solo",
         concurrency=1,
-        queues=["inference", "default"],
+        queues=["inference", "default", "webhooks"],
         without_gossip=True,
         without_mingle=True,
     )
@@ -118,6 +120,7 @@ def stop(beat: Any, worker: threading.Thread) -> None:
     doorbell.ring_doorbell("detections.process_images")
     doorbell.ring_doorbell("detections.process_images")
     beat.stop()
+    senders.stop(GRACE_SECONDS)
     worker.join(STOP_SECONDS)
 
 

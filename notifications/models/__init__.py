@@ -1,0 +1,14 @@
+from notifications.models.events import Event, first_id_at
+from notifications.models.mails import ERROR_LENGTH, Mail, MailQuerySet
+from notifications.models.webhooks import WebhookDelivery, WebhookEndpoint, new_secret
+
+__all__ = [
+    "ERROR_LENGTH",
+    "Event",
+    "Mail",
+    "MailQuerySet",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "first_id_at",
+    "new_secret",
+]

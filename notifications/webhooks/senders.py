@@ -1,0 +1,117 @@
+"""Threads of a worker that send webhooks.
+
+A thread claims a delivery, sends it, and goes on until none is due. There are many: a receiver that hangs
+holds one for as long as a request may take.
+"""
+
+import logging
+import random
+import threading
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+
+from notifications.models import WebhookDelivery, WebhookEndpoint
+from notifications.models.webhooks import Ready
+from notifications.webhooks.delivery import deliver
+from objectvision.lib import connections
+
+log = logging.getLogger(__name__)
+
+MOST = 64
+MOST_FOR_FAILING = 32
+"""Threads for endpoints that fail at present: the rest is for those that do not."""
+LOOK_AGAIN = timedelta(seconds=1)
+SOON = timedelta(seconds=10)
+"""What is due later is found by the sweep."""
+
+
+class Senders:
+    def __init__(self) -> None:
+        self.stopping = threading.Event()
+        self._lock = threading.Condition()
+        self._claiming = threading.Lock()  # threads that claim at once find the same rows
+        self._running = 0
+        self._under_way: dict[WebhookDelivery, bool] = {}
+        self._look_until = timezone.now()
+        self._is_looking = False
+
+    def wake(self) -> None:
+        """Look for deliveries in one more thread, unless as many run as may: each looks before it ends."""
+        with self._lock:
+            if self.stopping.is_set() or self._running >= MOST:
+                return
+            self._running += 1
+        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
+
+    def stop(self, seconds: float) -> None:
+        """Claim nothing more, wait so long for what is under way, and give the rest back."""
+        self.stopping.set()
+        with self._lock:
+            self._lock.wait_for(lambda: not self._under_way, seconds)
+            left = list(self._under_way)
+        for delivery in left:
+            delivery.give_back()
+
+    def _run(self) -> None:
+        try:
+            while not self.stopping.is_set() and (self._send_next() or self._wait_for_retry()):
+                pass
+        except (OperationalError, InterfaceError) as error:
+            log.warning("Webhooks wait for the database: %s", error)
+        finally:
+            connections.give_back()
+            with self._lock:
+                self._running -= 1
+
+    def _send_next(self) -> bool:
+        """False if nothing can be sent now."""
+        with self._claiming:
+            delivery = self._claim()
+        if delivery is None:
+            return False
+        try:
+            deliver(delivery)
+        finally:
+            with self._lock:
+                del self._under_way[delivery]
+                if delivery.next_at < timezone.now() + SOON:
+                    self._look_until = max(self._look_until, delivery.next_at + LOOK_AGAIN)
+                self._lock.notify_all()
+        return True
+
+    def _claim(self) -> WebhookDelivery | None:
+        ready = WebhookEndpoint.objects.ready(timezone.now())
+        random.shuffle(ready)  # each endpoint has the same chance, however long its queue is
+        for endpoint in ready:
+            if delivery := self._claim_of(endpoint):
+                if len(ready) > 1 or not endpoint.under_way:
+                    self.wake()
+                return delivery
+        return None
+
+    def _claim_of(self, endpoint: Ready) -> WebhookDelivery | None:
+        with self._lock:
+            if endpoint.is_failing and sum(self._under_way.values()) >= MOST_FOR_FAILING:
+                return None
+        delivery = WebhookDelivery.objects.claim_of(endpoint.pk)
+        if delivery:
+            with self._lock:
+                self._under_way[delivery] = endpoint.is_failing
+        return delivery
+
+    def _wait_for_retry(self) -> bool:
+        """Whether to look again: one thread does, while an attempt that failed lately may be repeated."""
+        with self._lock:
+            if self._is_looking or timezone.now() > self._look_until:
+                return False
+            self._is_looking = True
+        connections.give_back()
+        self.stopping.wait(LOOK_AGAIN.total_seconds())
+        with self._lock:
+            self._is_looking = False
+        return True
+
+
+senders = Senders()
