@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 Facts = dict[str, Any]
 
 ANSWER_SECONDS = 3
+QUEUES = {"inference", "default", "webhooks"}
+"""Each needs a worker; one worker may serve several."""
 
 
 class PartAwayError(Exception):
@@ -96,8 +98,8 @@ def celery() -> Facts:
     except redis.RedisError as error:
         raise PartAwayError("The workers' heartbeats cannot be read.") from error
     served = {queue for worker in alive.workers for queue in worker["queues"]}
-    if missing := {"inference", "default"} - served:
-        raise PartAwayError(f"No worker serves {' and '.join(sorted(missing))}.")
+    if missing := QUEUES - served:
+        raise PartAwayError(f"No worker serves {', '.join(sorted(missing))}.")
     if not alive.beat:
         raise PartAwayError("Beat has not sent its sweep for long: lost work is not found.")
     workers = [{"name": worker["name"], "queues": worker["queues"]} for worker in alive.workers]

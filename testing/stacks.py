@@ -157,9 +157,9 @@ class Stack:
         self.start("beat", BIN / "celery", "-A", "objectvision", "beat")
 
     def start_all(self):
-        """Web process, workers and beat, which start at the same time."""
+        """Web process, workers and beat, which start at the same time. One worker serves two queues."""
         self.start_worker("inference")
-        self.start_worker("default", "default")
+        self.start_worker("default", "default,webhooks")
         self.start_web()
         self.start_beat()
         self.until_ready("inference")

@@ -15,6 +15,7 @@ from testing import services
 from testing.waiting import until
 
 PREFIXES = ["", "/api/v1"]
+QUEUES = ["default", "inference", "webhooks"]
 # Checks run in threads and so use other connections.
 seen_by_checks = pytest.mark.django_db(transaction=True)
 
@@ -122,9 +123,9 @@ def test_a_detector_without_files_is_an_error_without_its_path(detector):
     assert error(get("/detector")) == "The default detector's files are missing."
 
 
-def beat(name, age=0.0, queues=("default", "inference")):
+def beat(name, age=0.0, queues=QUEUES):
     """A worker's heartbeat, written as it writes it itself, some seconds ago."""
-    said = {"at": time.time() - age, "name": name, "queues": list(queues)}
+    said = {"at": time.time() - age, "name": name, "queues": queues}
     heartbeats.record_heartbeat(f"{name}#1", json.dumps(said))
 
 
@@ -135,11 +136,11 @@ def beat_runs():
 
 def test_workers_with_a_recent_heartbeat_are_listed_with_their_queues(beat_runs):
     beat("one@host", queues=["inference"])
-    beat("two@host", queues=["default"], age=20)
+    beat("two@host", queues=["default", "webhooks"], age=20)
     assert ok(get("/celery")) == {
         "workers": [
             {"name": "one@host", "queues": ["inference"]},
-            {"name": "two@host", "queues": ["default"]},
+            {"name": "two@host", "queues": ["default", "webhooks"]},
         ],
         "beat": "alive",
     }
@@ -148,15 +149,16 @@ def test_workers_with_a_recent_heartbeat_are_listed_with_their_queues(beat_runs)
 @pytest.mark.parametrize("age", [heartbeats.GONE_AFTER_SECONDS + 1, -3600], ids=["old", "clock put back"])
 def test_a_worker_without_a_recent_heartbeat_is_not_listed(beat_runs, age):
     beat("gone@host", age=age)
-    assert error(get("/celery")) == "No worker serves default and inference."
+    assert error(get("/celery")) == "No worker serves default, inference, webhooks."
     beat("here@host")
     (worker,) = ok(get("/celery"))["workers"]
-    assert worker == {"name": "here@host", "queues": ["default", "inference"]}
+    assert worker == {"name": "here@host", "queues": QUEUES}
 
 
-def test_a_queue_without_a_worker_is_named():
-    beat("one@host", queues=["default"])
-    assert error(get("/celery")) == "No worker serves inference."
+@pytest.mark.parametrize("missing", QUEUES)
+def test_a_queue_without_a_worker_is_named(missing):
+    beat("one@host", queues=[queue for queue in QUEUES if queue != missing])
+    assert error(get("/celery")) == f"No worker serves {missing}."
 
 
 def test_beat_is_missing_if_it_has_sent_no_sweep_for_long(monkeypatch):
@@ -175,13 +177,13 @@ def test_beat_is_missing_if_it_has_sent_no_sweep_for_long(monkeypatch):
 
 @pytest.fixture
 def say_alive(monkeypatch):
-    """A heartbeat of this process, as Celery signals it to a worker of both queues."""
+    """A heartbeat of this process, as Celery signals it to a worker of all queues."""
 
     def say(hostname):
         heartbeats.record_worker(SimpleNamespace(eventer=SimpleNamespace(hostname=hostname)))
 
     monkeypatch.setattr(heartbeats, "_last_beat", float("-inf"))
-    monkeypatch.setattr(app.amqp.queues, "_consume_from", {"inference": None, "default": None})
+    monkeypatch.setattr(app.amqp.queues, "_consume_from", dict.fromkeys(QUEUES))
     return say
 
 
@@ -191,7 +193,7 @@ def test_a_new_heartbeat_keeps_those_of_other_workers(say_alive, beat_runs):
     assert ok(get("/celery")) == {
         "workers": [
             {"name": "other@host", "queues": ["default"]},
-            {"name": "me@host", "queues": ["default", "inference"]},
+            {"name": "me@host", "queues": QUEUES},
         ],
         "beat": "alive",
     }
@@ -225,7 +227,7 @@ def test_heartbeats_are_shared_through_redis(settings, redis_url, say_alive):
     heartbeats.record_beat()
     assert heartbeats._own == {}
     assert ok(get("/celery")) == {
-        "workers": [{"name": "me@host", "queues": ["default", "inference"]}],
+        "workers": [{"name": "me@host", "queues": QUEUES}],
         "beat": "alive",
     }
 

@@ -16,7 +16,8 @@ def test_health_reports_workers_and_beat_of_a_running_system_as_alive(stack):
     client = stack.client()
     until(lambda: client.get("health/celery").ok, 20)
     facts = client.get("health/celery").json()
-    assert {queue for worker in facts["workers"] for queue in worker["queues"]} == {"default", "inference"}
+    queues = {queue for worker in facts["workers"] for queue in worker["queues"]}
+    assert queues == {"default", "inference", "webhooks"}
     assert facts["beat"] == "alive"
 
 
