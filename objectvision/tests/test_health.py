@@ -22,6 +22,7 @@ seen_by_checks = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def no_heartbeats(monkeypatch):
+    app.loader.import_default_modules()  # tasks are registered by their import
     monkeypatch.setattr(heartbeats, "_own", {})
 
 
