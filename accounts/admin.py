@@ -5,27 +5,16 @@ from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts import closing
 from accounts.forms import OthersPasswordForm
 from accounts.models import ApiKey, Session, User, UserSettings
-from notifications.admin import ReadOnly
+from notifications.admin import ReadOnly, changeable_users
 
 RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
-
-
-def changeable_users(request: HttpRequest) -> QuerySet[User]:
-    """The users whose accounts this member of staff may change.
-
-    All for superusers; for other staff their own and those of users who are not staff.
-    """
-    users = User.objects.all()
-    if request.user.is_superuser:
-        return users
-    return users.filter(Q(is_staff=False, is_superuser=False) | Q(pk=request.user.pk))
 
 
 class GroupAdmin(DjangoGroupAdmin):

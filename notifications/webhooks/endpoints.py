@@ -75,12 +75,12 @@ def remove_all_of(user: Any) -> None:
     user.webhook_endpoints.kept().remove()
 
 
-def disable_endpoint(endpoint: WebhookEndpoint, reason: str) -> None:
-    """Send nothing any more, and tell its owner by an event and a mail."""
+def disable_endpoint(endpoint: WebhookEndpoint, reason: str) -> bool:
+    """Send nothing any more, and tell its owner by an event and a mail. False if it was not active."""
     with transaction.atomic():
         active = WebhookEndpoint.objects.filter(pk=endpoint.pk, is_active=True)
         if not active.update(is_active=False, disabled_reason=reason):
-            return
+            return False
         endpoint.deliveries.fail_pending(reason)
         event = Event(
             user_id=endpoint.user_id,
@@ -91,6 +91,7 @@ def disable_endpoint(endpoint: WebhookEndpoint, reason: str) -> None:
         rows.write(*outbox.rows_of([event]))
         wakeups.publish_after_commit({endpoint.user_id: ""})
         queue_mail(Kind.WEBHOOK_DISABLED, endpoint.user.email)
+    return True
 
 
 def ping_endpoint(endpoint: WebhookEndpoint) -> WebhookDelivery:
