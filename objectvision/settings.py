@@ -430,6 +430,7 @@ THROTTLES = {
     "upload": env.rate("THROTTLE_UPLOAD", "1200/min"),
     "read": env.rate("THROTTLE_READ", "3000/min"),
     "takeout": env.rate("THROTTLE_TAKEOUT", "10/hour"),
+    "webhook": env.rate("THROTTLE_WEBHOOK", "60/min"),
     "anon": env.rate("THROTTLE_ANON", "120/min"),
     "login": env.rate("THROTTLE_LOGIN", "30/min"),
     "signup": env.rate("THROTTLE_SIGNUP", "30/hour"),
@@ -465,6 +466,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "DetectionStatusEnum": "detections.models.Detection.Status",
         "ImageStateEnum": "detections.models.DetectionImage.State",
+        "DeliveryStateEnum": "notifications.models.WebhookDelivery.State",
         "HealthStatusEnum": ["ok", "error"],
         "ValidationErrorEnum": "drf_standardized_errors.openapi_serializers.ValidationErrorEnum.choices",
         "ClientErrorEnum": "drf_standardized_errors.openapi_serializers.ClientErrorEnum.choices",

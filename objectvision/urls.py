@@ -22,6 +22,7 @@ pages = [
 ]
 urlpatterns = [
     path("api/v1/", include("accounts.api.urls")),
+    path("api/v1/", include("notifications.api.urls")),
     path("api/v1/", include("detections.api.urls")),
     path("api/v1/", include(pages)),
     path("", include(pages)),

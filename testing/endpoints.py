@@ -6,7 +6,7 @@ from django.urls import get_resolver
 
 # Who may call an endpoint: anyone; any user, who sees only their own rows; or the owner of one object.
 PUBLIC, OWN, DETECTION, USER, EXPORT = "public", "own", "detection", "user", "export"
-SESSION, KEY = "session", "key"
+SESSION, KEY, WEBHOOK = "session", "key", "webhook"
 ENDPOINTS = {
     ("POST", "auth/signup"): PUBLIC,
     ("POST", "auth/login"): PUBLIC,
@@ -51,6 +51,17 @@ ENDPOINTS = {
     ("GET", "detect/<uuid:pk>/results"): DETECTION,
     ("GET", "detect/<uuid:pk>/image"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>"): DETECTION,
+    ("GET", "webhooks"): OWN,
+    ("POST", "webhooks"): OWN,
+    ("GET", "webhooks/<uuid:pk>"): WEBHOOK,
+    ("PATCH", "webhooks/<uuid:pk>"): WEBHOOK,
+    ("DELETE", "webhooks/<uuid:pk>"): WEBHOOK,
+    ("POST", "webhooks/<uuid:pk>/rotate-secret"): WEBHOOK,
+    ("POST", "webhooks/<uuid:pk>/ping"): WEBHOOK,
+    ("POST", "webhooks/<uuid:pk>/replay"): WEBHOOK,
+    ("GET", "webhooks/<uuid:pk>/deliveries"): WEBHOOK,
+    ("GET", "webhooks/<uuid:pk>/deliveries/<uuid:delivery_id>"): WEBHOOK,
+    ("POST", "webhooks/<uuid:pk>/deliveries/<uuid:delivery_id>/redeliver"): WEBHOOK,
     **{("GET", f"health{part}"): PUBLIC for part in ("", "/database", "/redis", "/celery", "/storage")},
     ("GET", "health/detector"): PUBLIC,
     ("GET", "openapi.json"): PUBLIC,
@@ -61,7 +72,11 @@ CHANGES = {
     ("PATCH", "detect/<uuid:pk>"): {"name": "Mine now", "is_public": True},
     ("PATCH", "users/<uuid:pk>"): {"name": "Mine now"},
     ("DELETE", "users/<uuid:pk>"): {"password": "a-long-passphrase"},
+    ("PATCH", "webhooks/<uuid:pk>"): {"description": "Mine now", "is_active": False},
+    ("POST", "webhooks/<uuid:pk>/replay"): {"since": "2026-01-01T00:00:00Z"},
 }
+# What paths name inside of an object.
+INNER = ("image", "delivery")
 QUESTIONS = {"detect/<uuid:pk>/export": {"format": "csv"}}
 
 
@@ -69,9 +84,15 @@ def call(client, method, path, ids):
     """Request an endpoint with the ids of `owned`, or with ids of nothing where `ids` is empty."""
     pk = ids.get(ENDPOINTS[method, path], UUID(int=0))
     data = QUESTIONS.get(path, CHANGES.get((method, path)))
-    path = path.replace("<uuid:pk>", str(pk)).replace("<uuid:image_id>", str(ids.get("image", pk)))
     ask = getattr(client, method.lower())
-    return ask(f"/api/v1/{path}", data)
+    return ask(f"/api/v1/{with_ids(path, pk, ids)}", data)
+
+
+def with_ids(path, pk, ids):
+    """The path with the id of its object, and of what it names inside that object."""
+    for name in INNER:
+        path = path.replace(f"<uuid:{name}_id>", str(ids.get(name, pk)))
+    return path.replace("<uuid:pk>", str(pk))
 
 
 def url_patterns(resolver=None, prefix=""):

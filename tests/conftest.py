@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from testing import stacks
-from testing.endpoints import DETECTION, EXPORT, KEY, SESSION, USER
+from testing.endpoints import DETECTION, EXPORT, KEY, SESSION, USER, WEBHOOK
 from testing.files.pictures import photo
 
 
@@ -15,17 +15,25 @@ def owned(user, submit):
     from accounts.models import Session
     from detections.exports import runs
     from detections.jobs import processing
+    from notifications.models import WebhookDelivery
+    from notifications.webhooks import endpoints
 
     detection = submit(user, photo())
     processing.process_waiting()
     export = runs.submit_export(user, "csv", {})
+    webhook, _ = endpoints.create_endpoint(user, None, url="https://hooks.example.com/")
+    delivery = WebhookDelivery.objects.create(
+        endpoint=webhook, event=webhook.pk, type="export.completed", state="failed"
+    )
     return {
         DETECTION: detection.pk,
         USER: user.pk,
         EXPORT: export.pk,
         SESSION: Session.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1)).pk,
         KEY: keys.issue(user, "Camera", ["read"], None)[0].pk,
+        WEBHOOK: webhook.pk,
         "image": detection.images.get().pk,
+        "delivery": delivery.pk,
     }
 
 

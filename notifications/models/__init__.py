@@ -1,6 +1,12 @@
 from notifications.models.events import Event, first_id_at
 from notifications.models.mails import ERROR_LENGTH, Mail, MailQuerySet
-from notifications.models.webhooks import WebhookDelivery, WebhookEndpoint, new_secret
+from notifications.models.webhooks import (
+    WebhookDelivery,
+    WebhookDeliveryQuerySet,
+    WebhookEndpoint,
+    WebhookEndpointQuerySet,
+    new_secret,
+)
 
 __all__ = [
     "ERROR_LENGTH",
@@ -8,7 +14,9 @@ __all__ = [
     "Mail",
     "MailQuerySet",
     "WebhookDelivery",
+    "WebhookDeliveryQuerySet",
     "WebhookEndpoint",
+    "WebhookEndpointQuerySet",
     "first_id_at",
     "new_secret",
 ]

@@ -65,6 +65,10 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     def kept(self) -> Self:
         return self.filter(deleted_at=None)
 
+    def owned_by(self, user: Any) -> Self:
+        """The user's, without those that they have deleted, newest first."""
+        return self.kept().filter(user=user).order_by("-pk")
+
     def remove(self) -> None:
         """For their owners they are deleted."""
         self.update(is_active=False, deleted_at=timezone.now())
@@ -149,6 +153,10 @@ class WebhookEndpoint(models.Model):
 
 
 class WebhookDeliveryQuerySet(leases.LeasedQuerySet["WebhookDelivery"]):
+    def for_list(self) -> Self:
+        """Newest first, without what was sent and answered."""
+        return self.defer("request", "response").order_by("-pk")
+
     def pending(self) -> Self:
         return self.filter(state=WebhookDelivery.State.PENDING)
 
@@ -193,7 +201,9 @@ class WebhookDeliveryQuerySet(leases.LeasedQuerySet["WebhookDelivery"]):
         """Let deliveries that have ended wait as if never tried; what was answered stays. How many."""
         now = timezone.now()
         values = {"state": WebhookDelivery.State.PENDING, "attempts": 0, "next_at": now, "delivered_at": None}
-        return self.filter(state__in=WebhookDelivery.ENDED, endpoint__is_active=True).update(**values)
+        # No join: of two that come at once, the later one reads the state again.
+        active = WebhookEndpoint.objects.filter(is_active=True)
+        return self.filter(state__in=WebhookDelivery.ENDED, endpoint__in=active).update(**values)
 
 
 class WebhookDelivery(leases.Leased):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.throttling import BaseThrottle
 
 from objectvision.lib.redis import shared_cache
@@ -145,3 +146,12 @@ class UploadThrottle(ReadThrottle):
 
 class TakeoutThrottle(ReadThrottle):
     scope = "takeout"
+
+
+class WebhookThrottle(ReadThrottle):
+    """Counts what may look up names, or send requests to others."""
+
+    scope = "webhook"
+
+    def client(self, request: Request) -> str | None:
+        return None if request.method in SAFE_METHODS else super().client(request)

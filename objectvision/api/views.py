@@ -89,6 +89,9 @@ class StrictGenericView(StrictView, GenericAPIView[Any]):
 
 
 class StrictViewSet(StrictView, GenericViewSet[M]):
+    def list_parameters(self) -> list[str]:
+        return [] if self.action == "retrieve" else super().list_parameters()
+
     def check_object(self) -> None:
         if self.detail and self.request.user.is_authenticated:
             self.get_object()

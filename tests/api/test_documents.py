@@ -14,11 +14,13 @@ from detections.api import account, upload_serializers
 from detections.exports import runs
 from detections.live import slots
 from detections.uploads import zip_reader
+from notifications.models import WebhookDelivery, WebhookEndpoint
 from objectvision import __version__, health
 from testing.endpoints import url_patterns
 
 pytestmark = pytest.mark.django_db  # a static file's end looks after the connections
 
+OLD_SECRET_HOURS = WebhookEndpoint.OLD_SECRET_SIGNS.total_seconds() / 3600
 PAGES = ["/docs", "/redoc", "/api/v1/docs", "/api/v1/redoc"]
 
 
@@ -181,7 +183,7 @@ def test_query_parameters_are_documented_with_their_ranges(document):
 
 VERBS = {
     "cancel", "check", "confirm", "create", "delete", "end", "follow", "get",
-    "list", "login", "logout", "refresh", "retry", "revoke",
+    "list", "login", "logout", "ping", "redeliver", "refresh", "replay", "retry", "revoke", "rotate",
     "signup", "update", "upload", "verify",
 }  # fmt: skip  # a list to read at a glance
 
@@ -207,6 +209,14 @@ def test_operation_ids_are_unique_short_and_begin_with_a_verb(document):
         ("GET /api/v1/health", f"within {health.ANSWER_SECONDS} seconds"),
         ("POST /api/v1/users/api-keys", f"At most {keys.MAX_KEYS} "),
         ("GET /api/v1/events", f"At most {slots.MOST_STREAMS} streams"),
+        ("POST /api/v1/webhooks", f"At most {WebhookEndpoint.MOST_OF_USER} are kept"),
+        ("GET /api/v1/webhooks/{id}", f"After {WebhookEndpoint.MAY_FAIL_FOR.days} days"),
+        ("POST /api/v1/webhooks/{id}/rotate-secret", f"For {OLD_SECRET_HOURS:.0f} hours"),
+        ("GET /api/v1/webhooks/{id}/deliveries", f"of the last {WebhookDelivery.KEPT.days} days"),
+        (
+            "GET /api/v1/webhooks/{id}/deliveries/{delivery_id}",
+            f"of the last {WebhookDelivery.ANSWERS_KEPT} attempts",
+        ),
     ],
 )
 def test_limits_in_descriptions_equal_those_in_the_code(document, operation, text):

@@ -1,6 +1,7 @@
 """Every endpoint refuses names that it does not know, and single ones that come twice: nothing is dropped."""
 
 import json
+import re
 import time
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -12,7 +13,7 @@ from rest_framework.settings import api_settings
 from detections.models import Detection
 from objectvision.api.views import StrictView
 from testing.api import BATCH, IMAGE, MULTIPART, content_of, faults, file_of, upload_form
-from testing.endpoints import ENDPOINTS, url_patterns
+from testing.endpoints import ENDPOINTS, url_patterns, with_ids
 from testing.files.pictures import photo
 
 PAGES = ("health", "docs", "redoc", "openapi.json")  # opened by people and probes, who add parameters
@@ -35,8 +36,7 @@ def ask(api, owned, user):
     """Request an endpoint as the owner of the object in its path; the unknown fields that are refused."""
 
     def ask(method, path, query="", body=None):
-        path = path.replace("<uuid:pk>", str(owned.get(ENDPOINTS[method, path], owned["export"])))
-        path = path.replace("<uuid:image_id>", str(owned["image"]))
+        path = with_ids(path, owned.get(ENDPOINTS[method, path], owned["export"]), owned)
         content = {"data": json.dumps(body), "content_type": "application/json"} if body else {}
         response = api(user).generic(method, f"/api/v1/{path}{query}", **content)
         assert response.status_code == 400, response.content
@@ -51,7 +51,7 @@ def test_every_view_of_the_api_is_strict():
 
 
 def operation_of(document, method, path):
-    named = path.replace("<uuid:pk>", "{id}").replace("<uuid:image_id>", "{image_id}")
+    named = re.sub(r"<uuid:(\w+)>", r"{\1}", path.replace("<uuid:pk>", "{id}"))
     return document["paths"][f"/api/v1/{named}"][method.lower()]
 
 
