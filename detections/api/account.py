@@ -24,6 +24,8 @@ from detections.api import takeout
 from detections.api.serializers import PeriodSerializer, StatisticsSerializer
 from detections.api.streaming import RequestStream
 from detections.caching import Question, kept
+from notifications.api.serializers import WebhookSerializer
+from notifications.models import WebhookEndpoint
 from objectvision.api.negotiation import OneForm
 from objectvision.api.throttles import TakeoutThrottle
 from objectvision.api.views import StrictView
@@ -46,9 +48,9 @@ class TakeoutView(StrictView):
     def get(self, request: Request) -> HttpResponseBase:
         """Everything of mine as a ZIP.
 
-        `account.json` has your profile, your settings, and the sessions (the latest 1,000) and API keys that
-        have not ended, without their secrets. `detections` has one JSON for each detection, `images` the
-        pictures without their metadata. `missing.json` names images whose files cannot be read.
+        `account.json` has your profile, your settings, your webhooks, and the sessions (the latest 1,000) and
+        API keys that have not ended, without secrets. `detections` has one JSON for each detection, `images`
+        the pictures without their metadata. `missing.json` names images whose files cannot be read.
 
         The ZIP is made while it is sent, so its length is not known before. It holds results: API keys need
         the scope `read` as well.
@@ -65,11 +67,13 @@ def account_facts(request: Request) -> dict[str, Any]:
     user = current_user(request)
     sessions = user.sessions.alive().order_by("-created_at")[:MOST_SESSIONS]
     keys = user.api_keys.kept().order_by("created_at")
+    webhooks = WebhookEndpoint.objects.owned_by(user)
     return {
         "profile": UserSerializer(user).data,
         "settings": UserSettingsSerializer(user.preferences).data,
         "sessions": SessionSerializer(sessions, many=True, context={"request": request}).data,
         "api_keys": ApiKeySerializer(keys, many=True).data,
+        "webhooks": WebhookSerializer(webhooks, many=True).data,
     }
 
 
