@@ -28,7 +28,7 @@ LONGEST_BODY = 65_536
 MOST_HEADERS = 100
 LONGEST_HEADERS = 16_384
 # Bytes that are read of one connection, with TLS, heads and chunk sizes: against a flood of what is skipped.
-LONGEST_ANSWER = 524_288
+LONGEST_ANSWER = 262_144
 READ = 65_536
 # The first of several addresses may lead nowhere: the time for the rest is shared, but each has this long.
 SHORTEST_CONNECT = 3.0
