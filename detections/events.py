@@ -89,7 +89,7 @@ def count_by_class(event: Event) -> dict[str, int]:
     objects: dict[str, int] = {}
     left = MOST_CLASS_BYTES
     for name, count in counts:
-        left -= len(json.dumps({name: count}).encode())
+        left -= len(json.dumps({name: count}, ensure_ascii=False).encode())
         if left < 0:
             break
         objects[name] = count

@@ -2,10 +2,10 @@
 
 import json
 import threading
-import time
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
+
+from testing import receivers
 
 KEY = "xkeysib-of-the-tests"
 
@@ -32,6 +32,11 @@ class Brevo:
         """Mails by their keys."""
         self.lock = threading.Lock()
 
+    def respond(self, asked):
+        answer = self.answer(Asked(asked.path, asked.headers, json.loads(asked.body)))
+        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        return receivers.Answer(answer.status, body, answer.headers, answer.delay)
+
     def answer(self, asked):
         with self.lock:
             self.asked.append(asked)
@@ -55,31 +60,6 @@ class Brevo:
 @contextmanager
 def running():
     brevo = Brevo()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            answer = brevo.answer(Asked(self.path, dict(self.headers), body))
-            time.sleep(answer.delay)
-            content = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-            self.send_response(answer.status)
-            for name, value in {"Content-Length": len(content), **dict(answer.headers)}.items():
-                self.send_header(name, str(value))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_):
-            pass
-
-    class Server(ThreadingHTTPServer):
-        request_queue_size = 64  # by default 5, and the sixth connection waits for a second
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        brevo.url = f"http://127.0.0.1:{server.server_port}/v3"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield brevo
-        finally:
-            server.shutdown()
-            thread.join()
+    with receivers.listening(brevo.respond) as url:
+        brevo.url = f"{url}/v3"
+        yield brevo

@@ -10,7 +10,7 @@ from uuid_utils.compat import uuid7
 
 from notifications import outbox
 from notifications.mail.outbox import Kind, queue_mail
-from notifications.models import Event, WebhookDelivery, WebhookEndpoint, first_id_at, new_secret
+from notifications.models import Event, WebhookDelivery, WebhookEndpoint, new_secret
 from objectvision.lib import doorbell, rows, sealing, wakeups
 
 log = logging.getLogger(__name__)
@@ -120,8 +120,7 @@ def replay_failures(endpoint: WebhookEndpoint, since: datetime, until: datetime)
     """Send again what was made in this time and has failed. How many. Raises NotNowError."""
     check_active(endpoint)
     failed = endpoint.deliveries.filter(state=WebhookDelivery.State.FAILED)
-    millisecond = timedelta(milliseconds=1)
-    return send_again(failed.filter(pk__gte=first_id_at(since), pk__lt=first_id_at(until + millisecond)))
+    return send_again(failed.filter(created_at__gte=since, created_at__lte=until))
 
 
 def send_again(deliveries: Any) -> int:

@@ -68,12 +68,16 @@ class Senders:
     def _send_next(self) -> bool:
         """False if nothing can be sent now."""
         with self._claiming:
-            delivery = self._claim()
+            try:
+                delivery = self._claim()
+            finally:
+                connections.give_back()  # threads that wait for their turn hold none
         if delivery is None:
             return False
         try:
             deliver(delivery)
         finally:
+            connections.give_back()
             with self._lock:
                 del self._under_way[delivery]
                 if delivery.next_at < timezone.now() + SOON:

@@ -283,13 +283,13 @@ def statements():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_photo_takes_10_statements_from_request_to_answer(api, user, detector, eager, statements):
+def test_a_photo_takes_12_statements_from_request_to_answer(api, user, detector, eager, statements):
     client = api(user)
     with statements() as sent:
         assert upload(client, headers={"Prefer": "wait=20"}).status_code == 200
-    # Session, detector, the end of the line, the upload's rows; detectors with images, claim, begin and its
-    # event, what is still claimed, all that is recorded. SQLite inserts table by table.
-    assert len(sent) == (4 + 6 if connection.vendor == "postgresql" else 5 + 10)
+    # Session, detector, end of the line, the upload's rows; detectors with images, claim, begin, webhooks and
+    # the event, what is still claimed, webhooks, all that is recorded. SQLite inserts table by table.
+    assert len(sent) == (4 + 8 if connection.vendor == "postgresql" else 5 + 12)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -85,10 +85,10 @@ def test_a_chunk_takes_as_many_statements_whatever_is_in_it(
 ):
     for _ in range(detections):
         submit(user, *[photo()] * images)
-    # The claim; begun detections, their events; what is still claimed, all that is recorded; and two for a
-    # transaction. SQLite looks before it claims, in a transaction, and inserts table by table.
+    # The claim; begun detections, webhooks, events; what is still claimed, webhooks, all that is recorded;
+    # and two for a transaction. SQLite looks before it claims, in a transaction, and inserts table by table.
     at_once = connection.vendor == "postgresql"
-    with django_assert_num_queries(1 + 4 + 4 if at_once else 4 + 4 + 7):
+    with django_assert_num_queries(1 + 5 + 5 if at_once else 4 + 5 + 8):
         processing.process_claim(claim(detector), loaded)
     with django_assert_num_queries(1 if at_once else 3):  # nothing waits
         assert claim(detector) is None

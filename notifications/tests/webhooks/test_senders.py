@@ -1,0 +1,124 @@
+"""The threads that send: none waits for another endpoint's receiver, and none outlives its process."""
+
+import threading
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from notifications import outbox
+from notifications.models import Event, WebhookDelivery, WebhookEndpoint
+from notifications.webhooks import endpoints, senders
+from objectvision.lib import rows
+from testing.receivers import Answer, Receiver, listening
+from testing.waiting import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def threads():
+    """Those of a worker. None is left after the test."""
+    running = senders.Senders()
+    yield running
+    running.stop(0)
+    until(lambda: not any(thread.name == "webhooks" for thread in threading.enumerate()), seconds=20)
+    connection.close()
+
+
+@pytest.fixture
+def hanging(threads):
+    """A receiver that answers when the test ends, or after 10 s."""
+    receiver, end = Receiver(), threading.Event()
+
+    def respond(asked):
+        receiver.asked.append(asked)
+        end.wait(10)
+        return Answer(204)
+
+    with listening(respond) as receiver.url:
+        yield receiver
+        end.set()
+
+
+def delivered():
+    return WebhookDelivery.objects.filter(state="delivered").count()
+
+
+def happen(user, count=1):
+    with transaction.atomic():
+        events = [Event(type="export.failed", user=user, subject_id=uuid7()) for _ in range(count)]
+        rows.write(*outbox.rows_of(events))
+    return events
+
+
+def test_everything_that_is_due_is_sent_once(user, receiver, made, threads):
+    events = happen(user, 60)
+    threads.wake()
+    until(lambda: delivered() == 60)
+    assert sorted(receiver.ids) == sorted(str(event.pk) for event in events)
+
+
+def test_all_endpoints_are_served_after_one_message(user, receiver, threads):
+    for number in range(10):
+        endpoints.create_endpoint(user, None, url=f"{receiver.url}/{number}", events=["*"])
+    happen(user, 3)
+    threads.wake()
+    until(lambda: delivered() == 30)
+
+
+def test_receivers_that_hang_hold_up_nobody_else(user, receiver, hanging, made, threads):
+    for _ in range(10):
+        endpoints.create_endpoint(user, None, url=hanging.url, events=["*"])
+    happen(user, 5)
+    threads.wake()
+    until(lambda: delivered() == 5, seconds=5)
+    until(lambda: len(hanging.asked) == 20, seconds=5)
+    assert WebhookDelivery.objects.filter(state="sending").count() == 20  # two of each
+
+
+def test_endpoints_that_fail_leave_threads_for_others(user, receiver, hanging, made, threads, monkeypatch):
+    monkeypatch.setattr(senders, "MOST", 4)
+    monkeypatch.setattr(senders, "MOST_FOR_FAILING", 2)
+    for _ in range(5):
+        failing, _ = endpoints.create_endpoint(user, None, url=hanging.url, events=["*"])
+        WebhookEndpoint.objects.filter(pk=failing.pk).update(failing_since=timezone.now())
+    happen(user, 5)
+    threads.wake()
+    until(lambda: delivered() == 5, seconds=5)
+    assert WebhookDelivery.objects.filter(state="sending").count() == 2
+
+
+def test_a_first_failure_is_repeated_without_another_message(user, receiver, made, threads, monkeypatch):
+    monkeypatch.setattr(WebhookDelivery, "DELAYS", [timezone.timedelta(seconds=0.5)] * 9)
+    receiver.answers = [Answer(500)]
+    happen(user)
+    threads.wake()
+    until(lambda: delivered() == 1, seconds=5)
+    assert len(receiver.asked) == 2
+
+
+def test_a_stop_gives_back_what_is_under_way(user, hanging, settings, threads):
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    endpoints.create_endpoint(user, None, url=hanging.url, events=["*"])
+    happen(user, 3)
+    threads.wake()
+    until(lambda: len(hanging.asked) == 2)
+    threads.stop(0.1)
+    assert set(WebhookDelivery.objects.values_list("state", "attempts", "claim")) == {("pending", 0, None)}
+    threads.wake()
+    assert len(hanging.asked) == 2
+
+
+@pytest.mark.postgresql
+def test_no_connection_is_held_while_a_receiver_is_waited_for(user, hanging, settings, threads):
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    for _ in range(5):
+        endpoints.create_endpoint(user, None, url=hanging.url, events=["*"])
+    happen(user, 2)
+    threads.wake()
+    until(lambda: len(hanging.asked) == 10)
+
+    connection.close()
+    until(lambda: connection.pool.get_stats()["pool_available"] == connection.pool.get_stats()["pool_size"])
