@@ -103,8 +103,7 @@ class Wire(httpcore.NetworkStream):
 class SecureWire(httpcore.NetworkStream):
     """TLS over a wire.
 
-    Not an SSLSocket: inside one read it goes on with what is no data, such as session tickets, for as long as
-    the other side sends more.
+    Not an SSLSocket: inside one read it may take any amount of what is no data, such as session tickets.
     """
 
     def __init__(self, wire: Wire, context: ssl.SSLContext, host: str) -> None:
