@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import unicodedata
+from concurrent.futures import Future
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -70,8 +71,9 @@ REFUSED_IPV6 = [
 ]
 
 NOT_ALLOWED = "This address is not allowed: webhooks go to public addresses only."
-# Lookups at a time in one process. One that hangs keeps its thread until the system's resolver gives up.
-lookup_slots = threading.BoundedSemaphore(64)
+# Lookups for checks at a time in one process. One that hangs keeps its thread until the resolver gives up,
+# long after its request. Deliveries take no slot: their senders are bounded.
+check_slots = threading.BoundedSemaphore(64)
 
 
 class UrlError(ValueError):
@@ -180,23 +182,32 @@ def all_allowed(addresses: list[str]) -> bool:
     return settings.WEBHOOK_ALLOW_PRIVATE or all(map(is_allowed, addresses))
 
 
+def look_up(host: str, port: int) -> Future[list[str]]:
+    """In a thread: the system's resolver has no time-out of ours."""
+
+    def addresses() -> list[str]:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return list(dict.fromkeys(str(place[0]) for *_, place in found))
+
+    return run_in_thread(addresses, "webhook lookup")
+
+
 def resolve(host: str, port: int, seconds: float) -> list[str]:
     """All addresses of the host, each once.
 
     Raises socket.gaierror if there is none, and TimeoutError if the answer takes longer.
     """
+    return look_up(host, port).result(seconds)
 
-    def look_up() -> list[str]:
-        try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        finally:
-            lookup_slots.release()
-        return list(dict.fromkeys(str(place[0]) for *_, place in found))
 
-    deadline = time.monotonic() + seconds
-    if not lookup_slots.acquire(timeout=seconds):
+def resolve_in_turn(host: str, port: int, seconds: float) -> list[str]:
+    """The same for a check. TimeoutError also if too many others hang."""
+    end = time.monotonic() + seconds
+    if not check_slots.acquire(timeout=seconds):
         raise TimeoutError
-    return run_in_thread(look_up, "webhook lookup").result(max(0.0, deadline - time.monotonic()))
+    lookup = look_up(host, port)
+    lookup.add_done_callback(lambda _: check_slots.release())
+    return lookup.result(max(0.0, end - time.monotonic()))
 
 
 def check_destination(url: str, seconds: float = 3) -> None:
@@ -207,7 +218,7 @@ def check_destination(url: str, seconds: float = 3) -> None:
     destination = parse_url(url)
     connections.give_back()
     try:
-        addresses = resolve(destination.host, destination.port, seconds)
+        addresses = resolve_in_turn(destination.host, destination.port, seconds)
     except OSError:
         return
     if not all_allowed(addresses):

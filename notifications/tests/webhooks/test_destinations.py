@@ -391,7 +391,14 @@ def test_lookups_that_hang_cost_a_bounded_number_of_threads(hanging):
     assert 1 <= len(hanging_now) <= 64
 
 
-def test_names_can_be_looked_up_again_once_hanging_lookups_have_ended(names, monkeypatch):
+def test_checks_that_hang_do_not_delay_deliveries(hanging, monkeypatch):
+    for _ in range(70):
+        check_destination("https://slow.example.com/", seconds=0.001)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (PUBLIC, 80))])
+    assert resolve("hooks.example.com", 80, 1) == [PUBLIC]
+
+
+def test_checks_go_on_once_those_that_hung_have_ended(names, monkeypatch):
     end = threading.Event()
     with monkeypatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", lambda *_, **__: end.wait(30) and [])
@@ -399,7 +406,8 @@ def test_names_can_be_looked_up_again_once_hanging_lookups_have_ended(names, mon
             check_destination("https://slow.example.com/", seconds=0.001)
         end.set()
         until(lambda: "webhook lookup" not in {thread.name for thread in threading.enumerate()})
-    assert resolve("10.0.0.1", 80, 3) == ["10.0.0.1"]
+    with pytest.raises(UrlError):
+        check_destination("https://10.0.0.1/")
 
 
 @pytest.mark.django_db(transaction=True)
