@@ -40,6 +40,9 @@ urlpatterns = [path("hooks", views.receive)]
 class Receiver:
     """A process in a folder of its own, which listens once it has got a secret."""
 
+    prints = True
+    """Whether it prints each new event."""
+
     def __init__(self, folder):
         self.folder = folder
         self.port = services.free_port()
@@ -105,6 +108,8 @@ class Flask(Receiver):
 
 
 class Django(Receiver):
+    prints = False
+
     def prepare(self):
         self.environment.update(DJANGO_SETTINGS_MODULE="settings", PYTHONPATH=str(self.folder))
         app = self.folder / "hooks"

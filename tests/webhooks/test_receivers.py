@@ -43,19 +43,25 @@ def test_a_signed_request_is_accepted_and_stored(receiver, sign):
     assert headers["webhook-id"] in receiver.stored()
 
 
+def printed(receiver):
+    return receiver.log().count("detection.completed")
+
+
 def test_a_request_that_comes_again_is_accepted_and_stored_once(receiver):
-    event_id = str(uuid4())
+    event_id, before = str(uuid4()), printed(receiver)
     for age in (timedelta(), timedelta(minutes=4)):  # each attempt has a signature of its own
         assert receiver.post(signed(receiver.secret, age=age, event_id=event_id), BODY) == 204
     assert receiver.stored().count(event_id) == 1
+    assert printed(receiver) - before == receiver.prints
 
 
 def test_the_same_request_many_times_at_once_is_stored_once(receiver):
-    headers = signed(receiver.secret)
+    headers, before = signed(receiver.secret), printed(receiver)
     with ThreadPoolExecutor(8) as pool:
         statuses = list(pool.map(lambda _: receiver.post(headers, BODY), range(8)))
     assert set(statuses) == {204}
     assert receiver.stored().count(headers["webhook-id"]) == 1
+    assert printed(receiver) - before == receiver.prints
 
 
 def test_during_a_rotation_receivers_with_either_secret_accept(receiver):

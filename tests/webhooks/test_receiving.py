@@ -1,6 +1,7 @@
 """A receiver of docs/webhooks.md is told what happens on a running server."""
 
 from datetime import UTC, datetime
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,11 +11,12 @@ from testing.waiting import until
 from tests.webhooks.conftest import Flask, rows_below
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory, standin_folder):
+@pytest.fixture(params=stacks.WAYS, scope="module")
+def server(request, tmp_path_factory, standin_folder):
+    """In production, one worker serves the default queue and that of webhooks."""
     folder = tmp_path_factory.mktemp("server")
     environment = {**stacks.UNTHROTTLED, "WEBHOOK_ALLOW_PRIVATE": "true"}
-    with stacks.running("embedded", folder, standin_folder, **environment) as stack:
+    with stacks.running(request.param, folder, standin_folder, **environment) as stack:
         yield stack
 
 
@@ -58,7 +60,7 @@ def test_a_completed_detection_reaches_the_receiver_of_its_owner_with_its_object
     with client.following("sse", since=since) as messages:
         told = next(message for message in messages if message["type"] == "detection.completed")
     assert (told["id"], told["at"]) == (event_id, body["timestamp"])
-    shown = client.http.get(data["url"]).json()
+    shown = client.http.get(server.url + urlsplit(data["url"]).path).json()
     assert (shown["id"], len(shown["images"][0]["results"])) == (job["detection_id"], 3)
     assert deliveries(stranger, foreign) == []
 
