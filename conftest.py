@@ -198,6 +198,19 @@ def api():
     return client
 
 
+@pytest.fixture
+def keyed(user):
+    """A client with an API key of the user's: `keyed("read", "account")`."""
+    from rest_framework.test import APIClient
+
+    from accounts import keys
+
+    def client(*scopes):
+        return APIClient(HTTP_X_API_KEY=keys.issue(user, "Program", scopes, None)[1])
+
+    return client
+
+
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory):
     """A Redis of the tests' own."""
