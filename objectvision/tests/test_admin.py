@@ -24,7 +24,8 @@ from accounts.tokens import open_session
 from detections.models import Detection
 from detections.tasks import sweep
 from notifications.mail import outbox
-from notifications.models import Mail
+from notifications.models import Event, Mail, WebhookDelivery, WebhookEndpoint
+from notifications.webhooks import endpoints
 from objectvision.admin_site import BoundedPaginator
 from objectvision.celery import app
 from testing.files.pictures import photo
@@ -37,12 +38,21 @@ PAGES = [
     "detections/detector",
     "detections/export",
     "notifications/mail",
+    "notifications/webhookendpoint",
+    "notifications/webhookdelivery",
 ]
 
 
 def model_admins():
     models = [model for model in apps.get_models() if admin.site.is_registered(model)]
     return [admin.site.get_model_admin(model) for model in models]
+
+
+def failed_delivery(user, state="failed", **values):
+    """A delivery of a new webhook of the user's."""
+    values = {"attempts": 10, "error": "timed out after 15 s", "type": "export.failed", **values}
+    webhook, _ = endpoints.create_endpoint(user, None, url=f"https://hooks.example.com/{user.pk}")
+    return WebhookDelivery.objects.create(endpoint=webhook, event=webhook.pk, state=state, **values)
 
 
 @pytest.fixture
@@ -117,6 +127,7 @@ def test_lists_take_at_most_eight_queries(root, submit, user, page, rows, django
         open_session(user, "pytest")
         User.objects.create(email=f"{rows}-{User.objects.count()}@example.com")
         outbox.queue_mail(outbox.Kind.WELCOME, user.email)
+        failed_delivery(user)
     with django_assert_max_num_queries(8):
         assert root.get(f"/admin/{page}/").status_code == 200
 
@@ -262,6 +273,108 @@ def test_staff_who_may_only_view_mails_cannot_send_them_again(clerk):
     assert failed.state == "failed"
 
 
+HOOKS, LOG = "/admin/notifications/webhookendpoint", "/admin/notifications/webhookdelivery"
+
+
+def test_staff_can_send_deliveries_again_that_have_ended(
+    root, user, rings, django_capture_on_commit_callbacks
+):
+    rows = {state: failed_delivery(user, state) for state in WebhookDelivery.State.values}
+    inactive = failed_delivery(user)
+    endpoints.change_endpoint(inactive.endpoint, is_active=False)
+    chosen = {"action": "send_again", "_selected_action": [str(row.pk) for row in [*rows.values(), inactive]]}
+    with django_capture_on_commit_callbacks(execute=True):
+        page = root.post(f"{LOG}/", chosen, follow=True)
+    assert b"2 deliveries wait to be sent again." in page.content
+    assert rings == ["notifications.send_webhooks"]
+    found = WebhookDelivery.objects.in_bulk([row.pk for row in rows.values()])
+    assert {state: (found[row.pk].state, found[row.pk].attempts) for state, row in rows.items()} == {
+        "pending": ("pending", 10),
+        "sending": ("sending", 10),
+        "delivered": ("pending", 0),
+        "failed": ("pending", 0),
+    }
+    inactive.refresh_from_db()
+    assert inactive.state == "failed"
+
+
+def test_webhooks_and_deliveries_are_read_only_and_show_no_secret(root, user):
+    answer = {"headers": {"a": "b"}, "body": "<script>alert(1)</script>"}
+    delivery = failed_delivery(user, response=[answer], request={"body": "<b>sent</b>"})
+    endpoints.rotate_secret(delivery.endpoint)
+    webhook = WebhookEndpoint.objects.get()
+    for url, pk in ((HOOKS, webhook.pk), (LOG, delivery.pk)):
+        pages = [root.get(f"{url}/{pk}/change/"), root.get(f"{url}/"), root.get(f"{url}/{pk}/history/")]
+        shown = "".join(page.content.decode() for page in pages)
+        assert [page.status_code for page in pages] == [200] * 3
+        for hidden in (webhook.secret, webhook.previous_secret, "whsec_", "<script>alert", "<b>sent"):
+            assert hidden not in shown
+        assert root.post(f"{url}/{pk}/change/", {"url": "https://8.8.8.8/"}).status_code == 403
+        assert root.post(f"{url}/{pk}/delete/", {"post": "yes"}).status_code == 403
+        assert root.get(f"{url}/add/").status_code == 403
+    assert "&lt;script&gt;alert" in root.get(f"{LOG}/{delivery.pk}/change/").content.decode()
+
+
+def test_webhooks_and_deliveries_are_found_by_filters_ids_and_owner(root, user, stranger):
+    mine, theirs = failed_delivery(user, type="ping"), failed_delivery(stranger, "delivered")
+    WebhookEndpoint.objects.filter(user=user).update(failing_since=timezone.now())
+    for query in ("state=failed", "type=ping", f"q={mine.pk}", f"q={mine.event}", "q=ADA@example.com"):
+        assert list(root.get(f"{LOG}/?{query}").context["cl"].result_list) == [mine], query
+    for query in ("failing_since__isempty=0", f"q={mine.endpoint_id}", "q=ada@example.com"):
+        assert list(root.get(f"{HOOKS}/?{query}").context["cl"].result_list) == [mine.endpoint], query
+    endpoints.change_endpoint(theirs.endpoint, is_active=False)
+    assert list(root.get(f"{HOOKS}/?is_active__exact=0").context["cl"].result_list) == [theirs.endpoint]
+
+
+def test_webhooks_that_their_owners_deleted_are_hidden_from_staff(root, user):
+    delivery = failed_delivery(user)
+    endpoints.remove_endpoint(delivery.endpoint)
+    for url, pk in ((HOOKS, delivery.endpoint_id), (LOG, delivery.pk)):
+        assert list(root.get(f"{url}/").context["cl"].result_list) == []
+        assert root.get(f"{url}/{pk}/change/").status_code == 302
+        for action in ("deactivate", "send_again"):
+            root.post(f"{url}/", {"action": action, "_selected_action": [str(pk)]})
+    delivery.refresh_from_db()
+    assert delivery.state == "failed"
+
+
+def test_the_owner_of_a_webhook_is_told_that_staff_deactivated_it(root, user):
+    delivery = failed_delivery(user, "pending")
+    other = failed_delivery(user, "pending")
+    chosen = {"action": "deactivate", "_selected_action": [str(delivery.endpoint_id)]}
+    for count in (1, 0):
+        page = root.post(f"{HOOKS}/", chosen, follow=True)
+        assert f"{count} webhooks deactivated; their owners are told." in page.content.decode()
+    row = WebhookEndpoint.objects.get(pk=delivery.endpoint_id)
+    assert (row.is_active, row.disabled_reason) == (False, "A member of staff deactivated it.")
+    assert list(WebhookDelivery.objects.order_by("pk").values_list("pk", "state")) == [
+        (delivery.pk, "failed"),
+        (other.pk, "pending"),
+    ]
+    assert [event.subject_id for event in Event.objects.filter(type="webhook.disabled")] == [row.pk]
+    assert list(Mail.objects.values_list("kind", "to")) == [("webhook_disabled", user.email)]
+
+
+@pytest.mark.parametrize(
+    ("page", "action"), [("webhookdelivery", "send_again"), ("webhookendpoint", "deactivate")]
+)
+def test_staff_who_may_only_view_webhooks_change_nothing(clerk, user, page, action):
+    delivery = failed_delivery(user)
+    pk = delivery.pk if page == "webhookdelivery" else delivery.endpoint_id
+    clerk_user = User.objects.get(email="clerk@example.com")
+    clerk_user.user_permissions.add(Permission.objects.get(codename=f"view_{page}"))
+    url = f"/admin/notifications/{page}/"
+    assert clerk.get(url).status_code == 200
+    clerk.post(url, {"action": action, "_selected_action": [str(pk)]})
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.endpoint.is_active) == ("failed", True)
+    clerk_user.user_permissions.add(Permission.objects.get(codename=f"change_{page}"))
+    clerk.post(url, {"action": action, "_selected_action": [str(pk)]})
+    delivery = WebhookDelivery.objects.select_related("endpoint").get()
+    changed = ("pending", True) if action == "send_again" else ("failed", False)
+    assert (delivery.state, delivery.endpoint.is_active) == changed
+
+
 def test_staff_can_close_accounts_except_those_of_superusers(root, user, submit):
     submit(user, photo())
     superuser = User.objects.get(is_superuser=True)
@@ -373,12 +486,15 @@ def owned_rows(user):
     keys.issue(user, "Camera", ["read"], None)
     Mail.objects.create(kind="password_reset", to=user.email, state="failed")
     UserSettings.objects.create(user=user, theme="dark")
+    failed_delivery(user)
 
 
 def rows_of(user):
     """All rows of a user that staff could have changed."""
     whose = [(User, {"pk": user.pk}), (Mail, {"to": user.email})]
-    whose += [(model, {"user": user}) for model in (Session, ApiKey, UserSettings, Detection)]
+    own = (Session, ApiKey, UserSettings, Detection, WebhookEndpoint)
+    whose += [(model, {"user": user}) for model in own]
+    whose += [(WebhookDelivery, {"endpoint__user": user})]
     return [list(model.objects.filter(**which).order_by("pk").values()) for model, which in whose]
 
 
@@ -401,7 +517,9 @@ def test_no_action_changes_rows_of_other_staff(manager, rf, submit, stranger, ri
     request = rf.get("/admin/")
     request.user = User.objects.get(email="manager@example.com")
     actions = list(every_action(request))
-    assert {action for _, action in actions} >= {"end_sessions", "close_accounts", "revoke", "send_again"}
+    assert {action for _, action in actions} >= {
+        "end_sessions", "close_accounts", "revoke", "send_again", "deactivate",
+    }  # fmt: skip  # a list to read at a glance
     for model, action in actions:
         if model._meta.app_label == "django_celery_beat":  # rows of no user: see below
             continue
@@ -419,7 +537,13 @@ def test_every_action_works_on_users_who_are_not_staff(manager, user):
         "accounts/user": ("end_sessions", user.pk, "1 sessions ended."),
         "accounts/apikey": ("revoke", ApiKey.objects.get().pk, "1 API keys revoked."),
         "notifications/mail": ("send_again", Mail.objects.get().pk, "1 mails wait to be sent again."),
-    }
+        "notifications/webhookdelivery": (
+            "send_again", WebhookDelivery.objects.get().pk, "1 deliveries wait to be sent again.",
+        ),
+        "notifications/webhookendpoint": (
+            "deactivate", WebhookEndpoint.objects.get().pk, "1 webhooks deactivated",
+        ),
+    }  # fmt: skip  # a list to read at a glance
     for page, (action, pk, told) in pages.items():
         answer = manager.post(f"/admin/{page}/", {"action": action, "_selected_action": [pk]}, follow=True)
         assert told in answer.content.decode()
