@@ -47,6 +47,11 @@ MADE_HERE = {
     "detections.Export.path": "UUIDs",
     "detections.Export.request_hash": "a SHA-256",
     "accounts.Ticket.hash": "a SHA-256",
+    "notifications.WebhookEndpoint.secret": "a sealed secret of ours",
+    "notifications.WebhookEndpoint.previous_secret": "as above",
+    "notifications.WebhookEndpoint.disabled_reason": "a sentence of ours",
+    "notifications.WebhookDelivery.type": "a type of ours",
+    "notifications.WebhookDelivery.error": "a reason of ours",
 }
 
 
@@ -107,6 +112,12 @@ class Outside:
 
     def key(self, text):
         return self.post("/users/api-keys", {"name": text, "scopes": ["read"]}, by=self.user)
+
+    def hook(self, text):
+        return self.post("/webhooks", {"url": "https://8.8.8.8/".ljust(len(text), "x")}, by=self.user)
+
+    def description(self, text):
+        return self.post("/webhooks", {"url": "https://8.8.8.8/", "description": text}, by=self.user)
 
     def mail(self, text):
         if (said := self.address(text)) == OK:
@@ -189,6 +200,8 @@ WRITERS = [
     ("accounts.ApiKey.name", REFUSED, Outside.key),
     ("notifications.Mail.to", REFUSED, Outside.mail),
     ("notifications.Mail.error", CUT, Outside.error_of_mail),
+    ("notifications.WebhookEndpoint.url", REFUSED, Outside.hook),
+    ("notifications.WebhookEndpoint.description", REFUSED, Outside.description),
     ("detections.Detector.name", CUT, Outside.file_of_weights),
     ("detections.Detection.name", REFUSED, Outside.title),
     ("detections.Detection.name", REFUSED, Outside.new_title),
@@ -244,7 +257,9 @@ def test_a_text_longer_than_its_column_is_refused_or_cut(outside, column, too_lo
 
 
 @pytest.mark.parametrize("text", ["x\0", "x\ud800"], ids=["NUL", "surrogate"])
-@pytest.mark.parametrize("write", [Outside.name, Outside.new_name, Outside.key, Outside.new_title])
+@pytest.mark.parametrize(
+    "write", [Outside.name, Outside.new_name, Outside.key, Outside.description, Outside.new_title]
+)
 def test_a_text_that_only_sqlite_stores_is_refused(outside, write, text):
     assert write(outside, text) == REFUSED
 

@@ -29,6 +29,7 @@ from detections.exports import runs
 from detections.jobs import processing
 from detections.models import Detection, DetectionImage, DetectionResult, Export
 from notifications.models import Mail
+from notifications.webhooks import endpoints
 from objectvision.celery import app
 from objectvision.lib import fair_slots
 from objectvision.lib.limits import Busy, TooMany
@@ -294,6 +295,8 @@ def archive_of(response):
 
 def test_the_zip_has_all_data_of_the_account_and_no_secrets(api, settled):
     row, raw = keys.issue(settled, "Camera", ["read"], None)
+    hook = {"url": "https://hooks.example.com/", "events": ["*"], "description": "Line 2"}
+    webhook, whsec = endpoints.create_endpoint(settled, None, **hook)
     client = api(settled)
     response = client.get(TAKEOUT)
     assert response["Content-Type"] == "application/zip"
@@ -306,6 +309,9 @@ def test_the_zip_has_all_data_of_the_account_and_no_secrets(api, settled):
         assert account["settings"]["theme"] == "dark"
         assert [key["prefix"] for key in account["api_keys"]] == [row.prefix]
         assert [session["is_current"] for session in account["sessions"]] == [True]
+        (shown,) = account["webhooks"]
+        assert {name: shown[name] for name in hook} == hook
+        assert (shown["id"], shown["is_active"]) == (str(webhook.pk), True)
         names = set(archive.namelist())
         for detection in Detection.objects.all():
             shown = client.get(f"/api/v1/detect/{detection.pk}").json()
@@ -317,14 +323,16 @@ def test_the_zip_has_all_data_of_the_account_and_no_secrets(api, settled):
         for name in pictures:
             Image.open(BytesIO(archive.read(name))).load()
         everything = b"".join(archive.read(name) for name in names if name.endswith(".json"))
-    for secret in (raw, row.hash, settled.password):
+    for secret in (raw, row.hash, settled.password, whsec, webhook.secret):
         assert secret.encode() not in everything
 
 
 def test_the_zip_has_nothing_of_other_users(api, settled, stranger):
+    endpoints.create_endpoint(settled, None, url="https://hooks.example.com/")
     with archive_of(api(stranger).get(TAKEOUT)) as archive:
         assert archive.namelist() == ["account.json"]
-        assert json.loads(archive.read("account.json"))["profile"]["email"] == stranger.email
+        account = json.loads(archive.read("account.json"))
+    assert (account["profile"]["email"], account["webhooks"]) == (stranger.email, [])
 
 
 def test_pictures_in_the_zip_have_no_metadata(api, user, submit):
@@ -449,17 +457,18 @@ def test_the_zip_may_be_requested_ten_times_an_hour(api, user):
     assert [answer.status_code for answer in answers] == [200] * 10 + [429]
 
 
-def test_the_zip_lists_no_ended_sessions_and_keys(api, user):
+def test_the_zip_lists_no_ended_sessions_keys_and_webhooks(api, user):
     client = api(user)
     for _ in range(3):
         open_session(user, "over")
         keys.issue(user, "Over", ["read"], None)
     Session.objects.filter(user_agent="over").revoke()
     ApiKey.objects.revoke()
+    endpoints.remove_endpoint(endpoints.create_endpoint(user, None, url="https://hooks.example.com/")[0])
     with archive_of(client.get(TAKEOUT)) as archive:
         account = json.loads(archive.read("account.json"))
     assert [session["is_current"] for session in account["sessions"]] == [True]
-    assert account["api_keys"] == []
+    assert account["api_keys"] == account["webhooks"] == []
 
 
 def test_all_keys_of_a_user_share_the_rate_of_the_zip(transactional_db, user, settings):
