@@ -289,9 +289,9 @@ class ApiKeySerializer(StrictSerializer, serializers.ModelSerializer[ApiKey]):
         allow_empty=False,
         default=lambda: {Scope.DETECT.value, Scope.READ.value},
         help_text=(
-            "`detect`: upload and change detections; `read`: read and export them; `account`: profile and "
-            "settings. Everything as a ZIP needs `account` and `read`; `retention_days` needs `account` and "
-            "`detect`."
+            "`detect`: upload and change detections; `read`: read and export them; `account`: profile, "
+            "settings and webhooks. Everything as a ZIP needs `account` and `read`; `retention_days` needs "
+            "`account` and `detect`."
         ),
     )
     expires_at = FutureField(allow_null=True, default=None, help_text="null: never.")

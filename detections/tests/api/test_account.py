@@ -488,9 +488,9 @@ def test_the_zip_takes_the_same_queries_for_1_and_3_detections(
         submit(user, photo())
     processing.process_waiting()
     client = api(user)
-    # The session with its user, their sessions and keys; ids, detections, images, how many results, results;
-    # no more ids.
-    with django_assert_num_queries(9):
+    # The session with its user, their sessions, keys and webhooks; ids, detections, images, how many results,
+    # results; no more ids.
+    with django_assert_num_queries(10):
         content_of(client.get(TAKEOUT))
 
 
