@@ -1,4 +1,4 @@
-"""Log-ins, real photos and existing detections for `schemathesis run`, which cannot make them up.
+"""Log-ins, real photos, existing detections and webhooks for `schemathesis run`, which cannot make them up.
 
 Only valid requests are changed; requests that are broken on purpose stay as they are.
 """
@@ -27,6 +27,8 @@ ENDS_A_LOG_IN = {
     "DELETE /api/v1/auth/sessions/{id}",
     "DELETE /api/v1/users/{id}",
 }
+WEBHOOKS = "/api/v1/webhooks"
+CLOSED = "http://127.0.0.1:9/"  # where nothing listens
 SETTINGS = "PATCH /api/v1/users/settings"  # which are the defaults of uploads
 
 
@@ -72,6 +74,8 @@ def ask_for_what_exists(case):
         case.body.update(current_password=PASSWORD, new_password=f"{PASSWORD}-and-more")
     elif path == "/api/v1/events":
         case.headers["Last-Event-ID"] = profile["id"]  # all events come after it
+    elif path.startswith(WEBHOOKS):
+        point_to_a_webhook(case)
     elif path in IDS:
         case.path_parameters["id"] = IDS[path]()
         if path.endswith("/file"):
@@ -86,7 +90,7 @@ EVENT = {
     "required": ["event", "data"],
     "properties": {
         "id": {"type": "string", "format": "uuid"},
-        "event": {"type": "string", "pattern": r"^(detection|export)\.[a-z]+$"},
+        "event": {"type": "string", "pattern": r"^(detection|export|webhook)\.[a-z]+$"},
         "data": {"type": "string", "pattern": r"^\{.*\}$"},
     },
 }
@@ -105,6 +109,28 @@ def point_to_a_detection(case, *, fresh):
         case.path_parameters["image_id"] = found["images"][0]["id"]
     if "image_id" in (case.query or {}):
         case.query["image_id"] = found["images"][0]["id"]
+
+
+def point_to_a_webhook(case):
+    if "url" in (case.body or {}):
+        case.body["url"] = CLOSED
+    if case.path_parameters:
+        case.path_parameters["id"] = webhook_id = a_webhook()["id"]
+        if "delivery_id" in case.path_parameters:
+            case.path_parameters["delivery_id"] = a_delivery(webhook_id)["id"]
+
+
+def a_webhook():
+    kept = ours.get("webhooks").json()["items"]
+    return kept[0] if kept else ours.post("webhooks", json={"url": CLOSED}).json()
+
+
+def a_delivery(webhook_id):
+    kept = ours.get(f"webhooks/{webhook_id}/deliveries").json()["items"]
+    if kept:
+        return kept[0]
+    ours.http.patch(f"{ours.api}/webhooks/{webhook_id}", json={"is_active": True}, timeout=60)
+    return ours.post(f"webhooks/{webhook_id}/ping").json()
 
 
 def a_key():
