@@ -125,6 +125,7 @@ def test_the_limits_shown_are_those_of_the_code():
         f"up to {senders.MOST} threads",
         f"at most {senders.MOST_FOR_FAILING} serve webhooks that fail",
         f"after {WebhookDelivery.LEASE.total_seconds():g} seconds",
+        f"up to {WebhookDelivery.JITTER:.0%} longer".replace("%", " %"),
     ],
 )
 def test_numbers_in_the_text_are_those_of_the_code(text):
