@@ -35,6 +35,7 @@ from objectvision.api.views import StrictViewSet
 
 ACCOUNT = "account"  # the scope of API keys
 URL_CODES = ["invalid", "address_not_allowed"]
+EVENTS_CODES = ["empty", "max_length", "unknown_type"]
 
 
 class TooManyWebhooks(APIException):
@@ -84,6 +85,7 @@ class OwnWebhookViewSet(StrictViewSet[WebhookEndpoint]):
 
 
 @extend_validation_errors(URL_CODES, "url", actions=["create", "partial_update"])
+@extend_validation_errors(EVENTS_CODES, "events", actions=["create", "partial_update"])
 class WebhookViewSet(ListModelMixin, RetrieveModelMixin, OwnWebhookViewSet):
     pagination_class = Pagination
 
