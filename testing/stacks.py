@@ -143,8 +143,12 @@ class Stack:
         self.start_worker(name, queue, app)
         self.until_ready(name)
 
-    def start_worker(self, name, queue="inference", app="objectvision"):
-        self.start(name, BIN / "celery", "-A", app, "worker", "-Q", queue, "-c", "1", "-n", f"{name}@test")
+    def start_worker(self, name, queue="inference", app="objectvision", pool=("-c", "1")):
+        self.start(name, BIN / "celery", "-A", app, "worker", "-Q", queue, *pool, "-n", f"{name}@test")
+
+    def webhooks(self):
+        self.start_worker("webhooks", "webhooks", pool=("-P", "threads", "-c", "8"))
+        self.until_ready("webhooks")
 
     def until_ready(self, name):
         until(lambda: f"{name}@test ready" in self.log(name))

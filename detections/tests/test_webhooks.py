@@ -3,12 +3,14 @@
 import json
 
 import pytest
+from django.urls import reverse
 
 from detections import events
 from detections.jobs import processing
 from detections.models import Detection, DetectionResult
-from notifications.models import WebhookDelivery
+from notifications.models import Event, WebhookDelivery
 from notifications.webhooks import bodies, endpoints
+from objectvision.lib import links
 from testing.files.pictures import photo
 
 pytestmark = pytest.mark.django_db
@@ -88,3 +90,14 @@ def test_all_attempts_have_the_same_body(submit, user):
     DetectionResult.objects.all().delete()
     delivery.request = {"headers": {}, "body": first}
     assert bodies.body_of(delivery) == first
+
+
+def test_links_lead_to_what_they_name(submit, user):
+    detection = submit(user, photo())
+    processing.process_waiting()
+    Event.objects.create(user=user, type="export.failed", subject_id=detection.pk)
+    kinds = {"detection": "detection-detail", "export": "export-detail"}
+    for event in Event.objects.all():
+        kind = event.type.partition(".")[0]
+        url = bodies.describers[kind](event)["url"]
+        assert url == links.public(reverse(kinds[kind], args=[detection.pk]))

@@ -20,6 +20,8 @@ DESCRIPTION_LENGTH = 200
 REASON_LENGTH = 300
 SECRET_BYTES = 32
 
+NO_ANSWER = {"status_code": None, "duration_ms": None, "headers": {}, "body": "", "truncated": False}
+
 # Endpoints with a delivery that is due, and fewer than `MOST_AT_ONCE` under way. It steps from endpoint to
 # endpoint along an index: a long queue of one costs no more than a short one.
 READY = """
@@ -178,9 +180,10 @@ class WebhookDeliveryQuerySet(leases.LeasedQuerySet["WebhookDelivery"]):
             under_way = own.filter(state=WebhookDelivery.State.SENDING)
             if endpoint is None or under_way.count() >= WebhookEndpoint.MOST_AT_ONCE:
                 return None
-            delivery = own.claim()
-        if delivery:
-            delivery.endpoint = endpoint
+            delivery = own.claimable().first()
+            if delivery is None or not delivery.take():
+                return None
+        delivery.endpoint = endpoint
         return delivery
 
     def release_lapsed(self) -> None:
@@ -295,14 +298,15 @@ class WebhookDelivery(leases.Leased):
         self.next_at = timezone.now() + max(delay, min(at_least, self.LONGEST_WAIT))
         return self.end(self.State.PENDING, next_at=self.next_at, **values)
 
-    def with_answer(self, answer: dict[str, Any]) -> list[dict[str, Any]]:
+    def with_answer(self, at: datetime, error: str, **came_back: Any) -> list[dict[str, Any]]:
         """What came back at each attempt, this one added."""
+        answer = {"at": at.isoformat().replace("+00:00", "Z"), "error": error, **NO_ANSWER, **came_back}
         return [*self.response, answer][-self.ANSWERS_KEPT :]
 
     def lose_worker(self) -> None:
         error = "The worker that was sending it has not come back."
-        at = self.claimed_at.isoformat() if self.claimed_at else None
-        self.put_off(error=error, status_code=None, response=self.with_answer({"at": at, "error": error}))
+        answers = self.with_answer(self.claimed_at or timezone.now(), error)
+        self.put_off(error=error, status_code=None, duration_ms=None, response=answers)
 
     def give_back(self) -> None:
         """Wait again, as if this attempt had not begun."""

@@ -42,18 +42,11 @@ class Attempt:
     def status(self) -> int | None:
         return self.answer.status if self.answer else None
 
-    def as_json(self) -> dict[str, Any]:
+    def came_back(self) -> dict[str, Any]:
         """For the delivery's log."""
-        came_back = self.answer or sending.Answer(0, {}, "", truncated=False)
-        return {
-            "at": self.at.isoformat().replace("+00:00", "Z"),
-            "status_code": self.status,
-            "error": self.reason,
-            "duration_ms": self.duration_ms,
-            "headers": came_back.headers,
-            "body": came_back.body,
-            "truncated": came_back.truncated,
-        }
+        parts = ("headers", "body", "truncated")
+        answer = {name: getattr(self.answer, name) for name in parts} if self.answer else {}
+        return {"status_code": self.status, "duration_ms": self.duration_ms, **answer}
 
 
 def deliver(delivery: WebhookDelivery) -> None:
@@ -95,7 +88,7 @@ def record(delivery: WebhookDelivery, made: Attempt) -> None:
         "error": made.reason,
         "duration_ms": made.duration_ms,
         "request": made.request,
-        "response": delivery.with_answer(made.as_json()),
+        "response": delivery.with_answer(made.at, made.reason, **made.came_back()),
     }
     log.info("Webhook delivery %s: %s in %d ms", delivery.pk, made.reason or made.status, made.duration_ms)
     if not made.reason:
