@@ -20,7 +20,13 @@ DESCRIPTION_LENGTH = 200
 REASON_LENGTH = 300
 SECRET_BYTES = 32
 
-NO_ANSWER = {"status_code": None, "duration_ms": None, "headers": {}, "body": "", "truncated": False}
+NO_ANSWER: dict[str, Any] = {
+    "status_code": None,
+    "duration_ms": None,
+    "headers": {},
+    "body": "",
+    "truncated": False,
+}
 
 # Endpoints with a delivery that is due, and fewer than `MOST_AT_ONCE` under way. It steps from endpoint to
 # endpoint along an index: a long queue of one costs no more than a short one.
