@@ -5,7 +5,7 @@ import pickle
 import re
 import secrets
 import sqlite3
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -14,10 +14,11 @@ import pytest
 import requests
 from kombu import Connection, Queue
 
-from testing import stacks
+from testing import receivers, stacks
 from testing.files.pictures import HOSTILE, photo
 from testing.waiting import until
 
+NOISY = {"LOG_LEVEL": "DEBUG", "WEBHOOK_ALLOW_PRIVATE": "true"}
 TABLES = ("accounts_failedlogin", "accounts_user", "accounts_session", "detections_detection")
 
 
@@ -74,15 +75,16 @@ def accidents(stack):
 def running(way, folder, model, known_passwords):
     if way == "embedded":
         with stacks.embedded(folder, model) as stack:
-            stack.environment["LOG_LEVEL"] = "DEBUG"
+            stack.environment |= NOISY
             yield stack.serve(), ["serve"]
         return
     with stacks.production(folder, model) as stack:
-        stack.environment["LOG_LEVEL"] = "DEBUG"
+        stack.environment |= NOISY
         with guarded(stack, known_passwords):
             stack.worker("inference")
+            stack.worker("webhooks", "webhooks")
             stack.background()
-            yield stack.web(), ["web", "inference", "default", "beat"]
+            yield stack.web(), ["web", "inference", "webhooks", "default", "beat"]
 
 
 @contextmanager
@@ -127,6 +129,7 @@ def live(stack, known):
     mistake(known, account, bearer)
     upload(stack, known, bearer)
     use_a_key(known, bearer)
+    use_a_webhook(stack, known, bearer)
     reset(known, account, bearer)
     visit_admin(stack, known)
     for accident in accidents(stack):
@@ -209,6 +212,37 @@ def use_a_key(known, bearer):
     known.ask("GET", "/api/v1/users/api-keys", headers=bearer)
 
 
+def use_a_webhook(stack, known, bearer):
+    hooks = "/api/v1/webhooks"
+
+    def ask(method, path, **body):
+        return known.ask(method, f"{hooks}{path}", headers=bearer, **body).json()
+
+    with receivers.receiving() as receiver:
+        made = ask("POST", "", json={"url": receiver.url})
+        known.secret("first secret of a webhook", made["secret"])
+        place = f"/{made['id']}"
+        rotated = ask("POST", f"{place}/rotate-secret")
+        known.secret("second secret of a webhook", rotated["secret"])
+        for name, sealed in zip(("secret", "previous_secret"), sealed_secrets(stack), strict=True):
+            known.secret(f"sealed {name}", sealed)
+        delivery = f"{place}/deliveries/{ask('POST', f'{place}/ping')['id']}"
+        until(lambda: ask("GET", delivery)["state"] == "delivered")
+        (asked,) = receiver.asked
+    assert asked.headers["webhook-signature"].count("v1,") == 2
+    assert ask("PATCH", place, json={"secret": made["secret"]})["type"] == "validation_error"
+    for path in ("", place, f"{place}/deliveries"):
+        ask("GET", path)
+
+
+def sealed_secrets(stack):
+    question = "SELECT secret, previous_secret FROM notifications_webhookendpoint"
+    if hasattr(stack, "connection"):
+        return stack.connection.execute(question).fetchone()
+    with closing(sqlite3.connect(stack.folder / "data/objectvision.sqlite3", timeout=20)) as connection:
+        return connection.execute(question).fetchone()
+
+
 def reset(known, account, bearer):
     """The mails and their links are tested in `test_mails`."""
     known.ask("POST", "/api/v1/auth/password/reset", json={"email": account["email"]})
@@ -236,7 +270,8 @@ def visit_admin(stack, known):
     known.secret("staff's cookie", session)
     for path in (
         "", "accounts/user/", "accounts/session/", "accounts/apikey/", "notifications/mail/",
-        "detections/detection/", "detections/detector/",
+        "notifications/webhookendpoint/", "notifications/webhookdelivery/", "detections/detection/",
+        "detections/detector/",
     ):  # fmt: skip  # a list to read at a glance
         listed = known.ask("GET", f"/admin/{path}", headers={"Cookie": cookies})
         assert listed.status_code == 200
@@ -271,11 +306,14 @@ def test_answers_contain_only_the_secrets_meant_for_them(lived):
         "POST /api/v1/auth/login": {"access token", "refresh token"},
         "POST /api/v1/auth/refresh": {"second access token", "second refresh token"},
         "POST /api/v1/users/api-keys": {"API key"},
+        "POST /api/v1/webhooks": {"first secret of a webhook"},
     }
     for asked, answer in lived.known.answers:
         shown = set(lived.known.found_in(answer.text))
         if re.fullmatch(r"GET /api/v1/detect/exports/[\w-]{36}", asked):
             shown -= {"signature"}
+        if asked.endswith("/rotate-secret"):
+            shown -= {"second secret of a webhook"}
         if asked == "GET /docs":  # the page loads its script by its own address
             shown -= {"token in a query"}
         assert shown <= meant.get(asked, set()), asked
