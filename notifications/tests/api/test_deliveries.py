@@ -119,7 +119,7 @@ def test_an_attempt_whose_worker_was_lost_shows_what_is_known(api, user, webhook
     answer = api(user).get(log(webhook, delivery)).json()
     assert answer["responses"] == [
         {
-            "at": "2026-11-29T12:00:00+00:00",
+            "at": "2026-11-29T12:00:00Z",
             "status_code": None,
             "error": "The worker that was sending it has not come back.",
             "duration_ms": None,
