@@ -1,7 +1,7 @@
 from typing import Any
 
 from celery import shared_task
-from celery.signals import worker_shutdown, worker_shutting_down
+from celery.signals import worker_process_shutdown, worker_shutdown, worker_shutting_down
 from django.utils import timezone
 
 from notifications import outbox
@@ -56,5 +56,6 @@ def stop_claiming_webhooks(**_: Any) -> None:
 
 
 @worker_shutdown.connect
+@worker_process_shutdown.connect  # of the children of a worker without -P threads
 def stop_sending_webhooks(**_: Any) -> None:
     senders.stop(STOP_SECONDS)

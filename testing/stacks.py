@@ -25,6 +25,8 @@ BIN = Path(sys.executable).parent
 EXAMPLE = (ROOT / ".env.example").read_text()
 # For systems that many tests share: all their users sign up from one address.
 UNTHROTTLED = dict.fromkeys(re.findall(r"^(THROTTLE_\w+)=", EXAMPLE, re.MULTILINE), "off")
+# What a worker runs its tasks in.
+PROCESS, THREADS = ("-c", "1"), ("-P", "threads", "-c", "8")
 WAYS = ["embedded", pytest.param("production", marks=pytest.mark.services)]
 
 
@@ -143,11 +145,11 @@ class Stack:
         self.start_worker(name, queue, app)
         self.until_ready(name)
 
-    def start_worker(self, name, queue="inference", app="objectvision", pool=("-c", "1")):
+    def start_worker(self, name, queue="inference", app="objectvision", pool=PROCESS):
         self.start(name, BIN / "celery", "-A", app, "worker", "-Q", queue, *pool, "-n", f"{name}@test")
 
-    def webhooks(self):
-        self.start_worker("webhooks", "webhooks", pool=("-P", "threads", "-c", "8"))
+    def webhooks(self, pool=THREADS):
+        self.start_worker("webhooks", "webhooks", pool=pool)
         self.until_ready("webhooks")
 
     def until_ready(self, name):

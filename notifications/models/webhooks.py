@@ -310,9 +310,12 @@ class WebhookDelivery(leases.Leased):
         return [*self.response, answer][-self.ANSWERS_KEPT :]
 
     def lose_worker(self) -> None:
+        """Try again soon: the receiver is not at fault. Fail if this was the last attempt."""
         error = "The worker that was sending it has not come back."
         answers = self.with_answer(self.claimed_at or timezone.now(), error)
-        self.put_off(error=error, status_code=None, duration_ms=None, response=answers)
+        state = self.State.FAILED if self.attempts >= self.MOST_ATTEMPTS else self.State.PENDING
+        soon = timezone.now() + self.DELAYS[0]
+        self.end(state, next_at=soon, error=error, status_code=None, duration_ms=None, response=answers)
 
     def give_back(self) -> None:
         """Wait again, as if this attempt had not begun."""

@@ -4,6 +4,7 @@ A message carries no work: a lost, doubled or late one does no harm.
 """
 
 import logging
+from collections.abc import Callable
 
 from celery import current_app
 from django.db import transaction
@@ -13,13 +14,24 @@ from objectvision.lib import connections
 
 log = logging.getLogger(__name__)
 
+_answers: dict[str, Callable[[], None]] = {}
+
 
 def ring_doorbell(task: str) -> None:
     """Send the task of this name.
 
     Raises what the broker's client raises while the broker is away.
     """
-    current_app.send_task(task)
+    answer = _answers.get(task)
+    if answer:
+        answer()
+    else:
+        current_app.send_task(task)
+
+
+def answer_here(task: str, answer: Callable[[], None]) -> None:
+    """In this process, call this instead of sending the task: its worker may be busy with another one."""
+    _answers[task] = answer
 
 
 def ring_if_reachable(task: str) -> None:

@@ -60,11 +60,12 @@ def test_a_worker_that_is_killed_in_the_middle_is_followed_by_one_with_the_same_
     ]
 
 
-def test_a_worker_that_is_stopped_ends_soon_and_waits_for_its_requests(stack, receiver):
+@pytest.mark.parametrize("pool", [stacks.THREADS, stacks.PROCESS])
+def test_a_worker_that_is_stopped_ends_soon_and_waits_for_its_requests(stack, receiver, pool):
     receiver.answers = [Answer(204, delay=3)]
     client = stack.client().sign_up()
     webhook = client.post("webhooks", json={"url": receiver.url, "events": ["detection.completed"]}).json()
-    stack.webhooks()
+    stack.webhooks(pool)
     client.upload(photo(), wait=20)
     until(lambda: len(receiver.asked) == 1)
     assert stack.stop("webhooks", signal.SIGTERM, seconds=15) == 0
@@ -82,3 +83,18 @@ def test_a_receiver_that_hangs_is_given_up_after_15_s_and_tried_again(stack, rec
     first, second = one_of(client, webhook)["responses"]
     assert (first["error"], second["status_code"]) == ("timed out after 15 s", 204)
     assert 15_000 <= first["duration_ms"] < 16_000
+
+
+def test_under_serve_webhooks_do_not_wait_for_the_images_of_a_batch(tmp_path, standin_folder, receiver):
+    environment = {"WEBHOOK_ALLOW_PRIVATE": "true"}
+    with stacks.running("embedded", tmp_path, standin_folder, **environment) as stack:
+        client = stack.client().sign_up()
+        webhook = client.post("webhooks", json={"url": receiver.url, "events": ["export.failed"]}).json()
+        batch = [("images", (f"{number}.jpg", photo(1600, 1200))) for number in range(100)]
+        answer = client.post("detect/batch", files=batch, data={"tile": 256})
+        assert answer.status_code == 202, answer.text
+        job_id = answer.json()["detection_id"]
+        until(lambda: client.get(f"detect/jobs/{job_id}").json()["progress"]["processed"])
+        client.post(f"webhooks/{webhook['id']}/ping").raise_for_status()
+        until(lambda: receiver.ids, seconds=3)
+        assert client.get(f"detect/jobs/{job_id}").json()["status"] == "processing"

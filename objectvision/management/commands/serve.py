@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 from detections.jobs import processing
 from detections.models import Detector
 from detections.operations import demo
+from notifications.outbox import SEND_TASK
 from notifications.webhooks.senders import senders
 from objectvision.celery import app
 from objectvision.lib import doorbell, wakeups
@@ -66,6 +67,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: None)
         if not settings.API_BASE_URL and not settings.DEPLOYED:  # links in mails that this process sends
             settings.PUBLIC_URL = f"http://localhost:{port}"
+        doorbell.answer_here(SEND_TASK, senders.wake)
         worker = start_worker()
         beat: Any = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
         beat.start()
