@@ -2,11 +2,12 @@ import asyncio
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
 
-from asgiref.sync import sync_to_async
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.conf import settings
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler
@@ -15,9 +16,37 @@ from django.http.response import HttpResponseBase
 
 log = logging.getLogger(__name__)
 
+MOST_IDLE = 8  # threads that wait for a request
+
 
 class Handler(ASGIHandler):
-    """Closes request bodies that break off and responses sent in part: Django leaves them open."""
+    """Closes request bodies that break off and responses sent in part: Django leaves them open.
+
+    Threads serve one request after another, each with its middleware and view.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.idle: list[Executor] = []
+
+    def load_middleware(self, *_arguments: Any, **_options: Any) -> None:
+        """Load it without async: it runs in the view's thread. Django would change threads for each one."""
+        super().load_middleware(is_async=False)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve in a thread that has served before, if one is idle: a new one costs over 1 ms.
+
+        A thread whose request broke off may still be at work, and is not used again.
+        """
+        thread = self.idle.pop() if self.idle else ThreadPoolExecutor(1, "request")
+        try:
+            async with ThreadSensitiveContext(executor=thread):
+                await self.handle(scope, receive, send)
+            if len(self.idle) < MOST_IDLE:
+                self.idle.append(thread)
+        finally:
+            if thread not in self.idle:
+                thread.shutdown(wait=False)
 
     async def read_body(self, receive: Callable[[], Awaitable[Mapping[str, Any]]]) -> IO[bytes]:
         with ExitStack() as failed:
@@ -37,6 +66,9 @@ class Handler(ASGIHandler):
             file.seek(0)
             failed.pop_all()
         return file
+
+    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+        return await sync_to_async(self.get_response)(request)
 
     async def run_get_response(self, request: HttpRequest) -> HttpResponseBase:
         """Also for a client that has left meanwhile: its response is closed, once it is made."""

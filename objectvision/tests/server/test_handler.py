@@ -2,18 +2,21 @@
 
 import asyncio
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 
 import pytest
 import uvicorn
 from django.core.signals import request_finished
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from uvicorn.server import ServerState
 
 from objectvision.asgi import application
 from objectvision.server.handler import Handler
 from objectvision.server.protocol import Protocol
+from testing.waiting import until
 
 
 def scope_of(method="GET", path="/health", headers=()):
@@ -38,7 +41,7 @@ def finished():
     request_finished.disconnect(note)
 
 
-def serve(app, scope, send, *messages):
+def client_of(*messages):
     waiting = list(messages) or [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive():
@@ -46,7 +49,11 @@ def serve(app, scope, send, *messages):
             await asyncio.Event().wait()  # the client stays connected
         return waiting.pop(0)
 
-    asyncio.run(app(scope, receive, send))
+    return receive
+
+
+def serve(app, scope, send, *messages):
+    asyncio.run(app(scope, client_of(*messages), send))
 
 
 def test_a_response_that_cannot_be_sent_is_closed(finished, caplog):
@@ -77,6 +84,52 @@ def test_a_response_whose_stream_fails_is_closed(monkeypatch, finished):
     serve(application, scope_of(), send)
     assert closed == finished == [1]
     assert [message.get("more_body") for message in sent] == [None, True]  # no end: the server breaks it off
+
+
+class CountedThread(ThreadPoolExecutor):
+    """Counts the calls that run in it."""
+
+    def __init__(self):
+        super().__init__(1)
+        self.calls = 0
+
+    def submit(self, *arguments, **options):
+        self.calls += 1
+        return super().submit(*arguments, **options)
+
+
+def test_a_request_begins_answers_and_ends_by_three_calls_in_an_idle_thread():
+    handler, thread, sent = Handler(), CountedThread(), []
+
+    async def send(message):
+        sent.append(message)
+
+    handler.idle.append(thread)
+    serve(handler, scope_of(), send)
+    assert sent[0]["status"] == 200
+    assert thread.calls == 3
+    assert handler.idle == [thread]
+
+
+def test_8_threads_stay_idle_after_many_requests_at_once_and_the_others_end(monkeypatch):
+    handler, all_began, sent = Handler(), threading.Barrier(12), []
+    before = threading.active_count()
+
+    def get_response(self, request):
+        all_began.wait(10)
+        return HttpResponse()
+
+    async def send(message):
+        sent.append(message)
+
+    async def serve_all():
+        await asyncio.gather(*(handler(scope_of(), client_of(), send) for _ in range(12)))
+
+    monkeypatch.setattr(Handler, "get_response", get_response)
+    asyncio.run(serve_all())
+    assert [message["status"] for message in sent if "status" in message] == [200] * 12
+    assert len(handler.idle) == 8
+    until(lambda: threading.active_count() == before + 8)
 
 
 def test_the_file_of_an_interrupted_body_is_closed(monkeypatch):
