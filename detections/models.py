@@ -268,6 +268,22 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         return finished
 
 
+PLACE = """
+    SELECT 1 + (
+        SELECT count(*) FROM (
+            SELECT 1 FROM detections_detectionimage
+            WHERE state = 'waiting' AND detector_id = %s
+                AND (turn, priority, id) < (own.turn, own.priority, own.id)
+            ORDER BY turn, priority, id LIMIT 999
+        ) AS earlier
+    )
+    FROM (
+        SELECT turn, priority, id FROM detections_detectionimage
+        WHERE state = 'waiting' AND detection_id = %s ORDER BY turn, priority, id LIMIT 1
+    ) AS own
+    """
+
+
 class Detection(models.Model):
     """One request's images and what was found on them. Its id is its job's id."""
 
@@ -366,14 +382,8 @@ class Detection(models.Model):
 
     def queue_position(self) -> int:
         """The place of the first waiting image, counted up to 1,000; 0 if none waits."""
-        if self.is_finished:
-            return 0
-        waiting = DetectionImage.objects.waiting()
-        first = waiting.filter(detection=self).in_fair_order().first()
-        if first is None:
-            return 0
-        before = waiting.filter(detector=self.detector_id).before(first)
-        return len(before.values_list("pk", flat=True)[:999]) + 1
+        found = [] if self.is_finished else rows.read(PLACE, [self.detector_id, self.pk])
+        return found[0][0] if found else 0
 
     def change(self, **values: Any) -> bool:
         """Write these columns alone: a worker writes the others.
@@ -466,15 +476,6 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
 
     def in_fair_order(self) -> Self:
         return self.order_by("turn", "priority", "id")
-
-    def before(self, image: "DetectionImage") -> Self:
-        """The images that are claimed earlier than `image`."""
-        same_turn = Q(turn=image.turn)
-        return self.filter(
-            Q(turn__lt=image.turn)
-            | same_turn & Q(priority__lt=image.priority)
-            | same_turn & Q(priority=image.priority, pk__lt=image.pk)
-        )
 
     def end_of_line(self, user: Any, priority: int, detector: Any) -> "EndOfLine":
         """What waits for a user's next image.

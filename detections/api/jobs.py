@@ -1,4 +1,5 @@
 from typing import Any
+from uuid import UUID
 
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
@@ -46,7 +47,7 @@ class JobViewSet(OwnDetectionViewSet):
             caching.keep(owner, version, question, {"job": job, "detector": str(detection.detector_id)})
             return job
         job = kept["job"]
-        detection = Detection(pk=pk, status=job["status"], detector_id=kept["detector"])
+        detection = Detection(pk=pk, status=job["status"], detector_id=UUID(kept["detector"]))
         return {**job, "queue_position": detection.queue_position()}
 
     @extend_schema(operation_id="cancel_job", request=None)

@@ -130,7 +130,7 @@ def test_a_second_answer_saves_its_queries(store, api, user, detect, django_asse
 def test_a_second_status_of_a_job_saves_a_query(store, api, user, submit, django_assert_num_queries):
     detection = submit(user, photo())
     client, path = api(user), f"/api/v1/detect/jobs/{detection.pk}"
-    for queries in (4, 3):  # the session, the detection; its first waiting image, those in front
+    for queries in (3, 2):  # the session, the detection, its place
         with django_assert_num_queries(queries):
             assert answer(client, path)["queue_position"] == 1
     processing.process_waiting()

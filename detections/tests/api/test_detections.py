@@ -497,10 +497,10 @@ def test_showing_a_detection_takes_four_queries(api, user, submit, django_assert
         assert len(client.get(url(detection)).json()["images"]) == count
 
 
-def test_showing_a_job_takes_four_queries(api, user, submit, django_assert_num_queries):
+def test_showing_a_job_takes_three_queries(api, user, submit, django_assert_num_queries):
     detection = submit(user, photo())
     client = api(user)
-    with django_assert_num_queries(4):  # session and user; detection; its first waiting image; those in front
+    with django_assert_num_queries(3):  # session and user; detection; its place
         client.get(f"/api/v1/detect/jobs/{detection.pk}")
 
 
