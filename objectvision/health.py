@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
@@ -23,6 +24,7 @@ from objectvision import heartbeats
 from objectvision.api.examples import answered
 from objectvision.api.negotiation import OneForm
 from objectvision.api.views import StrictView
+from objectvision.lib.migrations import unapplied_migrations
 from objectvision.lib.redis import shared_client
 from objectvision.lib.threads import run_in_thread
 
@@ -57,11 +59,17 @@ class Part:
         self._deadline = 0.0
 
     def __call__(self) -> Facts:
+        return self.begin()()
+
+    def begin(self) -> Callable[[], Facts]:
+        """Start the check, unless it runs; what is returned waits for its result."""
         with self._lock:
             if self._running is None or self._running.done():
                 self._deadline = time.monotonic() + ANSWER_SECONDS
                 self._running = run_in_thread(self.check, "health")
-            running, deadline = self._running, self._deadline
+            return partial(self._wait_for, self._running, self._deadline)
+
+    def _wait_for(self, running: "Future[Facts]", deadline: float) -> Facts:
         try:
             return running.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:
@@ -79,6 +87,17 @@ def database() -> Facts:
     except DatabaseError as error:
         raise PartAwayError("The database does not answer.") from error
     return {"database": "connected"}
+
+
+def migrations() -> Facts:
+    try:
+        missing = unapplied_migrations()
+    except DatabaseError as error:
+        raise PartAwayError("The database does not answer.") from error
+    if missing:
+        log.warning("Migrations that are not applied: %s", ", ".join(missing))
+        raise PartAwayError("The tables are not up to date.")
+    return {"database": "connected", "migrations": "applied"}
 
 
 def redis_part() -> Facts:
@@ -134,6 +153,12 @@ def detector() -> Facts:
     return {"detector": default.name, "backend": default.backend, "classes": len(default.classes)}
 
 
+def ready() -> Facts:
+    """What a request needs, asked at once: if all parts hang, they cost the time of one."""
+    waiting = [part.begin() for part in (MIGRATIONS, STORAGE)]
+    return {name: fact for wait in waiting for name, fact in wait().items()}
+
+
 class WorkerSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     queues = serializers.ListField(child=serializers.CharField())
@@ -152,6 +177,7 @@ class HealthSerializer(serializers.Serializer[Any]):
     message = serializers.CharField(required=False, help_text="What is wrong.")
     service = serializers.CharField(required=False)
     database = serializers.CharField(required=False)
+    migrations = serializers.CharField(required=False)
     redis = serializers.CharField(required=False, help_text="`not used` where everything is one process.")
     workers = WorkerSerializer(many=True, required=False)
     beat = serializers.CharField(required=False)
@@ -179,7 +205,8 @@ class HealthView(StrictView):
         """Health.
 
         `/health` says that the server answers, and touches nothing else. Each page below it looks at one part
-        and answers within 3 seconds, even if the part hangs.
+        and answers within 3 seconds, even if the part hangs; `/health/ready` looks at all that requests need:
+        database, migrations and storage.
         """
         try:
             return Response({"status": "ok", **self.part()})
@@ -188,11 +215,14 @@ class HealthView(StrictView):
             return Response({"status": "error", "message": str(error)}, status.HTTP_503_SERVICE_UNAVAILABLE)
 
 
+MIGRATIONS = Part(migrations, "The database does not answer.")
+STORAGE = Part(storage, "The storage does not answer.")
 PARTS: dict[str, Callable[[], Facts]] = {
     "": service,
+    "/ready": ready,
     "/database": Part(database, "The database does not answer."),
     "/redis": Part(redis_part, "Redis does not answer."),
     "/celery": Part(celery, "The workers' heartbeats cannot be read."),
-    "/storage": Part(storage, "The storage does not answer."),
+    "/storage": STORAGE,
     "/detector": Part(detector, "The default detector cannot be read."),
 }

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 import pytest
 from django.core.files.storage import FileSystemStorage
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from objectvision import health, heartbeats
 from objectvision.celery import app
+from objectvision.lib import migrations
 from testing import services
 from testing.waiting import until
 
@@ -50,7 +53,7 @@ def test_health_answers_without_the_database(prefix):
     assert ok(Client().get(f"{prefix}/health")) == {"service": "objectvision"}
 
 
-@pytest.mark.parametrize("part", ["database", "redis", "celery", "storage", "detector"])
+@pytest.mark.parametrize("part", ["ready", "database", "redis", "celery", "storage", "detector"])
 def test_every_part_is_served_with_and_without_the_prefix(db, part):
     plain, prefixed = (Client().get(f"{prefix}/health/{part}") for prefix in PREFIXES)
     assert (plain.status_code, plain.json()) == (prefixed.status_code, prefixed.json())
@@ -66,7 +69,7 @@ def test_a_database_that_answers_is_connected(db):
 
 
 @pytest.mark.postgresql
-@pytest.mark.parametrize("part", ["/database", "/detector"])
+@pytest.mark.parametrize("part", ["/database", "/detector", "/ready"])
 def test_an_unreachable_database_is_an_error_without_its_address(db, monkeypatch, part):
     monkeypatch.setitem(connection.settings_dict, "PORT", services.free_port())
     monkeypatch.setitem(
@@ -233,6 +236,55 @@ def test_heartbeats_are_shared_through_redis(settings, redis_url, say_alive):
     }
 
 
+READY = {"database": "connected", "migrations": "applied", "storage": "writable"}
+
+
+@seen_by_checks
+def test_a_service_with_tables_and_storage_is_ready(media):
+    assert ok(get("/ready")) == READY
+    assert [path for path in media.rglob("*") if path.is_file()] == []
+
+
+@seen_by_checks
+def test_being_ready_costs_one_query():
+    migrations.known_migrations()
+    with CaptureQueriesContext(connection) as queries:
+        assert health.migrations()
+    assert len(queries) == 1
+
+
+@pytest.fixture
+def unapplied(transactional_db):
+    """A migration that is on the disk, and not in the table."""
+    row = MigrationRecorder.Migration.objects.get(app="accounts", name="0002_ticket")
+    row.delete()
+    yield "accounts.0002_ticket"
+    row.save()
+
+
+def test_a_service_whose_tables_are_old_is_not_ready_and_the_log_says_what_is_missing(unapplied, caplog):
+    assert error(get("/ready")) == "The tables are not up to date."
+    assert f"Migrations that are not applied: {unapplied}" in caplog.messages
+
+
+@seen_by_checks
+def test_a_migration_of_a_newer_release_does_not_matter():
+    MigrationRecorder.Migration.objects.create(app="accounts", name="9999_of_tomorrow")
+    assert ok(get("/ready")) == READY
+
+
+def test_a_database_without_any_table_is_not_ready(transactional_db, monkeypatch):
+    monkeypatch.setattr(MigrationRecorder.Migration._meta, "db_table", "not_made_yet")
+    assert error(get("/ready")) == "The tables are not up to date."
+
+
+@seen_by_checks
+def test_a_service_without_storage_is_not_ready(media):
+    media.parent.mkdir(exist_ok=True)
+    media.write_text("where the folder should be")
+    assert error(get("/ready")) == "The storage cannot be written or read."
+
+
 class HangingStorage(FileSystemStorage):
     """A storage whose file system hangs: saving waits until it is back."""
 
@@ -243,6 +295,7 @@ class HangingStorage(FileSystemStorage):
         return super()._save(name, content)
 
 
+@seen_by_checks
 def test_a_hanging_storage_is_checked_once_at_a_time_and_recovers(settings, media, monkeypatch):
     monkeypatch.setattr(health, "ANSWER_SECONDS", 0.2)
     hanging = f"{__name__}.{HangingStorage.__qualname__}"
@@ -255,6 +308,7 @@ def test_a_hanging_storage_is_checked_once_at_a_time_and_recovers(settings, medi
         answers = list(pool.map(lambda _: get("/storage"), range(20)))
     assert {error(answer) for answer in answers} == {"The storage does not answer."}
     assert threading.active_count() <= threads + 1
+    assert error(get("/ready")) == "The storage does not answer."
     HangingStorage.back.set()
     until(lambda: get("/storage").status_code == 200, 5)
     assert [path for path in media.rglob("*") if path.is_file()] == []

@@ -19,6 +19,7 @@ def test_health_reports_workers_and_beat_of_a_running_system_as_alive(stack):
     queues = {queue for worker in facts["workers"] for queue in worker["queues"]}
     assert queues == {"default", "inference", "webhooks"}
     assert facts["beat"] == "alive"
+    assert client.get("health/ready").ok
 
 
 def statuses(stack, *parts):
@@ -34,18 +35,19 @@ def test_health_answers_503_in_time_while_a_service_hangs_and_recovers(tmp_path,
         production.environment.update(DB_HOST="127.0.0.1", DB_PORT=str(gate.port), DB_POOL_SIZE="4")
         production.web()
         (web,) = psutil.Process(production.processes["web"].pid).children()
-        assert statuses(production, "", "/database", "/detector", "/redis") == [200, 200, 200, 200]
+        assert statuses(production, "", "/ready", "/database", "/detector", "/redis") == [200] * 5
         assert [statuses(production, "/database") for _ in range(8)] == [[200]] * 8  # twice the pool
         threads = web.num_threads()
         gate.shut()
-        assert statuses(production, "", "/database", "/detector", "/redis") == [200, 503, 503, 200]
+        answers = statuses(production, "", "/ready", "/database", "/detector", "/redis")
+        assert answers == [200, 503, 503, 503, 200]
         assert set(statuses(production, *["/database"] * 20)) == {503}
         until(
             lambda: web.num_threads() < threads + 10, 5
         )  # one check for each part, and the pool's own threads
         gate.open()
-        until(lambda: statuses(production, "/database", "/detector") == [200, 200], 10)
+        until(lambda: statuses(production, "/ready", "/database", "/detector") == [200] * 3, 10)
         production.send("redis", signal.SIGSTOP)
-        assert statuses(production, "", "/redis", "/celery", "/database") == [200, 503, 503, 200]
+        assert statuses(production, "", "/redis", "/celery", "/ready") == [200, 503, 503, 200]
         production.send("redis", signal.SIGCONT)
         assert statuses(production, "/redis") == [200]

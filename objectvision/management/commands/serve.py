@@ -10,7 +10,6 @@ from celery.worker import WorkController, state
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
-from django.db.migrations.executor import MigrationExecutor
 
 from detections.jobs import processing
 from detections.models import Detector
@@ -19,6 +18,7 @@ from notifications.outbox import SEND_TASK
 from notifications.webhooks.senders import senders
 from objectvision.celery import app
 from objectvision.lib import doorbell, wakeups
+from objectvision.lib.migrations import unapplied_migrations
 from objectvision.server.protocol import SOCKET_OPTIONS, Protocol
 
 STOP_SECONDS = 4
@@ -57,8 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="port to listen on (8000)")
 
     def handle(self, *, host: str, port: int, **_: Any) -> None:
-        migrations = MigrationExecutor(connection)
-        if migrations.migration_plan(migrations.loader.graph.leaf_nodes()):
+        if unapplied_migrations():
             raise CommandError("The tables are not up to date: run manage.py setup first.")
         connection.close()
         # uvicorn raises the signal that stopped it again when it is done: that must not end the process
