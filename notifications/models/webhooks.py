@@ -44,7 +44,8 @@ SELECT * FROM (
         (SELECT count(*) FROM notifications_webhookdelivery
          WHERE endpoint_id = endpoint.id AND state = 'sending') AS under_way
     FROM waiting JOIN notifications_webhookendpoint endpoint ON endpoint.id = waiting.endpoint_id
-    WHERE endpoint.is_active AND EXISTS (
+    JOIN accounts_user owner ON owner.id = endpoint.user_id
+    WHERE endpoint.is_active AND owner.is_active AND EXISTS (
         SELECT 1 FROM notifications_webhookdelivery
         WHERE endpoint_id = endpoint.id AND state = 'pending' AND next_at <= %s)
 ) AS ready WHERE under_way < %s
@@ -180,8 +181,8 @@ class WebhookDeliveryQuerySet(leases.LeasedQuerySet["WebhookDelivery"]):
         None if none is due, if another worker is claiming one, or as many are under way as may be.
         """
         with transaction.atomic():
-            active = WebhookEndpoint.objects.filter(pk=endpoint_id, is_active=True)
-            endpoint = active.select_for_update(skip_locked=True, no_key=True).first()
+            active = WebhookEndpoint.objects.filter(pk=endpoint_id, is_active=True, user__is_active=True)
+            endpoint = active.select_for_update(skip_locked=True, no_key=True, of=("self",)).first()
             own = self.filter(endpoint=endpoint_id)
             under_way = own.filter(state=WebhookDelivery.State.SENDING)
             if endpoint is None or under_way.count() >= WebhookEndpoint.MOST_AT_ONCE:

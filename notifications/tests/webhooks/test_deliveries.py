@@ -280,6 +280,18 @@ def test_ready_endpoints_are_active_and_have_a_delivery_that_is_due(user, receiv
     assert ready() == [(1, False), (3, False), (4, True)]
 
 
+def test_nothing_is_sent_for_a_user_who_is_deactivated_until_they_are_active(user, endpoint, happen, send):
+    happen()
+    user.is_active = False
+    user.save(update_fields=["is_active"])
+    assert WebhookEndpoint.objects.ready(timezone.now()) == []
+    assert send(endpoint) is None
+    user.is_active = True
+    user.save(update_fields=["is_active"])
+    assert WebhookEndpoint.objects.ready(timezone.now())
+    assert send(endpoint).state == "delivered"
+
+
 def test_what_was_written_for_an_endpoint_as_it_was_deactivated_is_ended(endpoint, happen):
     happen()
     WebhookEndpoint.objects.update(is_active=False)
