@@ -112,6 +112,6 @@ def requested_wait(answer: sending.Answer | None) -> timedelta:
         return timedelta(seconds=min(int(value[:9]), WebhookDelivery.LONGEST_WAIT.total_seconds()))
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return timedelta()
     return max(timedelta(), moment.replace(tzinfo=moment.tzinfo or UTC) - timezone.now())

@@ -58,6 +58,18 @@ def test_nothing_is_written_for_endpoints_that_are_not_active(endpoint, happen):
     assert states(endpoint) == []
 
 
+def test_nothing_is_sent_for_accounts_that_staff_deactivated(user, endpoint, happen, send):
+    happen()
+    user.is_active = False
+    user.save()
+    happen()
+    assert states(endpoint) == ["pending"]
+    assert (WebhookEndpoint.objects.ready(timezone.now()), send(endpoint)) == ([], None)
+    user.is_active = True
+    user.save()
+    assert send(endpoint).state == "delivered"
+
+
 def test_users_without_webhooks_cost_one_query(user, happen, django_assert_num_queries):
     with django_assert_num_queries(4):  # SAVEPOINT, endpoints, event, RELEASE
         happen()
@@ -161,6 +173,8 @@ def test_retry_after_is_honoured(status, value, receiver, endpoint, happen, send
         (503, "soon"),
         (503, "Sun, 29 Nov 2020 13:00:00 GMT"),
         (503, "²"),
+        (503, "Sun, 29 Nov 99999999999999999999 13:00:00 GMT"),
+        (503, "Sun, 29 Nov 2026 13:00:00 +99999999999999"),
     ],
 )
 def test_retry_after_never_shortens_and_counts_only_where_it_means_something(
