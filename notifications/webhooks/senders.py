@@ -8,6 +8,8 @@ import logging
 import random
 import threading
 from datetime import timedelta
+from time import monotonic
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
@@ -20,8 +22,9 @@ from objectvision.lib import connections
 log = logging.getLogger(__name__)
 
 MOST = 64
-MOST_FOR_FAILING = 32
-"""Threads for endpoints that fail at present: the rest is for those that do not."""
+MOST_FOR_TROUBLED = 32
+"""Threads for endpoints that fail at present or answer slowly: the rest is for the others."""
+SLOW = timedelta(seconds=2)
 LOOK_AGAIN = timedelta(seconds=1)
 SOON = timedelta(seconds=10)
 """What is due later is found by the sweep."""
@@ -33,7 +36,8 @@ class Senders:
         self._lock = threading.Condition()
         self._claiming = threading.Lock()  # threads that claim at once find the same rows
         self._running = 0
-        self._under_way: dict[WebhookDelivery, bool] = {}
+        self._under_way: dict[WebhookDelivery, bool] = {}  # whether its endpoint is troubled
+        self._slow = set[UUID]()  # endpoints whose last attempt in this process took long
         self._look_until = timezone.now()
         self._is_looking = False
 
@@ -74,12 +78,16 @@ class Senders:
                 connections.give_back()  # threads that wait for their turn hold none
         if delivery is None:
             return False
+        started = monotonic()
         try:
             deliver(delivery)
         finally:
             connections.give_back()
+            took = timedelta(seconds=monotonic() - started)
             with self._lock:
                 del self._under_way[delivery]
+                change = self._slow.add if took > SLOW else self._slow.discard
+                change(delivery.endpoint_id)
                 if delivery.next_at < timezone.now() + SOON:
                     self._look_until = max(self._look_until, delivery.next_at + LOOK_AGAIN)
                 self._lock.notify_all()
@@ -97,12 +105,13 @@ class Senders:
 
     def _claim_of(self, endpoint: Ready) -> WebhookDelivery | None:
         with self._lock:
-            if endpoint.is_failing and sum(self._under_way.values()) >= MOST_FOR_FAILING:
+            is_troubled = endpoint.is_failing or endpoint.pk in self._slow
+            if is_troubled and sum(self._under_way.values()) >= MOST_FOR_TROUBLED:
                 return None
         delivery = WebhookDelivery.objects.claim_of(endpoint.pk)
         if delivery:
             with self._lock:
-                self._under_way[delivery] = endpoint.is_failing
+                self._under_way[delivery] = is_troubled
         return delivery
 
     def _wait_for_retry(self) -> bool:

@@ -80,13 +80,33 @@ def test_receivers_that_hang_hold_up_nobody_else(user, receiver, hanging, made, 
 
 def test_endpoints_that_fail_leave_threads_for_others(user, receiver, hanging, made, threads, monkeypatch):
     monkeypatch.setattr(senders, "MOST", 4)
-    monkeypatch.setattr(senders, "MOST_FOR_FAILING", 2)
+    monkeypatch.setattr(senders, "MOST_FOR_TROUBLED", 2)
     for _ in range(5):
         failing, _ = endpoints.create_endpoint(user, None, url=hanging.url, events=["*"])
         WebhookEndpoint.objects.filter(pk=failing.pk).update(failing_since=timezone.now())
     happen(user, 5)
     threads.wake()
     until(lambda: delivered() == 5, seconds=5)
+    assert WebhookDelivery.objects.filter(state="sending").count() == 2
+
+
+def test_endpoints_that_answer_slowly_leave_threads_for_others(
+    user, receiver, hanging, made, threads, monkeypatch
+):
+    monkeypatch.setattr(senders, "MOST", 4)
+    monkeypatch.setattr(senders, "MOST_FOR_TROUBLED", 2)
+    monkeypatch.setattr(senders, "SLOW", timezone.timedelta(seconds=0.2))
+    receiver.answers = [Answer(204, delay=0.5)] * 5
+    endpoints.change_endpoint(made[0], is_active=False)
+    slow = [endpoints.create_endpoint(user, None, url=receiver.url, events=["*"])[0] for _ in range(5)]
+    happen(user)
+    threads.wake()
+    until(lambda: delivered() == 5, seconds=5)
+    WebhookEndpoint.objects.filter(pk__in=[endpoint.pk for endpoint in slow]).update(url=hanging.url)
+    endpoints.change_endpoint(made[0], is_active=True)
+    happen(user, 5)
+    threads.wake()
+    until(lambda: delivered() == 10, seconds=5)
     assert WebhookDelivery.objects.filter(state="sending").count() == 2
 
 
