@@ -97,11 +97,7 @@ def disable_endpoint(endpoint: WebhookEndpoint, reason: str) -> bool:
 def ping_endpoint(endpoint: WebhookEndpoint) -> WebhookDelivery:
     """A delivery that tells nothing, tried once. Raises NotNowError."""
     check_active(endpoint)
-    if (
-        endpoint.deliveries.filter(type=WebhookDelivery.PING)
-        .exclude(state__in=WebhookDelivery.ENDED)
-        .exists()
-    ):
+    if endpoint.deliveries.under_way().filter(type=WebhookDelivery.PING).exists():
         raise NotNowError("A ping is under way.")
     delivery = WebhookDelivery.objects.create(endpoint=endpoint, event=uuid7(), type=WebhookDelivery.PING)
     doorbell.ring_after_commit(outbox.SEND_TASK)

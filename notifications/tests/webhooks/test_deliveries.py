@@ -58,18 +58,6 @@ def test_nothing_is_written_for_endpoints_that_are_not_active(endpoint, happen):
     assert states(endpoint) == []
 
 
-def test_nothing_is_sent_for_accounts_that_staff_deactivated(user, endpoint, happen, send):
-    happen()
-    user.is_active = False
-    user.save()
-    happen()
-    assert states(endpoint) == ["pending"]
-    assert (WebhookEndpoint.objects.ready(timezone.now()), send(endpoint)) == ([], None)
-    user.is_active = True
-    user.save()
-    assert send(endpoint).state == "delivered"
-
-
 def test_users_without_webhooks_cost_one_query(user, happen, django_assert_num_queries):
     with django_assert_num_queries(4):  # SAVEPOINT, endpoints, event, RELEASE
         happen()
