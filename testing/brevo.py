@@ -4,6 +4,7 @@ import json
 import threading
 from contextlib import contextmanager
 from typing import NamedTuple
+from uuid import uuid4
 
 from testing import receivers
 
@@ -45,7 +46,7 @@ class Brevo:
             return self.accept(asked)
 
     def accept(self, asked):
-        key = asked.body["headers"]["idempotencyKey"]
+        key = asked.body.get("headers", {}).get("idempotencyKey") or str(uuid4())
         if asked.headers["api-key"] != KEY:
             return Answer(401, {"code": "unauthorized", "message": "Key not found"})
         if key in self.accepted:  # it remembers keys for a quarter of an hour

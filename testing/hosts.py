@@ -95,8 +95,8 @@ def postgresql_program(name):
 
 
 @contextmanager
-def postgresql(address):
-    """A PostgreSQL of the test's own at this address; what connects to it."""
+def postgresql(address, access=TRUST):
+    """A PostgreSQL of the test's own at this address; what connects to it. `access`: its pg_hba.conf."""
     programs = [postgresql_program(name) for name in ("initdb", "postgres")]
     own = {"user": UNPRIVILEGED, "group": UNPRIVILEGED, "extra_groups": [], "cwd": "/"}
     with tempfile.TemporaryDirectory(prefix="objectvision-postgresql-") as folder, ExitStack() as undo:
@@ -104,7 +104,7 @@ def postgresql(address):
         data, port = Path(folder, "data"), services.free_port()
         initdb = [programs[0], "--no-sync", "--username", "postgres", "--encoding", "UTF8", "--pgdata", data]
         subprocess.run(initdb, check=True, capture_output=True, **own)
-        (data / "pg_hba.conf").write_text(TRUST)
+        (data / "pg_hba.conf").write_text(access)
         listen = ["-c", f"listen_addresses={address}", "-c", f"unix_socket_directories={folder}"]
         log = undo.enter_context(Path(folder, "log").open("ab"))
         server = subprocess.Popen(

@@ -21,8 +21,14 @@ def sample_scenes() -> list[Path]:
 
 
 def sample_photo() -> Path:
-    """The street scene that comes with ultralytics, found without importing it."""
-    package = find_spec("ultralytics")
-    if package is None or package.origin is None:
+    """The street scene that comes with ultralytics."""
+    photo = sample_photo_if_installed()
+    if photo is None:
         raise FileNotFoundError("ultralytics, whose sample photo is shown, is not installed.")
-    return Path(package.origin).parent / "assets" / "bus.jpg"
+    return photo
+
+
+def sample_photo_if_installed() -> Path | None:
+    """Found without importing ultralytics."""
+    package = find_spec("ultralytics")
+    return Path(package.origin).parent / "assets" / "bus.jpg" if package and package.origin else None
