@@ -55,6 +55,8 @@ class Senders:
         with self._lock:
             self._lock.wait_for(lambda: not self._under_way, seconds)
             left = list(self._under_way)
+            self._under_way.clear()  # another stop waits no longer
+            self._lock.notify_all()
         for delivery in left:
             delivery.give_back()
 
@@ -85,7 +87,7 @@ class Senders:
             connections.give_back()
             took = timedelta(seconds=monotonic() - started)
             with self._lock:
-                del self._under_way[delivery]
+                self._under_way.pop(delivery, None)
                 change = self._slow.add if took > SLOW else self._slow.discard
                 change(delivery.endpoint_id)
                 if delivery.next_at < timezone.now() + SOON:

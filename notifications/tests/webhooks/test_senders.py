@@ -1,6 +1,7 @@
 """The threads that send: none waits for another endpoint's receiver, and none outlives its process."""
 
 import threading
+import time
 
 import pytest
 from django.db import connection, transaction
@@ -129,6 +130,21 @@ def test_a_stop_gives_back_what_is_under_way(user, hanging, settings, threads):
     assert set(WebhookDelivery.objects.values_list("state", "attempts", "claim")) == {("pending", 0, None)}
     threads.wake()
     assert len(hanging.asked) == 2
+
+
+def test_a_second_stop_does_not_wait_for_what_the_first_gave_back(user, hanging, settings, threads):
+    settings.WEBHOOK_ALLOW_PRIVATE = True
+    endpoints.create_endpoint(user, None, url=hanging.url, events=["*"])
+    happen(user)
+    threads.wake()
+    until(lambda: len(hanging.asked) == 1)
+    stopping = threading.Thread(target=threads.stop, args=(9,))
+    started = time.monotonic()
+    stopping.start()
+    threads.stop(0.1)
+    stopping.join()
+    assert time.monotonic() - started < 5
+    assert WebhookDelivery.objects.get().state == "pending"
 
 
 @pytest.mark.postgresql
