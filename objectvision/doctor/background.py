@@ -7,6 +7,7 @@ from django.conf import settings
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
+from detections.models import some
 from notifications.models import WebhookDelivery, WebhookEndpoint
 from objectvision import heartbeats
 from objectvision.doctor.findings import Finding, error, ok, warning
@@ -29,7 +30,7 @@ def check_worker_of(queue: str) -> Callable[[], Finding]:
             return ok("not used: manage.py serve does its work")
         workers = heartbeats.alive().workers
         names = sorted({worker["name"] for worker in workers if queue in worker["queues"]})
-        return ok(", ".join(names)) if names else error("no worker of this queue is alive")
+        return ok(some(names)) if names else error("no worker of this queue is alive")
 
     return check_worker
 

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from django.conf import settings
-from django.core.files.storage import default_storage
+from django.core.files.storage import storages
 
 from objectvision import health
 from objectvision.doctor.findings import Finding, error, first_line, ok, warning
@@ -17,7 +17,8 @@ SHARE_WARNING = 0.1
 
 
 def check_storage() -> Finding:
-    place = getattr(default_storage, "location", type(default_storage).__name__)
+    storage = storages["default"]
+    place = getattr(storage, "location", "") or type(storage).__name__
     try:
         health.storage()
     except health.PartAwayError as reason:

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
+from objectvision.lib.redis import shared_client
 from objectvision.lib.threads import run_in_thread
 
 SECONDS = 5
 SHORTEST_SECRET = 8  # shorter ones would blot out parts of words
-USER_OF_URL = re.compile(r"(?<=://)[^/\s]*@")
+# Of a URL: user and password, and a password among its options.
+IN_URLS = re.compile(r"(?<=://)[^/\s]*(?=@)|(?<=password=)[^&\s]+")
 NOT_USED = "not used: everything runs in one process"
 
 
@@ -86,7 +87,7 @@ def first_line(reason: BaseException) -> str:
 
 
 def without_secrets(text: str) -> str:
-    text = USER_OF_URL.sub("***@", text)
+    text = IN_URLS.sub("***", text)
     for secret in known_secrets():
         text = text.replace(secret, "***")
     return text
@@ -94,6 +95,7 @@ def without_secrets(text: str) -> str:
 
 def known_secrets() -> set[str]:
     database: dict[str, Any] = settings.DATABASES["default"]
+    client = shared_client()
     names = {database.get(name) for name in ("HOST", "NAME", "USER")}
     values = {
         settings.SECRET_KEY,
@@ -102,6 +104,7 @@ def known_secrets() -> set[str]:
         *settings.JWT_PREVIOUS_SECRET_KEYS,
         settings.BREVO_API_KEY,
         database.get("PASSWORD") or "",
-        unquote(urlsplit(settings.REDIS_URL).password or ""),
+        database.get("OPTIONS", {}).get("password") or "",
+        client.connection_pool.connection_kwargs.get("password") or "" if client else "",
     }
     return {value for value in values - names if len(value) >= SHORTEST_SECRET}

@@ -1,5 +1,6 @@
 """PostgreSQL and Redis: whether they answer, what they are, and what time they have."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -22,12 +23,13 @@ SHOWN = 5
 DATABASE_HINT = (
     "Start PostgreSQL, or set DB_HOST, DB_PORT, DB_USER, DB_PASSWORD and DB_NAME, or DATABASE_URL."
 )
-# By what PostgreSQL says, in its order.
+# By what PostgreSQL, or Django, says.
 DATABASE_HINTS = {
-    "password": "Set DB_PASSWORD, or the password in DATABASE_URL, to that of the user.",
-    "database": "Create the database (createdb), or set DB_NAME, or the name in DATABASE_URL.",
-    "role": "Create the user (createuser), or set DB_USER, or the user in DATABASE_URL.",
-    "too many": "Raise max_connections of PostgreSQL, or set DB_POOL_SIZE lower.",
+    "password (authentication failed|supplied)": "Set DB_PASSWORD, or the password in DATABASE_URL.",
+    'database ".*" does not exist': "Create it (createdb), or set DB_NAME, or the name in DATABASE_URL.",
+    'role ".*" does not exist': "Create it (createuser), or set DB_USER, or the user in DATABASE_URL.",
+    "pg_hba.conf": "Let PostgreSQL's pg_hba.conf admit this machine and user.",
+    "too many|connection slots": "Raise PostgreSQL's max_connections, or set DB_POOL_SIZE lower.",
     "or later is required": "Upgrade PostgreSQL to version 14 or newer.",
 }
 REDIS_HINT = "Start Redis, or set REDIS_URL, or REDIS_HOST and REDIS_PORT."
@@ -58,7 +60,7 @@ def check_database() -> Finding:
 
 def database_hint(reason: str) -> str:
     said = reason.partition("FATAL:")[2] or reason
-    return next((hint for text, hint in DATABASE_HINTS.items() if text in said), DATABASE_HINT)
+    return next((hint for text, hint in DATABASE_HINTS.items() if re.search(text, said)), DATABASE_HINT)
 
 
 def check_migrations() -> Finding:

@@ -183,7 +183,7 @@ def test_a_wrong_password_of_the_database_is_named_and_not_shown(system):
         )
     fault, remedy = found(findings, "database")
     assert 'password authentication failed for user "web"' in fault
-    assert remedy == "Set DB_PASSWORD, or the password in DATABASE_URL, to that of the user."
+    assert remedy == "Set DB_PASSWORD, or the password in DATABASE_URL."
     assert findings["storage"]["status"] == "ok"
 
 
