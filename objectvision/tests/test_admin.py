@@ -315,6 +315,12 @@ def test_webhooks_and_deliveries_are_read_only_and_show_no_secret(root, user):
     assert "&lt;script&gt;alert" in root.get(f"{LOG}/{delivery.pk}/change/").content.decode()
 
 
+@pytest.mark.parametrize("name", ["secret", "previous_secret", "secret__startswith"])
+def test_webhooks_are_not_found_by_parts_of_their_secrets(name, root, user):
+    failed_delivery(user)
+    assert root.get(f"{HOOKS}/?{name}=gAAAA").status_code == 400
+
+
 def test_webhooks_and_deliveries_are_found_by_filters_ids_and_owner(root, user, stranger):
     mine, theirs = failed_delivery(user, type="ping"), failed_delivery(stranger, "delivered")
     WebhookEndpoint.objects.filter(user=user).update(failing_since=timezone.now())
