@@ -613,12 +613,12 @@ def test_showing_an_export_takes_two_queries(api, user, ask, count, django_asser
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_making_an_export_takes_ten_queries(user, fill, count, django_assert_num_queries):
+def test_making_an_export_takes_eleven_queries(user, fill, count, django_assert_num_queries):
     fill(user, count, 2)
     runs.submit_export(user, "jsonl", {})
     # What waits, the claim, the images' ids, their number; how many results, the images, their results, the
-    # detector; the end and its event, in a transaction of two statements more.
-    with django_assert_num_queries(10 + 2):
+    # detector; the end, webhooks and its event, in a transaction of two statements more.
+    with django_assert_num_queries(11 + 2):
         runs.make_next_export()
 
 
