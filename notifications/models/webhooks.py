@@ -156,9 +156,12 @@ class WebhookEndpoint(models.Model):
 
     def failed(self, now: datetime) -> bool:
         """Whether it has failed for longer than it may."""
+        unchanged = WebhookEndpoint.objects.filter(pk=self.pk, failing_since=self.failing_since)
         if self.failing_since is None:
-            WebhookEndpoint.objects.filter(pk=self.pk, failing_since=None).update(failing_since=now)
-        return self.failing_since is not None and now - self.failing_since > self.MAY_FAIL_FOR
+            unchanged.update(failing_since=now)
+            return False
+        # Another attempt may have succeeded, or its owner activated it again, while this one was under way.
+        return now - self.failing_since > self.MAY_FAIL_FOR and unchanged.exists()
 
 
 class WebhookDeliveryQuerySet(leases.LeasedQuerySet["WebhookDelivery"]):

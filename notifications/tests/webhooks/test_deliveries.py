@@ -12,6 +12,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from notifications import tasks
 from notifications.models import Event, Mail, WebhookDelivery, WebhookEndpoint, first_id_at
 from notifications.webhooks import endpoints
+from notifications.webhooks.delivery import deliver
 from testing.receivers import Answer
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=count) for count in (1, 60, 3600, 86_400))
@@ -230,6 +231,20 @@ def test_one_that_is_activated_again_begins_anew(receiver, endpoint, happen, sen
     assert send(endpoint) is None  # what failed is sent again when its owner says so
     assert endpoints.replay_failures(endpoint, timezone.now() - DAY, timezone.now()) == 1
     assert (send(endpoint).state, receiver.ids) == ("delivered", [str(lost.pk)] * 2)
+
+
+def test_a_failure_that_began_before_a_success_or_an_activation_does_not_disable(
+    receiver, endpoint, happen, send
+):
+    WebhookEndpoint.objects.update(failing_since=timezone.now() - 6 * DAY)
+    happen()
+    happen()
+    slower = WebhookDelivery.objects.claim_of(endpoint.pk)
+    send(endpoint)
+    receiver.answers = [Answer(500)]
+    deliver(slower)
+    endpoint.refresh_from_db()
+    assert (endpoint.is_active, endpoint.failing_since) == (True, None)
 
 
 def test_a_delivery_whose_worker_dies_is_sent_again_under_its_id(receiver, endpoint, happen, send, clock):
