@@ -23,8 +23,9 @@ from objectvision import __version__
 T = TypeVar("T")
 
 SECONDS = 15
-# What is kept of an answer: bytes of its body, headers, bytes of these.
+# What is kept of an answer: bytes of its body, its pieces, headers, bytes of these.
 LONGEST_BODY = 65_536
+MOST_PIECES = 2_000  # of a body, in chunks: each costs time, however small it is
 MOST_HEADERS = 100
 LONGEST_HEADERS = 16_384
 # Bytes that are read of one connection, with TLS, heads and chunk sizes: against a flood of what is skipped.
@@ -209,12 +210,12 @@ def exchange(
 
 
 def read_body(response: httpcore.Response) -> tuple[bytes, bool]:
-    """At most LONGEST_BODY bytes, and whether there were more."""
+    """At most LONGEST_BODY bytes in MOST_PIECES, and whether there were more."""
     content = bytearray()
     try:
-        for chunk in response.iter_stream():
-            content += chunk
-            if len(content) > LONGEST_BODY:
+        for number, piece in enumerate(response.iter_stream()):
+            content += piece
+            if len(content) > LONGEST_BODY or number >= MOST_PIECES:
                 return bytes(content[:LONGEST_BODY]), True
     except httpcore.RemoteProtocolError:
         raise SendingError("the answer's body is incomplete") from None

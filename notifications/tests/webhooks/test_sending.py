@@ -265,6 +265,13 @@ def test_an_answer_may_come_in_small_pieces_chunked_and_after_other_ones(receive
     assert answer == Answer(200, {"transfer-encoding": "chunked", "x-a": "1, 2"}, "abcde", truncated=False)
 
 
+def test_of_a_body_in_very_small_chunks_only_the_first_ones_are_read(receiver):
+    there = receiver(answering(CHUNKED + b"1\r\nx\r\n" * 20_000 + b"0\r\n\r\n"))
+    answer = send(there)
+    assert (answer.status, answer.truncated) == (200, True)
+    assert answer.body == "x" * (sending.MOST_PIECES + 1)
+
+
 def test_an_answer_without_a_length_ends_with_the_connection(receiver):
     assert send(receiver(answering(b"HTTP/1.0 200 OK\r\n\r\nabc"))).body == "abc"
 
@@ -317,7 +324,7 @@ def test_of_a_longer_body_the_beginning_is_kept(receiver):
         (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 10_000),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n", b"x" * 10_000),
         (CHUNKED, b"2710\r\n" + b"x" * 10_000 + b"\r\n"),
-        (CHUNKED, b"a\r\nxxxxxxxxxx\r\n" * 1000),
+        (CHUNKED, (b"40\r\n" + b"x" * 64 + b"\r\n") * 1000),
     ],
 )
 def test_a_body_without_end_is_cut_and_its_connection_closed(receiver, head, part):
@@ -385,7 +392,6 @@ def test_at_most_16_kb_of_headers_are_kept(receiver):
         (CHUNKED + b"zz\r\n", "the answer's body is incomplete"),
         (b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 20_000, "the answer's head is too long"),
         (b"HTTP/1.1 200 " + b"x" * 150_000, "the answer's head is too long"),
-        (CHUNKED + b"1\r\nx\r\n" * 60_000, "the answer is too long"),
         (b"HTTP/1.1 100 Continue\r\n\r\n" * 30_000, "the answer is too long"),
     ],
 )  # fmt: skip  # a table to read at a glance
