@@ -1,7 +1,7 @@
 """The storage, and the space that is left for it."""
 
 import errno
-import getpass
+import os
 import shutil
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def storage_hint(cause: BaseException | None, place: str) -> str:
         case OSError(errno=errno.EROFS):
             return f"Mount the file system of {place} for writing, or set DATA_DIR to another folder."
         case OSError(errno=errno.EACCES | errno.EPERM):
-            return f"Let the user {getpass.getuser()} write to {place}, or set DATA_DIR to another folder."
+            return f"Let user id {os.geteuid()} write to {place}, or set DATA_DIR to another folder."
     return f"See that {place} is a folder that can be written, or set DATA_DIR to another one."
 
 

@@ -1,5 +1,7 @@
 """The checks of `doctor`, one by one. tests/commands/test_doctor.py runs it on broken systems."""
 
+import errno
+import os
 import re
 import shutil
 import threading
@@ -148,6 +150,11 @@ def test_failing_disabled_and_late_webhooks_are_counted(user, endpoint):
     )
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(failing_since=timezone.now())
     assert background.check_webhooks().found.startswith("1 of 3 are failing; 1 of 3 are disabled; ")
+
+
+def test_a_folder_of_another_user_is_named_with_the_user_who_needs_it():
+    hint = files.storage_hint(PermissionError(errno.EACCES, "Permission denied"), "/data/media")
+    assert hint.startswith(f"Let user id {os.geteuid()} write to /data/media")
 
 
 GB = 10**9
