@@ -34,7 +34,9 @@ class Senders:
     def __init__(self) -> None:
         self.stopping = threading.Event()
         self._lock = threading.Condition()
-        self._claiming = threading.Lock()  # threads that claim at once find the same rows
+        self._reading = threading.Lock()
+        self._ready: list[Ready] = []  # read for all threads, tried by one each
+        self._read_at = 0.0
         self._running = 0
         self._under_way: dict[WebhookDelivery, bool] = {}  # whether its endpoint is troubled
         self._slow = set[UUID]()  # endpoints whose last attempt in this process took long
@@ -73,11 +75,7 @@ class Senders:
 
     def _send_next(self) -> bool:
         """False if nothing can be sent now."""
-        with self._claiming:
-            try:
-                delivery = self._claim()
-            finally:
-                connections.give_back()  # threads that wait for their turn hold none
+        delivery = self._claim()
         if delivery is None:
             return False
         started = monotonic()
@@ -96,14 +94,24 @@ class Senders:
         return True
 
     def _claim(self) -> WebhookDelivery | None:
-        ready = WebhookEndpoint.objects.ready(timezone.now())
-        random.shuffle(ready)  # each endpoint has the same chance, however long its queue is
-        for endpoint in ready:
+        began = monotonic()
+        while endpoint := self._next_ready(began):
             if delivery := self._claim_of(endpoint):
-                if len(ready) > 1 or not endpoint.under_way:
+                # Others may be ready: those left, those since they were read, or this one for a second time.
+                if self._ready or self._read_at < began or not endpoint.under_way:
                     self.wake()
                 return delivery
         return None
+
+    def _next_ready(self, began: float) -> Ready | None:
+        """An endpoint to try. They are read anew once at most for a look that began then (`monotonic`)."""
+        connections.give_back()  # threads that wait here hold none
+        with self._reading:
+            if not self._ready and self._read_at < began:
+                self._read_at = monotonic()
+                self._ready = WebhookEndpoint.objects.ready(timezone.now())
+                random.shuffle(self._ready)  # each has the same chance, however long its queue is
+            return self._ready.pop() if self._ready else None
 
     def _claim_of(self, endpoint: Ready) -> WebhookDelivery | None:
         with self._lock:

@@ -260,6 +260,25 @@ def test_a_delivery_whose_worker_dies_is_sent_again_under_its_id(receiver, endpo
     assert delivery.response[0]["error"] == "The worker that was sending it has not come back."
 
 
+def test_what_a_killed_worker_had_begun_to_send_is_sent_again_unchanged(
+    receiver, endpoint, happen, send, clock, monkeypatch
+):
+    def die(*_):
+        raise SystemExit
+
+    event = happen(data={"status": "failed"})
+    with monkeypatch.context() as patched:
+        patched.setattr("notifications.webhooks.sending.post", die)
+        with pytest.raises(SystemExit):
+            send(endpoint)
+    Event.objects.filter(pk=event.pk).update(data={"status": "changed meanwhile"})
+    clock.shift(WebhookDelivery.LEASE + SECOND)
+    tasks.sweep_notifications()
+    clock.shift(6 * SECOND)
+    assert send(endpoint).state == "delivered"
+    assert json.loads(receiver.asked[0].body)["data"]["status"] == "failed"
+
+
 def test_a_late_worker_writes_nothing(receiver, endpoint, happen, send, clock):
     happen()
     late = WebhookDelivery.objects.claim_of(endpoint.pk)
