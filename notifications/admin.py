@@ -1,6 +1,7 @@
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import BaseModelAdmin
 from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
@@ -19,8 +20,13 @@ from notifications.webhooks import endpoints
 DEACTIVATED_BY_STAFF = "A member of staff deactivated it."
 
 
-class ReadOnly:
+class ReadOnly(BaseModelAdmin):
     """Rows that only the system writes. The admins of other apps use it too."""
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
+        """Not by what is excluded: the count of rows would tell a secret letter by letter."""
+        is_hidden = lookup.partition("__")[0] in (self.exclude or ())
+        return not is_hidden and super().lookup_allowed(lookup, value, request)
 
     def has_add_permission(self, *_: Any, **__: Any) -> bool:
         return False
@@ -82,11 +88,6 @@ class WebhookEndpointAdmin(ReadOnly, admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[WebhookEndpoint]:
         return super().get_queryset(request).filter(deleted_at=None).defer(*self.exclude)
-
-    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest) -> bool:
-        """Not by a secret: the count of rows would tell it letter by letter."""
-        is_secret = lookup.partition("__")[0] in self.exclude
-        return not is_secret and super().lookup_allowed(lookup, value, request)
 
     def has_deactivate_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("notifications.change_webhookendpoint"))
