@@ -63,10 +63,10 @@ def deliver(delivery: WebhookDelivery) -> None:
     else:
         headers = sending.signed_headers(str(delivery.event), secrets, body.encode(), now)
         request = {"headers": headers, "body": body}
-        if not delivery.request:  # so that all attempts send the same, even if this worker is killed
-            delivery.update_claimed(request=request)
-        connections.give_back()
-        record(delivery, attempt(delivery.endpoint.url, request, now))
+        # Saved first, so that all attempts send the same, even if this worker is killed.
+        if delivery.request or delivery.update_claimed(request=request):
+            connections.give_back()
+            record(delivery, attempt(delivery.endpoint.url, request, now))
 
 
 def attempt(url: str, request: dict[str, Any], at: datetime) -> Attempt:

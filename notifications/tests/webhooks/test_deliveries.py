@@ -284,8 +284,9 @@ def test_a_late_worker_writes_nothing(receiver, endpoint, happen, send, clock):
     late = WebhookDelivery.objects.claim_of(endpoint.pk)
     clock.shift(WebhookDelivery.LEASE + SECOND)
     tasks.sweep_notifications()
+    deliver(late)
     assert late.end("failed", error="late") is False
-    assert states(endpoint) == ["pending"]
+    assert (states(endpoint), receiver.asked) == (["pending"], [])
 
 
 def test_at_most_two_of_an_endpoint_are_under_way(user, receiver, endpoint, happen):
@@ -337,7 +338,10 @@ def test_what_was_written_for_an_endpoint_as_it_was_deactivated_is_ended(endpoin
     ]
 
 
-def test_a_deleted_endpoint_gets_nothing_and_its_rows_go(endpoint, happen, send, clock):
+def test_a_deleted_endpoint_gets_nothing_and_its_rows_go_in_chunks(
+    endpoint, happen, send, clock, monkeypatch
+):
+    monkeypatch.setattr(endpoints, "DELETED_AT_ONCE", 1)
     happen()
     endpoints.remove_endpoint(endpoint)
     happen()
@@ -345,8 +349,9 @@ def test_a_deleted_endpoint_gets_nothing_and_its_rows_go(endpoint, happen, send,
     assert WebhookDelivery.objects.count() == 1
     clock.shift(2 * MINUTE)
     tasks.sweep_notifications()
-    assert not WebhookEndpoint.objects.exists()
     assert not WebhookDelivery.objects.exists()
+    tasks.sweep_notifications()
+    assert not WebhookEndpoint.objects.exists()
 
 
 def test_a_ping_is_tried_once(receiver, endpoint, secret, send):
