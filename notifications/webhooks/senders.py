@@ -39,6 +39,7 @@ class Senders:
         self._read_at = 0.0
         self._running = 0
         self._under_way: dict[WebhookDelivery, bool] = {}  # whether its endpoint is troubled
+        self._troubled = 0  # of these
         self._slow = set[UUID]()  # endpoints whose last attempt in this process took long
         self._look_until = timezone.now()
         self._is_looking = False
@@ -85,7 +86,7 @@ class Senders:
             connections.give_back()
             took = timedelta(seconds=monotonic() - started)
             with self._lock:
-                self._under_way.pop(delivery, None)
+                self._troubled -= self._under_way.pop(delivery, False)
                 change = self._slow.add if took > SLOW else self._slow.discard
                 change(delivery.endpoint_id)
                 if delivery.next_at < timezone.now() + SOON:
@@ -116,12 +117,18 @@ class Senders:
     def _claim_of(self, endpoint: Ready) -> WebhookDelivery | None:
         with self._lock:
             is_troubled = endpoint.is_failing or endpoint.pk in self._slow
-            if is_troubled and sum(self._under_way.values()) >= MOST_FOR_TROUBLED:
+            if is_troubled and self._troubled >= MOST_FOR_TROUBLED:
                 return None
-        delivery = WebhookDelivery.objects.claim_of(endpoint.pk)
-        if delivery:
+            self._troubled += is_troubled  # before the claim: others claim at the same time
+        delivery = None
+        try:
+            delivery = WebhookDelivery.objects.claim_of(endpoint.pk)
+        finally:
             with self._lock:
-                self._under_way[delivery] = is_troubled
+                if delivery:
+                    self._under_way[delivery] = is_troubled
+                else:
+                    self._troubled -= is_troubled
         return delivery
 
     def _wait_for_retry(self) -> bool:
