@@ -288,6 +288,7 @@ def waits_for_lock():
     """Whether another transaction does."""
     own = "datname = current_database() AND wait_event_type = 'Lock'"
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees the same at each look
         cursor.execute(f"SELECT count(*) FROM pg_stat_activity WHERE {own}")
         return cursor.fetchone()[0]
 
