@@ -2,16 +2,17 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from notifications import outbox
 from notifications.models import Event, WebhookDelivery, WebhookEndpoint
 from notifications.webhooks import endpoints, senders
-from objectvision.lib import rows
+from objectvision.lib import doorbell, rows, wakeups
 from testing.receivers import Answer, Receiver, listening
 from testing.waiting import until
 
@@ -157,4 +158,42 @@ def test_no_connection_is_held_while_a_receiver_is_waited_for(user, hanging, set
     until(lambda: len(hanging.asked) == 10)
 
     connection.close()
-    until(lambda: connection.pool.get_stats()["pool_available"] == connection.pool.get_stats()["pool_size"])
+
+    def all_idle():
+        stats = connection.pool.get_stats()
+        return stats["pool_available"] == stats["pool_size"]
+
+    until(all_idle, seconds=5)  # the receivers hang for longer
+
+
+def test_senders_are_told_of_an_event_once_it_is_committed(user, made, monkeypatch):
+    found = []
+    monkeypatch.setitem(doorbell._answers, outbox.SEND_TASK, lambda: found.append(made[0].deliveries.count()))
+    with transaction.atomic():
+        happen(user)
+        assert found == []
+    assert found == [1]
+
+
+def test_the_owner_of_a_disabled_webhook_is_woken_once_it_is_committed(user, made):
+    woken = []
+    with wakeups.telling(user.pk, lambda _: woken.append(user.events.count())):
+        endpoints.disable_endpoint(made[0], "It answered 410 Gone.")
+    assert woken == [1]
+
+
+@pytest.mark.postgresql
+def test_an_endpoint_that_is_about_to_get_deliveries_is_not_deleted_meanwhile(user, made):
+    def lock_for_deletion():
+        try:
+            with transaction.atomic():
+                return WebhookEndpoint.objects.select_for_update(nowait=True).get()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as thread:
+        with transaction.atomic():
+            assert WebhookEndpoint.objects.listening([user.pk]) == [made[0]]
+            with pytest.raises(OperationalError):
+                thread.submit(lock_for_deletion).result()
+        assert thread.submit(lock_for_deletion).result() == made[0]
