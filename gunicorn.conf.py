@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from uvicorn_worker import UvicornWorker
 
-from objectvision.lib.logs import LINE, LineFormatter, RequestIdFilter, WithoutQueryFilter
+from objectvision.lib.logs import LINE, LineFormatter, RequestIdFilter
 from objectvision.server.protocol import SOCKET_OPTIONS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
@@ -27,17 +27,15 @@ UvicornWorker.CONFIG_KWARGS |= {
     "http": "objectvision.server.protocol:Protocol",
     **SOCKET_OPTIONS,
     "server_header": False,
+    "access_log": False,  # the application writes a line for each request
 }
 
-accesslog = "-"
 # It would put a socket into the home directory.
 control_socket_disable = True
 
 
 def post_fork(_server: Any, worker: Any) -> None:
-    """Give its logs the form of the application's own, with the request's id, without query strings."""
-    for handler in (*worker.log.access_log.handlers, *worker.log.error_log.handlers):
+    """Give its errors the form of the application's own log, with the request's id."""
+    for handler in worker.log.error_log.handlers:
         handler.addFilter(RequestIdFilter())
         handler.setFormatter(LineFormatter(LINE))
-    for handler in worker.log.access_log.handlers:
-        handler.addFilter(WithoutQueryFilter())

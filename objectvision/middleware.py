@@ -1,6 +1,7 @@
 import re
 from io import BytesIO
 
+from django.contrib.admindocs.views import simplify_regex
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware as DjangoGZipMiddleware
@@ -11,7 +12,7 @@ from whitenoise.responders import StaticFile
 
 from objectvision.api.errors import too_many
 from objectvision.api.throttles import StaticThrottle
-from objectvision.lib import connections
+from objectvision.lib import connections, logs
 
 COMPRESSED_OVER_BYTES = 1000
 TEXT = re.compile(r"text/|image/svg|application/(json|javascript|vnd\.oai)")
@@ -24,8 +25,10 @@ class AnswerMiddleware(MiddlewareMixin):
     connection goes back to the pool, and the data that was rendered, many times larger, is dropped.
     """
 
-    def process_response(self, _request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
         connections.give_back()
+        if request.resolver_match:
+            logs.note(route=simplify_regex(request.resolver_match.route))
         if isinstance(response, Response):
             response.data = None
         response.headers.setdefault("Cache-Control", "no-store")

@@ -14,6 +14,7 @@ from rest_framework.viewsets import GenericViewSet
 
 from objectvision.api.field_names import Faults, name_faults
 from objectvision.api.fields import Repeatable
+from objectvision.lib import logs
 
 M = TypeVar("M", bound=Model)
 
@@ -31,6 +32,10 @@ class StrictView(APIView):
     body_methods: ClassVar[Collection[str]] = ("POST", "PUT", "PATCH")
     # Methods that ignore unknown parameters: pages that people and probes open.
     lenient_methods: ClassVar[Collection[str]] = ()
+
+    def perform_authentication(self, request: Request) -> None:
+        super().perform_authentication(request)
+        logs.note(user_id=request.user.pk)
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

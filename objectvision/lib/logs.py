@@ -14,6 +14,8 @@ LINE = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
+# One dictionary a request, shared by its tasks and threads: they do not see what others set in a context.
+_facts: ContextVar[dict[str, Any]] = ContextVar("facts")
 
 
 def current_request() -> str:
@@ -30,6 +32,22 @@ def on_behalf_of(request: str) -> Iterator[None]:
         yield
     finally:
         request_id.reset(token)
+
+
+@contextmanager
+def gathering_facts() -> Iterator[dict[str, Any]]:
+    """What `note` is told in this block, also by threads and tasks that begin in it."""
+    facts: dict[str, Any] = {}
+    token = _facts.set(facts)
+    try:
+        yield facts
+    finally:
+        _facts.reset(token)
+
+
+def note(**known: Any) -> None:
+    """Add facts (`route`, `user_id`, `detection_id`) to the line of the current request, if there is one."""
+    _facts.get({}).update(known)
 
 
 class LineFormatter(logging.Formatter):

@@ -26,7 +26,7 @@ from objectvision.api.plain_answers import closing_answer, error_body
 from objectvision.api.throttles import subscriber
 from objectvision.lib import connections
 from objectvision.lib.limits import DISK_FULL
-from objectvision.lib.logs import on_behalf_of
+from objectvision.lib.logs import gathering_facts, on_behalf_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -34,6 +34,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 log = logging.getLogger(__name__)
+requests_log = logging.getLogger("objectvision.requests")
 
 MEGABYTE = 1 << 20
 SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
@@ -47,6 +48,7 @@ ABOUT_BODIES = LENGTHS | {b"content-type"}
 CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")
 
 FIRST_SERVER_ERROR = 500
+CLIENT_LEFT = 499  # in the log: the client had gone before the answer began
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 SMALL = MEGABYTE
 # 100 files and the fields of a batch. Django does not count parts that have a file name but no name.
@@ -57,7 +59,10 @@ MOST_UNFINISHED_OF_A_USER = 32
 
 
 class RequestStamp:
-    """Adds `X-Request-ID` (the client's own, if it is sane) and `X-Process-Time` (seconds) to every reply."""
+    """Adds `X-Request-ID` (the client's own, if it is sane) and `X-Process-Time` (seconds) to every reply.
+
+    Each request that has ended is one line in the log.
+    """
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -70,25 +75,33 @@ class RequestStamp:
         came_in = dict(scope["headers"]).get(b"x-request-id", b"")
         own = came_in if SANE_ID.fullmatch(came_in) else uuid7().hex.encode()
 
-        begun = False
+        status = None
 
         async def stamped(message: Message) -> None:
-            nonlocal begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                begun = True
+                status = message["status"]
                 seconds = f"{time.perf_counter() - started:.4f}"
                 stamps = [(b"x-request-id", own), (b"x-process-time", seconds.encode())]
                 message["headers"] = [*message.get("headers", ()), *stamps]
             await send(message)
 
-        with on_behalf_of(own.decode()):
+        with on_behalf_of(own.decode()), gathering_facts() as facts:
             try:
                 await self.app(scope, receive, stamped)
             except Exception:  # not handled by Django
-                if begun:
+                if status:
                     raise
                 log.exception("%s %s", scope["method"], scope["raw_path"].decode("latin-1"))
                 await RefusedRequestError(500, "error", "Server Error (500)").answer(stamped)
+            finally:
+                record_request(scope, status or CLIENT_LEFT, time.perf_counter() - started, facts)
+
+
+def record_request(scope: Message, status: int, seconds: float, facts: dict[str, Any]) -> None:
+    path = scope["raw_path"].decode("latin-1")
+    known = {**facts, "method": scope["method"], "status": status, "duration_ms": round(seconds * 1000, 1)}
+    requests_log.info("%s %s %d", scope["method"], path, status, extra=known)
 
 
 class RefusedRequestError(Exception):
