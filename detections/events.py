@@ -49,6 +49,7 @@ def event_of(subject: Subject) -> Event:
         type=TYPES[type(subject), Detection.Status(subject.status)],
         subject_id=subject.pk,
         data={name: getattr(subject, name) for name in TOLD[type(subject)]},
+        request_id=subject.request_id,
     )
 
 

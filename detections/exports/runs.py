@@ -24,7 +24,7 @@ from detections import events, search, storage
 from detections.exports.formats import FORMATS
 from detections.jobs.processing import stopping
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector, Export
-from objectvision.lib import doorbell
+from objectvision.lib import doorbell, logs
 from objectvision.lib.limits import DISK_FULL
 
 log = logging.getLogger(__name__)
@@ -74,6 +74,7 @@ def submit_export(
             filters=search.as_json(filters),
             idempotency_key=key,
             request_hash=fingerprint,
+            request_id=logs.current_request(),
         )
 
 

@@ -11,7 +11,7 @@ from detections.jobs import actions, processing, progress, sweep
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, Export
 from detections.uploads import intake
 from notifications.models import Event
-from objectvision.lib import wakeups
+from objectvision.lib import logs, wakeups
 from testing.files.pictures import photo
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +49,20 @@ def test_an_event_tells_what_the_change_left(submit, user):
     }  # fmt: skip
     assert completed.data == started.data | {"status": "completed", "processed": 2}
     assert detection.created_at < started.created_at < completed.created_at
+
+
+def test_events_keep_the_id_of_the_request_that_asked_for_the_work(submit, user):
+    with logs.on_behalf_of("the-upload"):
+        submit(user, photo())
+    with logs.on_behalf_of("the-export"):
+        runs.submit_export(user, "csv", {})
+    process()
+    runs.make_next_export()
+    assert list(user.events.order_by("pk").values_list("type", "request_id")) == [
+        ("detection.started", "the-upload"),
+        ("detection.completed", "the-upload"),
+        ("export.completed", "the-export"),
+    ]
 
 
 def test_a_detection_whose_images_all_fail_has_failed(submit, user, media):

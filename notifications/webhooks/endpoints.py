@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from notifications import outbox
 from notifications.mail.outbox import Kind, queue_mail
 from notifications.models import Event, WebhookDelivery, WebhookEndpoint, new_secret
-from objectvision.lib import doorbell, rows, sealing, wakeups
+from objectvision.lib import doorbell, logs, rows, sealing, wakeups
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ def disable_endpoint(endpoint: WebhookEndpoint, reason: str) -> bool:
             type=Event.Type.WEBHOOK_DISABLED,
             subject_id=endpoint.pk,
             data={"description": endpoint.description, "reason": reason},
+            request_id=logs.current_request(),
         )
         rows.write(*outbox.rows_of([event]))
         wakeups.publish_after_commit({endpoint.user_id: ""})

@@ -14,6 +14,7 @@ from accounts.models import User
 from detections.detectors import registry
 from detections.detectors.preparation import PreparationError
 from detections.inference import Options
+from detections.jobs import actions
 from detections.jobs.processing import process_waiting
 from detections.models import Detection, DetectionImage, Detector
 from detections.uploads import intake
@@ -156,6 +157,17 @@ class Outside:
         with on_behalf_of(text):
             return self.upload()
 
+    def request_id_of_export(self, text):
+        if not SANE_ID.fullmatch(text.encode()):
+            return REFUSED
+        with on_behalf_of(text):
+            return self.post("/detect/exports", {"format": "csv"}, by=self.user)
+
+    def request_id_of_event(self, text):
+        if (said := self.request_id(text)) == OK:
+            actions.cancel(Detection.objects.get().pk)
+        return said
+
     def file_name(self, text):
         return self.upload(image=file_of(photo(), text))
 
@@ -207,6 +219,8 @@ WRITERS = [
     ("detections.Detection.name", REFUSED, Outside.new_title),
     ("detections.Detection.idempotency_key", REFUSED, Outside.key_of_upload),
     ("detections.Detection.request_id", REFUSED, Outside.request_id),
+    ("detections.Export.request_id", REFUSED, Outside.request_id_of_export),
+    ("notifications.Event.request_id", REFUSED, Outside.request_id_of_event),
     ("detections.DetectionImage.original_name", CUT, Outside.file_name),
     ("detections.DetectionImage.original_name", CUT, Outside.refused_file_name),
     ("detections.DetectionImage.original_name", CUT, Outside.entry),
