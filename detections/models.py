@@ -321,6 +321,13 @@ class Detection(models.Model):
     request_id = models.CharField(
         max_length=64, blank=True, help_text="Of the upload: log lines of the work on it carry it, too."
     )
+    traceparent = models.CharField(
+        max_length=55,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of the upload's trace, if it has one.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -922,6 +929,7 @@ class Export(leases.Leased):
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
     request_hash = models.CharField(max_length=64, blank=True)
     request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
 

@@ -56,8 +56,9 @@ class Event(models.Model):
     type = models.CharField(max_length=30, choices=Type)
     subject_id = models.UUIDField(help_text="The detection, export or webhook that it is about.")
     data = models.JSONField(default=dict, help_text="The subject as the change left it.")
-    # A default of the database's too: processes of the version before write none.
+    # Defaults of the database's too: processes of the version before write none.
     request_id = models.CharField(max_length=64, blank=True, default="", db_default="")
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=timezone.now)
 
     objects = EventQuerySet.as_manager()

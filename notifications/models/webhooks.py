@@ -258,6 +258,7 @@ class WebhookDelivery(leases.Leased):
     endpoint = models.ForeignKey(WebhookEndpoint, models.CASCADE, related_name="deliveries", db_index=False)
     event = models.UUIDField()
     type = models.CharField(max_length=30)
+    traceparent = models.CharField(max_length=55, blank=True, default="", db_default="")
     state = models.CharField(max_length=10, choices=State, default=State.PENDING)
     next_at = models.DateTimeField(default=timezone.now)
     status_code = models.PositiveSmallIntegerField(null=True, blank=True)

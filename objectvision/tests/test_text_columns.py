@@ -51,6 +51,10 @@ MADE_HERE = {
     "notifications.WebhookEndpoint.secret": "a sealed secret of ours",
     "notifications.WebhookEndpoint.previous_secret": "as above",
     "notifications.WebhookEndpoint.disabled_reason": "a sentence of ours",
+    "detections.Detection.traceparent": "55 characters of the SDK",
+    "detections.Export.traceparent": "as above",
+    "notifications.Event.traceparent": "as above",
+    "notifications.WebhookDelivery.traceparent": "as above",
     "notifications.WebhookDelivery.type": "a type of ours",
     "notifications.WebhookDelivery.error": "a reason of ours",
 }
