@@ -55,6 +55,32 @@ WAITED_FOR = """
     """
 
 
+# Each part reads the small index of its state.
+QUEUES = """
+    SELECT {detector}, queue.state, queue.images, queue.oldest
+    FROM detections_detector AS detector LEFT JOIN (
+        SELECT detector_id, 'waiting' AS state, count(*) AS images,
+            min(CASE WHEN priority < 2 THEN CAST(id AS text) END) AS oldest
+        FROM detections_detectionimage WHERE state = 'waiting' GROUP BY detector_id
+        UNION ALL
+        SELECT detector_id, 'claimed', count(*), NULL
+        FROM detections_detectionimage WHERE state = 'claimed' GROUP BY detector_id
+    ) AS queue ON queue.detector_id = detector.id
+    """
+
+
+class Queue(NamedTuple):
+    """A detector's images in a state: None where it has none in any.
+
+    `oldest` is the id of the one of an upload that was sent first: it holds the time.
+    """
+
+    detector: "Detector"
+    state: str | None
+    images: int | None
+    oldest: str | None
+
+
 class DetectorQuerySet(models.QuerySet["Detector"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
@@ -62,6 +88,9 @@ class DetectorQuerySet(models.QuerySet["Detector"]):
     def default(self) -> "Detector | None":
         found = rows.read(DEFAULT_DETECTOR, [], detector=Detector)
         return found[0][0] if found else None
+
+    def queues(self) -> list[Queue]:
+        return [Queue(*row) for row in rows.read(QUEUES, [], detector=Detector)]
 
     def in_turn(self) -> list["Detector"]:
         """As `with_waiting_images`, by a statement that is written once."""
@@ -116,6 +145,11 @@ class Detector(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.version} ({self.backend})"
+
+    @property
+    def full_name(self) -> str:
+        """As uploads may name it."""
+        return f"{self.name}:{self.version}"
 
     @property
     def folder(self) -> Path:
@@ -432,8 +466,9 @@ class Claim:
     """
 
     fence: UUID
+    detector: Detector
     images: "Sequence[DetectionImage]"
-    more: bool = True
+    more: bool
 
     @property
     def detections(self) -> set[UUID]:
@@ -529,7 +564,8 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         fence = uuid4()
         claim_now = claim_at_once if connection.features.has_select_for_update_skip_locked else claim_in_two
         images, found = claim_now(detector, count, fence, untried=untried)
-        return Claim(fence, images, found == count or len(images) < found) if images else None
+        more = found == count or len(images) < found
+        return Claim(fence, detector, images, more) if images else None
 
     def claimed_by(self, fence: UUID) -> Self:
         return self.filter(state=DetectionImage.State.CLAIMED, claim=fence)

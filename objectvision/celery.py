@@ -4,7 +4,15 @@ from typing import Any
 from billiard import pool
 from celery import Celery
 from celery.concurrency import get_implementation, thread
-from celery.signals import celeryd_init, setup_logging, task_prerun
+from celery.signals import (
+    beat_init,
+    celeryd_init,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_init,
+    worker_process_init,
+)
 
 from objectvision.lib import connections
 
@@ -55,3 +63,25 @@ def drop_broken_connection(task: Any, **_: Any) -> None:
     close_old_connections()
     if connections.has_ended(connection):
         connection.close()
+
+
+@worker_init.connect
+def record_metrics_of_worker(**_: Any) -> None:
+    from objectvision.lib import metrics  # it needs settings
+
+    metrics.begin(",".join(sorted(app.amqp.queues.consume_from)))
+
+
+@beat_init.connect
+def record_metrics_of_beat(**_: Any) -> None:
+    from objectvision.lib import metrics  # as above
+
+    metrics.begin("beat")
+
+
+@worker_process_init.connect
+@task_postrun.connect
+def measure_process(**_: Any) -> None:
+    from objectvision.lib import metrics  # as above
+
+    metrics.measure_process()

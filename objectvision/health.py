@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import redis
 from django.core.files.base import ContentFile
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Facts = dict[str, Any]
+T = TypeVar("T")
 
 ANSWER_SECONDS = 3
 QUEUES = {"inference", "default", "webhooks"}
@@ -44,24 +45,24 @@ class PartAwayError(Exception):
     """The part does not work. The message is public."""
 
 
-class Part:
+class Part(Generic[T]):
     """Checks a part in a thread and answers within ANSWER_SECONDS, even if the part hangs.
 
     Requests that come during a check wait for its result, at most until its deadline. A part that hangs
     costs one thread and one connection, however many requests ask for it.
     """
 
-    def __init__(self, check: Callable[[], Facts], silence: str) -> None:
+    def __init__(self, check: Callable[[], T], silence: str) -> None:
         self.check = check
         self.silence = silence
         self._lock = threading.Lock()
-        self._running: Future[Facts] | None = None
+        self._running: Future[T] | None = None
         self._deadline = 0.0
 
-    def __call__(self) -> Facts:
+    def __call__(self) -> T:
         return self.begin()()
 
-    def begin(self) -> Callable[[], Facts]:
+    def begin(self) -> Callable[[], T]:
         """Start the check, unless it runs; what is returned waits for its result."""
         with self._lock:
             if self._running is None or self._running.done():
@@ -69,7 +70,7 @@ class Part:
                 self._running = run_in_thread(self.check, "health")
             return partial(self._wait_for, self._running, self._deadline)
 
-    def _wait_for(self, running: "Future[Facts]", deadline: float) -> Facts:
+    def _wait_for(self, running: "Future[T]", deadline: float) -> T:
         try:
             return running.result(max(0.0, deadline - time.monotonic()))
         except TimeoutError:

@@ -11,6 +11,7 @@ import redis
 from celery import current_app
 from celery.signals import after_task_publish, beat_init, heartbeat_sent
 
+from objectvision.lib import metrics
 from objectvision.lib.redis import shared_client
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def record_beat(**_: Any) -> None:
 
 
 def record_heartbeat(sender: str, heartbeat: str) -> None:
+    metrics.measure_process()
     client = shared_client()
     if client is None:
         _own[sender] = heartbeat

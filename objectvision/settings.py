@@ -37,6 +37,7 @@ DETECTORS_DIR = DATA_DIR / "detectors"
 # On the file system of the media, so that saving a large upload is a rename.
 FILE_UPLOAD_TEMP_DIR = DATA_DIR / "uploads"
 STATIC_ROOT = DATA_DIR / "static"
+METRICS_DIR = DATA_DIR / "metrics"
 for folder in (MEDIA_ROOT, DETECTORS_DIR, FILE_UPLOAD_TEMP_DIR, STATIC_ROOT):
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -329,7 +330,7 @@ VERIFICATION_DAYS = 3
 REQUIRE_VERIFIED_EMAIL = env.flag("REQUIRE_VERIFIED_EMAIL", default=False)
 
 SECURE_SSL_REDIRECT = env.flag("SECURE_SSL_REDIRECT", default=False)
-SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health"]  # probes come from inside, by plain HTTP
+SECURE_REDIRECT_EXEMPT = [r"^(api/v1/)?health", r"^metrics$"]  # probes come from inside, by plain HTTP
 # Browsers that came by HTTPS once use nothing else for a year.
 SECURE_HSTS_SECONDS = env.integer("SECURE_HSTS_SECONDS", 31_536_000 if SECURE_SSL_REDIRECT else 0)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.flag("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=False)
@@ -500,6 +501,13 @@ SIMPLE_JWT = {
     "USER_ID_CLAIM": "user_id",
     "CHECK_REVOKE_TOKEN": False,  # the session's row decides, read with the user
 }
+
+# --- Metrics -------------------------------------------------------------------------------------
+
+METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_ALLOWED_NETWORKS = env.networks("METRICS_ALLOWED_NETWORKS")
+# Without either, `/metrics` is closed, and nothing is recorded.
+HAS_METRICS = bool(METRICS_TOKEN or METRICS_ALLOWED_NETWORKS)
 
 # --- Log -----------------------------------------------------------------------------------------
 

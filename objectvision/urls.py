@@ -3,6 +3,7 @@ from django.urls import include, path
 
 from accounts.api.pages import EndAccessPage, ResetPasswordPage
 from objectvision.health import PARTS, HealthView
+from objectvision.monitoring.page import MetricsView
 from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
 
 handler400 = "objectvision.api.errors.bad_request"
@@ -26,6 +27,7 @@ urlpatterns = [
     path("api/v1/", include("detections.api.urls")),
     path("api/v1/", include(pages)),
     path("", include(pages)),
+    path("metrics", MetricsView.as_view()),
     path("reset-password", ResetPasswordPage.as_view(), name="reset-password"),
     path("end-access", EndAccessPage.as_view(), name="end-access"),
     path("favicon.ico", FaviconView.as_view()),

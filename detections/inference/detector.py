@@ -50,10 +50,12 @@ class LoadedDetector:
         options = replace(options, iou=min(options.iou, self._most_overlap))
         may_be_half = reduced and not options.tile and options.image_size in {None, self.image_size}
         with decoded(data, INPUTS_LEFT * self.image_size if may_be_half else None) as (image, size):
+            decoded_at = time.perf_counter()
             rows = tiling.find_in_views(self._backend, image, options, alone=alone, stopped=stopped)
             height, width = image.shape[:2]
         boxes = boxes_from(rows, (width, height), self.classes)
-        return Found(*size, boxes, (time.perf_counter() - start) * 1000)
+        milliseconds = (time.perf_counter() - start) * 1000
+        return Found(*size, boxes, milliseconds, (decoded_at - start) * 1000)
 
     def find(self, image: NDArray[np.uint8], options: Options, *, alone: bool) -> Rows:
         """Rows as the backend returns them, unchecked: for a trial."""

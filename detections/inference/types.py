@@ -56,12 +56,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Size of the upright image in pixels; boxes, highest confidence first; time from bytes to boxes."""
+    """Size of the upright image in pixels; boxes, highest confidence first; time from bytes to boxes.
+
+    `decode_milliseconds` of these went into decoding.
+    """
 
     width: int
     height: int
     boxes: tuple[Box, ...]
     milliseconds: float
+    decode_milliseconds: float = 0.0
 
 
 class Backend(Protocol):

@@ -18,7 +18,7 @@ from django.utils import timezone
 from detections import inference
 from detections.jobs.progress import begin_detections, recount_and_publish
 from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
-from objectvision.lib import doorbell, logs
+from objectvision.lib import doorbell, logs, metrics
 
 log = logging.getLogger(__name__)
 
@@ -282,7 +282,7 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
 
     Running twice leaves the same rows.
     """
-    with transaction.atomic():
+    with metrics.SAVE_SECONDS.time(), transaction.atomic():
         detections, have_results = Detection.objects.lock_claimed(claim.detections, claim.fence)
         unfinished = [detection for detection in detections if not detection.is_finished]
         images = [image for image in claim.images if image.pk in have_results and image.pk in outcomes]
@@ -290,9 +290,23 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
             DetectionResult.objects.filter(image__in=replaced).delete()
         results = [result for image in images for result in apply_outcome(image, outcomes[image.pk])]
         recount_and_publish(detections, images, results)
+    for image in images:
+        measure_outcome(claim.detector, outcomes[image.pk])
     for detection in unfinished:
         if detection.is_finished:
             log_finished(detection)
+
+
+def measure_outcome(detector: Detector, outcome: Outcome) -> None:
+    name = detector.full_name
+    if isinstance(outcome, Refused):
+        metrics.count_failed(name, outcome.code)
+        return
+    metrics.IMAGES.labels(name, "done").inc()
+    metrics.OBJECTS.labels(name).inc(len(outcome.boxes))
+    metrics.DECODE_SECONDS.observe(outcome.decode_milliseconds / 1000)
+    seconds = (outcome.milliseconds - outcome.decode_milliseconds) / 1000
+    metrics.INFERENCE_SECONDS.labels(name).observe(seconds)
 
 
 def log_finished(detection: Detection) -> None:

@@ -6,6 +6,9 @@ from django.utils import timezone
 
 from detections.jobs.progress import recount_and_publish
 from detections.models import LOCKED_AT_ONCE, MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult
+from objectvision.lib import metrics
+
+FAILED = "processing_failed"
 
 
 def sweep_detections() -> bool:
@@ -23,12 +26,12 @@ def release_lapsed_claims() -> None:
         with transaction.atomic():
             detections = Detection.objects.lock(ids)
             claimed = lapsed.filter(detection__in=ids)
-            exhausted = list(claimed.filter(attempts__gte=MAX_ATTEMPTS).values_list("pk", flat=True))
-            claimed.filter(pk__in=exhausted).update(
+            exhausted = list(claimed.filter(attempts__gte=MAX_ATTEMPTS).select_related("detector"))
+            claimed.filter(pk__in=[image.pk for image in exhausted]).update(
                 state=DetectionImage.State.FAILED,
                 claim=None,
                 claimed_at=None,
-                error_code="processing_failed",
+                error_code=FAILED,
                 error=f"The image could not be processed in {MAX_ATTEMPTS} attempts.",
                 processed_at=now,
             )
@@ -37,6 +40,8 @@ def release_lapsed_claims() -> None:
             failed.filter(image__in=exhausted).delete()
             claimed.put_back(counted=True)
             recount_and_publish(detections)
+        for image in exhausted:
+            metrics.count_failed(image.detector.full_name, FAILED)
 
 
 def finish_ended_detections() -> None:

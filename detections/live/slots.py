@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 
 import redis
 
+from objectvision.lib import metrics
 from objectvision.lib.limits import TooMany
 from objectvision.lib.redis import shared_client
 
@@ -32,6 +33,7 @@ class TooManyStreams(TooMany):
 class Slot:
     user_id: UUID
     name: str
+    kind: str
     is_held: bool = True
 
     def release(self) -> None:
@@ -39,6 +41,7 @@ class Slot:
         with _lock:
             was_held, self.is_held = self.is_held, False
             if was_held:
+                metrics.STREAMS.labels(self.kind).dec()
                 _held[self.user_id] -= 1
                 if not _held[self.user_id]:
                     del _held[self.user_id]
@@ -50,8 +53,8 @@ class Slot:
                 log.warning("The slot of a stream lapses by itself: %s", error)
 
 
-def take(user_id: UUID) -> Slot:
-    """A slot for one more stream of the user. Raises TooManyStreams.
+def take(user_id: UUID, kind: str) -> Slot:
+    """A slot for one more stream of the user, of kind `sse` or `websocket`. Raises TooManyStreams.
 
     While Redis is away, each process counts its own.
     """
@@ -59,7 +62,8 @@ def take(user_id: UUID) -> Slot:
         if _held[user_id] >= MOST_STREAMS:
             raise TooManyStreams
         _held[user_id] += 1
-    slot = Slot(user_id, uuid4().hex)
+        metrics.STREAMS.labels(kind).inc()
+    slot = Slot(user_id, uuid4().hex, kind)
     try:
         is_within = place_of(slot) < MOST_STREAMS
     except redis.RedisError as error:

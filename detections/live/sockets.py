@@ -135,7 +135,7 @@ def open_stream(scope: dict[str, Any]) -> Stream:
     view.request = request
     try:
         view.initial(request)
-        return view.open_stream(request)
+        return view.open_stream(request, "websocket")
     except Exception as error:  # the view answers it, or raises it again
         response = view.handle_exception(error)
         raise RefusedHandshakeError(response, end_of(error, response.status_code)) from error

@@ -104,17 +104,17 @@ class EventsView(StrictView):
         perhaps a second time: their ids are the same. At most 10 streams at a time. The same messages come by
         WebSocket from `/ws/`.
         """
-        body = EventStream(self.open_stream(request))
+        body = EventStream(self.open_stream(request, "sse"))
         connections.give_back()
         headers = {"X-Accel-Buffering": "no"}  # nginx would hold messages back
         return StreamingHttpResponse(body, content_type="text/event-stream", headers=headers)
 
-    def open_stream(self, request: Request) -> Stream:
+    def open_stream(self, request: Request, kind: str) -> Stream:
         """Raises ForeignOrigin, ValidationError, slots.TooManyStreams."""
         refuse_foreign_origin(request)
         since = self.since(request)
         user = current_user(request)
-        slot = slots.take(user.pk)
+        slot = slots.take(user.pk, kind)
         try:
             return Stream(user.pk, current_credential(request), since, slot)
         except BaseException:  # whatever it is: it is raised again

@@ -23,7 +23,7 @@ from detections.uploads.inspection import (
 )
 from detections.uploads.parameters import UploadError
 from detections.uploads.zip_reader import RefusedUpload
-from objectvision.lib import connections, doorbell, logs, rows, wakeups
+from objectvision.lib import connections, doorbell, logs, metrics, rows, wakeups
 
 if TYPE_CHECKING:
     from django.core.files.base import File
@@ -96,6 +96,9 @@ def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
             insert_rows(detection, images, reuse=submission.reuse, turn=None if serial else end.turn)
             doorbell.ring_after_commit("detections.process_images")
             caching.drop_after_commit([detection.user_id])
+    for image in images:
+        if image.error_code:
+            metrics.FAILURES.labels(image.error_code).inc()
     return detection
 
 

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from objectvision.lib import leases
+from objectvision.lib import leases, metrics
 
 ERROR_LENGTH = 300
 
@@ -125,7 +125,8 @@ class Mail(leases.Leased):
 
     def end(self, state: State, **values: Any) -> None:
         """Nothing happens if its claim was taken away meanwhile."""
-        self.update_claimed(state=state, claim=None, **values)
+        if self.update_claimed(state=state, claim=None, **values):
+            metrics.MAILS.labels("deferred" if state == self.State.WAITING else state).inc()
 
     def sent(self) -> None:
         self.end(self.State.SENT, sent_at=timezone.now(), error="")

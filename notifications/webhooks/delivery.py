@@ -13,7 +13,7 @@ from django.utils import timezone
 from notifications.models import WebhookDelivery, WebhookEndpoint
 from notifications.webhooks import bodies, sending
 from notifications.webhooks.endpoints import disable_endpoint
-from objectvision.lib import connections, sealing
+from objectvision.lib import connections, metrics, sealing
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def record(delivery: WebhookDelivery, made: Attempt) -> None:
         "request": made.request,
         "response": delivery.with_answer(made.at, made.reason, **made.came_back()),
     }
+    metrics.WEBHOOK_ATTEMPTS.labels("failed" if made.reason else "delivered").inc()
     log.info("Webhook delivery %s: %s in %d ms", delivery.pk, made.reason or made.status, made.duration_ms)
     if not made.reason:
         delivery.end(delivery.State.DELIVERED, delivered_at=timezone.now(), **values)

@@ -3,11 +3,17 @@ from typing import Any
 
 from django.db import connection
 
+from objectvision.lib import metrics
+
 
 def give_back() -> None:
     """Let others have this thread's connection while it waits. Not inside a transaction, which would end."""
-    if not connection.in_atomic_block:
-        connection.close()
+    if connection.in_atomic_block:
+        return
+    connection.close()
+    pool = getattr(connection, "pool", None)
+    if pool is not None:
+        metrics.record_pool(pool.get_stats())
 
 
 def drop_broken() -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from detections.images.allocation import return_large_blocks
 from detections.live import sockets
-from objectvision.lib import wakeups
+from objectvision.lib import metrics, wakeups
 from objectvision.server.guards import App, Message, Receive, RequestGuard, RequestStamp, Send
 from objectvision.server.handler import Handler
 
@@ -51,6 +51,7 @@ class Lifespan:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                metrics.begin("web")
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, with_wake_up(signal.getsignal(number)))
             await send({"type": f"{message['type']}.complete"})

@@ -24,7 +24,7 @@ from objectvision.api.errors import Unavailable
 from objectvision.api.forms.parser import mark_of
 from objectvision.api.plain_answers import closing_answer, error_body
 from objectvision.api.throttles import subscriber
-from objectvision.lib import connections
+from objectvision.lib import connections, metrics
 from objectvision.lib.limits import DISK_FULL
 from objectvision.lib.logs import gathering_facts, on_behalf_of
 
@@ -99,6 +99,7 @@ class RequestStamp:
 
 
 def record_request(scope: Message, status: int, seconds: float, facts: dict[str, Any]) -> None:
+    metrics.record_request(scope["method"], facts.get("route", ""), status, seconds)
     path = scope["raw_path"].decode("latin-1")
     known = {**facts, "method": scope["method"], "status": status, "duration_ms": round(seconds * 1000, 1)}
     requests_log.info("%s %s %d", scope["method"], path, status, extra=known)

@@ -24,7 +24,7 @@ def opened():
 
     def opened(user, since=None):
         session = Session.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1))
-        return Stream(user.pk, session, since, slots.take(user.pk))
+        return Stream(user.pk, session, since, slots.take(user.pk, "sse"))
 
     return opened
 

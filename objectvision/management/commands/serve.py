@@ -17,7 +17,7 @@ from detections.operations import demo
 from notifications.outbox import SEND_TASK
 from notifications.webhooks.senders import senders
 from objectvision.celery import app
-from objectvision.lib import doorbell, wakeups
+from objectvision.lib import doorbell, metrics, wakeups
 from objectvision.lib.migrations import unapplied_migrations
 from objectvision.server.protocol import SOCKET_OPTIONS, Protocol
 
@@ -66,6 +66,7 @@ class Command(BaseCommand):
             signal.signal(number, lambda *_: None)
         if not settings.API_BASE_URL and not settings.DEPLOYED:  # links in mails that this process sends
             settings.PUBLIC_URL = f"http://localhost:{port}"
+        metrics.begin("serve")
         doorbell.answer_here(SEND_TASK, senders.wake)
         worker = start_worker()
         beat: Any = EmbeddedService(app, thread=True, scheduler_cls=app.conf.beat_scheduler)
