@@ -122,7 +122,7 @@ lint: $(VENV)/.installed-dev ## Check style, types, import order, security, migr
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit -q -c pyproject.toml -r accounts benchmarks detections notifications objectvision training manage.py gunicorn.conf.py
+	@$(BIN)/bandit -q -c pyproject.toml -r accounts benchmarks detections notifications objectvision training manage.py flowerconfig.py gunicorn.conf.py
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) spectacular --validate --fail-on-warn --file /dev/null
 

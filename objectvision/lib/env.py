@@ -14,6 +14,8 @@ T = TypeVar("T")
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
+PASSWORD_LENGTH = 12
+
 UNITS = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 
 # All variables that the settings read: a test compares them with `.env.example`.
@@ -116,6 +118,17 @@ def address(name: str) -> str:
         return value
 
     return read(name, parse, "", "an e-mail address such as hello@example.com")
+
+
+def password(name: str) -> str:
+    """What people type into a browser: browsers differ in how they send other characters than ASCII."""
+
+    def parse(value: str) -> str:
+        if len(value) < PASSWORD_LENGTH or not (value.isascii() and value.isprintable()):
+            raise ValueError
+        return value
+
+    return read(name, parse, "", f"at least {PASSWORD_LENGTH} ASCII characters", secret=True)
 
 
 def origins(name: str) -> list[str]:
