@@ -1,6 +1,7 @@
 """A user of a running system, over real HTTP."""
 
 import json
+import time
 from contextlib import closing, contextmanager, suppress
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -87,11 +88,15 @@ def texts_of(socket):
             yield json.loads(socket.recv(timeout=60))
 
 
-def data_of(response):
+def data_of(response, seconds=60):
+    """Fails if no message comes for so long, though comments come."""
+    last = time.monotonic()
     with suppress(requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         for line in response.iter_lines(chunk_size=1):
             if line.startswith(b"data: "):
                 yield json.loads(line.removeprefix(b"data: "))
+                last = time.monotonic()
+            assert time.monotonic() < last + seconds, "No message came."
 
 
 def closed_with(socket, seconds=30):

@@ -55,8 +55,8 @@ def test_a_photo_starts_and_completes_before_the_eyes_of_its_owner_alone(stack, 
 def test_a_cancelled_job_and_an_export_are_told(stack, way):
     client = stack.client().sign_up()
     with client.following(way) as messages:
-        job = send_batch(client, 60)
-        client.post(f"detect/jobs/{job}/cancel")
+        job = send_batch(client, SLOW, photo(400, 400), tile=64)
+        assert client.post(f"detect/jobs/{job}/cancel").json()["status"] == "cancelled"
         assert types(first(messages, "detection.cancelled"))[-1] == "detection.cancelled"
         export = client.post("detect/exports", json={"format": "csv"}).json()["id"]
         [told] = first(messages, "export.completed")
