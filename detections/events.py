@@ -10,7 +10,7 @@ from detections.models import Detection, DetectionResult, Export
 from notifications import outbox
 from notifications.models import Event
 from notifications.webhooks import bodies
-from objectvision.lib import links, rows, wakeups
+from objectvision.lib import links, rows, tracing, wakeups
 
 Subject = Detection | Export
 
@@ -44,13 +44,16 @@ def events_of(subjects: Iterable[Subject]) -> list[Event]:
 
 
 def event_of(subject: Subject) -> Event:
-    return Event(
-        user_id=subject.user_id,
-        type=TYPES[type(subject), Detection.Status(subject.status)],
-        subject_id=subject.pk,
-        data={name: getattr(subject, name) for name in TOLD[type(subject)]},
-        request_id=subject.request_id,
-    )
+    event_type = TYPES[type(subject), Detection.Status(subject.status)]
+    with tracing.span(f"event {event_type}", subject.traceparent):
+        return Event(
+            user_id=subject.user_id,
+            type=event_type,
+            subject_id=subject.pk,
+            data={name: getattr(subject, name) for name in TOLD[type(subject)]},
+            request_id=subject.request_id,
+            traceparent=tracing.current_traceparent(),
+        )
 
 
 def write_export_events(exports: Sequence[Export]) -> None:

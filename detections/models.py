@@ -475,6 +475,10 @@ class Claim:
         return {image.detection_id for image in self.images}
 
     @property
+    def traceparents(self) -> list[str]:
+        return [image.detection.traceparent for image in self.images]
+
+    @property
     def pending_detections(self) -> list[Detection]:
         """The detections that had not begun when they were claimed."""
         by_id = {image.detection_id: image.detection for image in self.images}

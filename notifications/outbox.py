@@ -25,7 +25,7 @@ def deliveries_of(events: Sequence[Event]) -> list[WebhookDelivery]:
     """Not saved."""
     endpoints = WebhookEndpoint.objects.listening({event.user_id for event in events})
     return [
-        WebhookDelivery(endpoint=endpoint, event=event.pk, type=event.type)
+        WebhookDelivery(endpoint=endpoint, event=event.pk, type=event.type, traceparent=event.traceparent)
         for event in events
         for endpoint in endpoints
         if endpoint.user_id == event.user_id and endpoint.wants(event.type)

@@ -1,7 +1,13 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.contrib.admin import apps as admin_apps
+
+from objectvision.lib import tracing
+
+if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+    tracing.import_redis_alone()  # before the models, which import it
 
 
 class ObjectVisionConfig(AppConfig):
@@ -10,6 +16,8 @@ class ObjectVisionConfig(AppConfig):
     def ready(self) -> None:
         for module in ("checks", "heartbeats"):  # they register themselves
             import_module(f"objectvision.{module}")
+        if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+            tracing.begin_recording()
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):

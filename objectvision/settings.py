@@ -512,6 +512,11 @@ METRICS_ALLOWED_NETWORKS = env.networks("METRICS_ALLOWED_NETWORKS")
 # Without either, `/metrics` is closed, and nothing is recorded.
 HAS_METRICS = bool(METRICS_TOKEN or METRICS_ALLOWED_NETWORKS)
 
+# --- Traces --------------------------------------------------------------------------------------
+
+# The SDK reads this variable and its others by itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
+
 # --- Log -----------------------------------------------------------------------------------------
 
 LOGGING = {
@@ -539,6 +544,11 @@ LOGGING = {
         # Without its cache every request would log a traceback.
         "django_redis.cache": {"filters": ["once_a_minute"]},
         "detections.caching": {"filters": ["once_a_minute"]},
+        # A collector that is away; and what is dropped meanwhile.
+        "opentelemetry.exporter.otlp.proto.http.trace_exporter": {"filters": ["once_a_minute"]},
+        "opentelemetry.sdk._shared_internal": {"filters": ["once_a_minute"]},
+        # Each statement that was shortened.
+        "opentelemetry.attributes": {"level": "ERROR"},
         # One line a message, which says nothing about the work.
         "celery.app.trace": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},

@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from standardwebhooks import Webhook
 
 
@@ -90,3 +91,37 @@ def receiving():
     with listening(receiver.respond) as url:
         receiver.url = f"{url}/hook"
         yield receiver
+
+
+class Collector:
+    """A collector of traces: OTLP over HTTP."""
+
+    def __init__(self):
+        self.url = ""
+        self.answers = []
+        self.asked = []
+        """Requests, as they came."""
+
+    def respond(self, asked):
+        self.asked.append(asked)
+        return self.answers.pop(0) if self.answers else Answer(200)
+
+    @property
+    def spans(self):
+        """All spans, by their ids."""
+        requests = [ExportTraceServiceRequest.FromString(asked.body) for asked in self.asked]
+        return [
+            span
+            for request in requests
+            for resource in request.resource_spans
+            for scope in resource.scope_spans
+            for span in scope.spans
+        ]
+
+
+@contextmanager
+def collecting():
+    collector = Collector()
+    with listening(collector.respond) as url:
+        collector.url = url
+        yield collector

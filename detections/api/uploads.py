@@ -30,7 +30,7 @@ from objectvision.api.forms.parser import MultiPartParser
 from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.throttles import UploadThrottle
 from objectvision.api.views import StrictViewSet
-from objectvision.lib import connections, wakeups
+from objectvision.lib import connections, tracing, wakeups
 
 LONGEST_WAIT_SECONDS = 30
 POLL_AFTER_SECONDS = 1
@@ -184,7 +184,8 @@ class UploadViewSet(StrictViewSet[Detection]):
             except ValueError:  # of a worker of another version
                 return look()
 
-        return wakeups.wait_for(detection.pk, look, seconds, read=read, unchanged_at=unchanged_at)
+        with tracing.span("wait"):
+            return wakeups.wait_for(detection.pk, look, seconds, read=read, unchanged_at=unchanged_at)
 
     def make_detection(self, data: Any, user: User, key: str | None, fingerprint: str) -> Detection:
         serializer = self.get_serializer(data=data)

@@ -24,7 +24,7 @@ from detections import events, search, storage
 from detections.exports.formats import FORMATS
 from detections.jobs.processing import stopping
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector, Export
-from objectvision.lib import doorbell, logs
+from objectvision.lib import doorbell, logs, tracing
 from objectvision.lib.limits import DISK_FULL
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ def submit_export(
             idempotency_key=key,
             request_hash=fingerprint,
             request_id=logs.current_request(),
+            traceparent=tracing.current_traceparent(),
         )
 
 
@@ -91,7 +92,8 @@ def make_next_export(meanwhile: Callable[[], None] = do_nothing) -> bool:
     if export is None:
         return False
     try:
-        make_export(export, meanwhile)
+        with tracing.span("make export", export.traceparent):
+            make_export(export, meanwhile)
     except ExportInterruptedError:
         log.info("Export %s is left to another attempt", export.pk)
         export.put_back()

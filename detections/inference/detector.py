@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from detections.inference import tiling
 from detections.inference.decoding import decoded
 from detections.inference.types import Found, boxes_from
+from objectvision.lib import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +51,13 @@ class LoadedDetector:
         start = time.perf_counter()
         options = replace(options, iou=min(options.iou, self._most_overlap))
         may_be_half = reduced and not options.tile and options.image_size in {None, self.image_size}
-        with decoded(data, INPUTS_LEFT * self.image_size if may_be_half else None) as (image, size):
+        most = INPUTS_LEFT * self.image_size if may_be_half else None
+        with ExitStack() as opened:
+            with tracing.span("decode"):
+                image, size = opened.enter_context(decoded(data, most))
             decoded_at = time.perf_counter()
-            rows = tiling.find_in_views(self._backend, image, options, alone=alone, stopped=stopped)
+            with tracing.span("infer"):
+                rows = tiling.find_in_views(self._backend, image, options, alone=alone, stopped=stopped)
             height, width = image.shape[:2]
         boxes = boxes_from(rows, (width, height), self.classes)
         milliseconds = (time.perf_counter() - start) * 1000

@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from threading import Event
 from time import monotonic
@@ -18,7 +19,7 @@ from django.utils import timezone
 from detections import inference
 from detections.jobs.progress import begin_detections, recount_and_publish
 from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
-from objectvision.lib import doorbell, logs, metrics
+from objectvision.lib import doorbell, logs, metrics, tracing
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +93,22 @@ def process_images_of(detector: Detector, loaded: inference.LoadedDetector, dead
 
 def claim_chunk(detector: Detector, *, untried: bool = False) -> Claim | None:
     """A full chunk rings once more, so that every worker wakes while there is work for it."""
+    asked_at = timezone.now()
     claim = DetectionImage.objects.claim(detector, CHUNK, untried=untried)
+    if claim:
+        record_claim(claim, asked_at)
     if claim and len(claim.images) == CHUNK:
         doorbell.ring_if_reachable("detections.process_images")
     return claim
+
+
+def record_claim(claim: Claim, asked_at: datetime) -> None:
+    """Spans of the time that uploads waited, and of the claim."""
+    now = timezone.now()
+    for detection in claim.pending_detections:
+        tracing.record_span("queue", detection.traceparent, detection.updated_at, asked_at)
+    for traceparent in set(claim.traceparents):
+        tracing.record_span("claim", traceparent, asked_at, now)
 
 
 def process_chunks(
@@ -223,10 +236,14 @@ def predict_image(
     Log lines carry the upload's request: lanes inherit no context.
     """
     with logs.on_behalf_of(image.detection.request_id):
-        outcome = outcome_of(image, detector, effort, alone=alone) if effort.takes_more() else None
-        if isinstance(outcome, Refused):
-            log.info("Image %s is refused: %s", image.pk, outcome.reason)
-        return outcome
+        if not effort.takes_more():
+            return None
+        with tracing.span("image", image.detection.traceparent, image_id=image.pk):
+            outcome = outcome_of(image, detector, effort, alone=alone)
+            if isinstance(outcome, Refused):
+                tracing.describe(refused=outcome.code)
+                log.info("Image %s is refused: %s", image.pk, outcome.reason)
+            return outcome
 
 
 def outcome_of(
@@ -282,7 +299,8 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
 
     Running twice leaves the same rows.
     """
-    with metrics.SAVE_SECONDS.time(), transaction.atomic():
+    saving = tracing.span("save results", *claim.traceparents)
+    with metrics.SAVE_SECONDS.time(), saving, transaction.atomic():
         detections, have_results = Detection.objects.lock_claimed(claim.detections, claim.fence)
         unfinished = [detection for detection in detections if not detection.is_finished]
         images = [image for image in claim.images if image.pk in have_results and image.pk in outcomes]

@@ -14,13 +14,13 @@ from detections.models import (
     DetectionImage,
     DetectionResult,
 )
-from objectvision.lib import rows, wakeups
+from objectvision.lib import rows, tracing, wakeups
 
 
 def begin_detections(claim: Claim) -> None:
     """Mark the claim's pending detections as begun, and tell it."""
     if pending := claim.pending_detections:
-        with transaction.atomic():
+        with tracing.span("begin", *claim.traceparents), transaction.atomic():
             begun = Detection.objects.begin(pending)
             events.write_events(begun)
             owners = {detection.user_id for detection in begun}

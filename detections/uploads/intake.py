@@ -23,7 +23,7 @@ from detections.uploads.inspection import (
 )
 from detections.uploads.parameters import UploadError
 from detections.uploads.zip_reader import RefusedUpload
-from objectvision.lib import connections, doorbell, logs, metrics, rows, wakeups
+from objectvision.lib import connections, doorbell, logs, metrics, rows, tracing, wakeups
 
 if TYPE_CHECKING:
     from django.core.files.base import File
@@ -59,6 +59,7 @@ class Submission:
             idempotency_key=self.key,
             request_hash=self.fingerprint,
             request_id=logs.current_request(),
+            traceparent=tracing.current_traceparent(),
         )
 
 
@@ -91,7 +92,7 @@ def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
         end = DetectionImage.objects.end_of_line(detection.user_id, Priority.SINGLE, detection.detector_id)
         left = backlog.check_backlog(submission.user, end.waiting, 1, files.count)
         connections.give_back()  # others need it while files are read, unpacked and stored
-        with stored_images(detection, files) as images, transaction.atomic():
+        with tracing.span("store"), stored_images(detection, files) as images, transaction.atomic():
             serial = left < backlog.UNDER_WAY or len(images) > 1
             insert_rows(detection, images, reuse=submission.reuse, turn=None if serial else end.turn)
             doorbell.ring_after_commit("detections.process_images")

@@ -11,7 +11,7 @@ from uuid_utils.compat import uuid7
 from notifications import outbox
 from notifications.mail.outbox import Kind, queue_mail
 from notifications.models import Event, WebhookDelivery, WebhookEndpoint, new_secret
-from objectvision.lib import doorbell, logs, rows, sealing, wakeups
+from objectvision.lib import doorbell, logs, rows, sealing, tracing, wakeups
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ def disable_endpoint(endpoint: WebhookEndpoint, reason: str) -> bool:
             subject_id=endpoint.pk,
             data={"description": endpoint.description, "reason": reason},
             request_id=logs.current_request(),
+            traceparent=tracing.current_traceparent(),
         )
         rows.write(*outbox.rows_of([event]))
         wakeups.publish_after_commit({endpoint.user_id: ""})
@@ -100,7 +101,12 @@ def ping_endpoint(endpoint: WebhookEndpoint) -> WebhookDelivery:
     check_active(endpoint)
     if endpoint.deliveries.under_way().filter(type=WebhookDelivery.PING).exists():
         raise NotNowError("A ping is under way.")
-    delivery = WebhookDelivery.objects.create(endpoint=endpoint, event=uuid7(), type=WebhookDelivery.PING)
+    delivery = WebhookDelivery.objects.create(
+        endpoint=endpoint,
+        event=uuid7(),
+        type=WebhookDelivery.PING,
+        traceparent=tracing.current_traceparent(),
+    )
     doorbell.ring_after_commit(outbox.SEND_TASK)
     return delivery
 

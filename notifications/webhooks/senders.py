@@ -17,7 +17,7 @@ from django.utils import timezone
 from notifications.models import WebhookDelivery, WebhookEndpoint
 from notifications.models.webhooks import Ready
 from notifications.webhooks.delivery import deliver
-from objectvision.lib import connections
+from objectvision.lib import connections, tracing
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,8 @@ class Senders:
             return False
         started = monotonic()
         try:
-            deliver(delivery)
+            with tracing.span("webhook", delivery.traceparent, attempt=delivery.attempts):
+                deliver(delivery)
         finally:
             connections.give_back()
             took = timedelta(seconds=monotonic() - started)

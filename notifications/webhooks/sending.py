@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from notifications.webhooks.destinations import Destination, UrlError, all_allowed, parse_url, resolve
 from objectvision import __version__
+from objectvision.lib import tracing
 
 T = TypeVar("T")
 
@@ -155,11 +156,14 @@ def post(url: str, headers: dict[str, str], body: bytes, seconds: float = SECOND
     deadline = Deadline(seconds)
     with named_errors(seconds):
         destination = parse_url(url)
-        with closing(connect(destination, deadline)) as wire:
+        sent = tracing.span("POST", calls=True, **{"server.address": destination.host})
+        with sent, closing(connect(destination, deadline)) as wire:
             stream: httpcore.NetworkStream = wire
             if destination.scheme == "https":
                 stream = SecureWire(wire, ssl_context(), destination.host)
-            return exchange(destination, stream, headers, body)
+            answer = exchange(destination, stream, headers, body)
+            tracing.describe(**{"http.response.status_code": answer.status})
+    return answer
 
 
 def connect(destination: Destination, deadline: Deadline) -> Wire:

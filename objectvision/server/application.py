@@ -11,7 +11,7 @@ from django.conf import settings
 
 from detections.images.allocation import return_large_blocks
 from detections.live import sockets
-from objectvision.lib import metrics, wakeups
+from objectvision.lib import metrics, tracing, wakeups
 from objectvision.server.guards import App, Message, Receive, RequestGuard, RequestStamp, Send
 from objectvision.server.handler import Handler
 
@@ -54,6 +54,8 @@ class Lifespan:
                 metrics.begin("web")
                 for number in (signal.SIGTERM, signal.SIGINT):
                     signal.signal(number, with_wake_up(signal.getsignal(number)))
+            else:
+                tracing.send_spans()  # gunicorn's processes end by the signal, without their exit handlers
             await send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
                 return

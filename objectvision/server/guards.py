@@ -24,7 +24,7 @@ from objectvision.api.errors import Unavailable
 from objectvision.api.forms.parser import mark_of
 from objectvision.api.plain_answers import closing_answer, error_body
 from objectvision.api.throttles import subscriber
-from objectvision.lib import connections, metrics
+from objectvision.lib import connections, metrics, tracing
 from objectvision.lib.limits import DISK_FULL
 from objectvision.lib.logs import gathering_facts, on_behalf_of
 
@@ -86,7 +86,9 @@ class RequestStamp:
                 message["headers"] = [*message.get("headers", ()), *stamps]
             await send(message)
 
-        with on_behalf_of(own.decode()), gathering_facts() as facts:
+        request_id = own.decode()
+        begun = tracing.request_span(scope["method"], scope["path"], scope["headers"])
+        with on_behalf_of(request_id), gathering_facts() as facts, begun:
             try:
                 await self.app(scope, receive, stamped)
             except Exception:  # not handled by Django
@@ -96,6 +98,7 @@ class RequestStamp:
                 await RefusedRequestError(500, "error", "Server Error (500)").answer(stamped)
             finally:
                 record_request(scope, status or CLIENT_LEFT, time.perf_counter() - started, facts)
+                tracing.describe_request(facts.get("route", ""), status or CLIENT_LEFT, request_id)
 
 
 def record_request(scope: Message, status: int, seconds: float, facts: dict[str, Any]) -> None:
