@@ -22,6 +22,7 @@ from objectvision.lib import leases, rows
 MAX_ATTEMPTS = 3
 LOCKED_AT_ONCE = 200  # detections: a bound on what one transaction holds
 NAME_LENGTH = 255
+CLASS_LENGTH = 100
 SAFE_NAME_LENGTH = 100
 MOST_NAMES_SHOWN = 100
 QUEUE_FIELDS = (
@@ -810,6 +811,13 @@ class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):
         )
         return self.annotate(place=place).filter(place__lte=count)
 
+    def found_by_models(self) -> Self:
+        return self.filter(source=DetectionResult.Source.MODEL)
+
+    def confirmed(self) -> Self:
+        """What an owner has accepted or added."""
+        return self.filter(review=DetectionResult.Review.ACCEPTED)
+
     def count_by_image(self) -> Counter[UUID]:
         """The number of results by image, of images that have any."""
         counts = self.order_by().values_list("image").annotate(count=models.Count("pk"))
@@ -835,19 +843,43 @@ class DetectionResult(models.Model):
         ACCEPTED = "accepted"
         REJECTED = "rejected"
 
+    class Source(models.TextChoices):
+        MODEL = "model"
+        PERSON = "person"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+", db_index=False)
     detection = models.ForeignKey(Detection, models.CASCADE, related_name="results", db_index=False)
     image = models.ForeignKey(DetectionImage, models.CASCADE, related_name="results")
-    object_class = models.CharField(max_length=100)
+    object_class = models.CharField(max_length=CLASS_LENGTH)
     class_id = models.PositiveIntegerField()
     confidence = models.FloatField(validators=[MinValueValidator(0), MaxValueValidator(1)])
     bbox_x = models.FloatField()
     bbox_y = models.FloatField()
     bbox_width = models.FloatField()
     bbox_height = models.FloatField()
-    review = models.CharField(max_length=10, choices=Review, default=Review.NONE)
+    source = models.CharField(
+        max_length=10,
+        choices=Source,
+        default=Source.MODEL,
+        db_default=Source.MODEL,
+        help_text="Who found it.",
+    )
+    review = models.CharField(max_length=10, choices=Review, default=Review.NONE, db_default=Review.NONE)
+    reviewed_class = models.CharField(
+        max_length=CLASS_LENGTH,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Another class than the model's, by its owner.",
+    )
+    reviewed_by = models.UUIDField(null=True, blank=True, help_text="A user.")
+    reviewed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+
+    UNREVIEWED: ClassVar[dict[str, Any]] = {
+        "review": Review.NONE, "reviewed_class": "", "reviewed_by": None, "reviewed_at": None,
+    }  # fmt: skip  # a list to read at a glance
 
     objects = DetectionResultQuerySet.as_manager()
 
@@ -861,10 +893,20 @@ class DetectionResult(models.Model):
             models.Index(fields=["user", "-created_at", "id"], name="detections_results"),
             models.Index(fields=["user", "object_class", "-confidence"], name="detections_by_class"),
             models.Index(fields=["user", "-confidence"], name="detections_by_confidence"),
+            models.Index(
+                fields=["user", "review", "-confidence"],
+                name="detections_reviewed",
+                condition=Q(review__in=("accepted", "rejected")),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.object_class} {self.confidence:.2f}"
+
+    @property
+    def final_class(self) -> str:
+        """The class that its owner gave it, else the model's."""
+        return self.reviewed_class or self.object_class
 
     def copied_to(self, image: DetectionImage) -> "DetectionResult":
         """The same object on an image of the same bytes: not reviewed, not saved."""
@@ -873,7 +915,7 @@ class DetectionResult(models.Model):
             "id": uuid7(),
             "image_id": image.pk,
             "detection_id": image.detection_id,
-            "review": self.Review.NONE,
+            **self.UNREVIEWED,
             "created_at": timezone.now(),
         }
         return DetectionResult(**{**own, **new})

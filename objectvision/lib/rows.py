@@ -153,8 +153,9 @@ def together(statements: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any
 
 
 def insertion(rows: Sequence[Model], update: Sequence[str]) -> tuple[str, list[Any]]:
-    begin, row, end = insert_texts(type(rows[0]), tuple(update))
-    fields = fields_of(type(rows[0])).values()
+    model = type(rows[0])
+    fields = [*fields_of(model).values()] if update else told_fields(rows)
+    begin, row, end = insert_texts(model, tuple(field.attname for field in fields), tuple(update))
     values = [
         field.get_db_prep_save(
             getattr(each, field.attname) if update else field.pre_save(each, add=True), connection
@@ -165,13 +166,34 @@ def insertion(rows: Sequence[Model], update: Sequence[str]) -> tuple[str, list[A
     return f"{begin}{', '.join([row] * len(rows))}{end}", values
 
 
+def told_fields(rows: Sequence[Model]) -> "list[Field[Any, Any]]":
+    """Without those that the database fills in itself as all rows have them: each value takes time."""
+    left_out = {
+        name
+        for name, default in defaults_of(type(rows[0])).items()
+        if all(getattr(row, name) == default for row in rows)
+    }
+    return [field for name, field in fields_of(type(rows[0])).items() if name not in left_out]
+
+
 @cache
-def insert_texts(model: type[Model], update: tuple[str, ...]) -> tuple[str, str, str]:
-    """What an INSERT says before its rows, for a row, and after them."""
-    about, fields = model._meta, list(fields_of(model).values())  # noqa: SLF001  # as above
+def defaults_of(model: type[Model]) -> dict[str, Any]:
+    """What the database fills in itself, by the names of the values."""
+    return {
+        name: field.get_default()
+        for name, field in fields_of(model).items()
+        if field.has_db_default() or (field.null and not field.has_default())
+    }
+
+
+@cache
+def insert_texts(model: type[Model], told: tuple[str, ...], update: tuple[str, ...]) -> tuple[str, str, str]:
+    """What an INSERT of these values says before its rows, for a row, and after them."""
+    fields = [fields_of(model)[name] for name in told]
     names = ", ".join(f'"{field.column}"' for field in fields)
     saved = ", ".join(
         f'"{field.column}" = excluded."{field.column}"' for field in fields if field.name in update
     )
     end = SAVE % saved if update else ""
-    return INSERT % (about.db_table, names), f"({marks_of(fields)})", end
+    table = model._meta.db_table  # noqa: SLF001  # as above
+    return INSERT % (table, names), f"({marks_of(fields)})", end
