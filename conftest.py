@@ -46,6 +46,7 @@ FOUND = {
     "redis-server": services.redis_server(),
     "Chromium": services.chromium(),
     "Node": services.node(),
+    "Prometheus": services.prometheus(),
     "ultralytics": importlib.util.find_spec("ultralytics"),
 }
 # By marker: the programs without which a test is skipped.
@@ -54,6 +55,7 @@ NEEDS = {
     "services": ["PostgreSQL", "redis-server"],
     "browser": ["Chromium"],
     "node": ["Node"],
+    "prometheus": ["Prometheus"],
     "torch": ["ultralytics"],
 }
 MISSING = [name for name, found in FOUND.items() if not found]

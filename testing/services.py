@@ -97,6 +97,11 @@ def node() -> str | None:
     return shutil.which("node")
 
 
+def prometheus() -> str | None:
+    """The path of the server, if its tool is installed too."""
+    return shutil.which("promtool") and shutil.which("prometheus")
+
+
 def free_port() -> int:
     """A port that nothing listens on, outside of the range of outgoing connections.
 

@@ -1,6 +1,9 @@
 """`/metrics` of the running system: the same numbers whichever process answers, after kills too."""
 
+import json
 import os
+import re
+import shutil
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import requests
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from testing import stacks
+from testing import services, stacks
 from testing.files.pictures import photo
 from testing.waiting import until
 
@@ -18,6 +22,8 @@ TOKEN = "a-token-of-more-than-32-characters"
 DETECTOR = "standin:"
 FOUND = 2  # the stand-in's boxes on every image
 WORKERS = ("first", "second", "default")
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "objectvision.json").read_text())
 
 
 def scrape(stack, **headers):
@@ -109,3 +115,65 @@ def test_counters_equal_what_was_sent_after_processes_were_killed(system):
     ask_at_once(client.another(), 25)
     send_images(client, 20)
     shows(65, 60)
+
+
+@pytest.fixture
+def prometheus(system, tmp_path):
+    """The address of a server with the configuration in `deploy`, which asks this system every second."""
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    config["global"] = dict.fromkeys(config["global"], "1s")
+    (scraping,) = config["scrape_configs"]
+    scraping["static_configs"] = [{"targets": [f"{system.address}:{system.port}"]}]
+    scraping["authorization"]["credentials_file"] = "token"
+    (tmp_path / "token").write_text(TOKEN)
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    shutil.copy(DEPLOY / "prometheus" / "alerts.yml", tmp_path)
+    address = f"127.0.0.1:{services.free_port()}"
+    system.start(
+        "prometheus", services.prometheus(), f"--config.file={tmp_path / 'prometheus.yml'}",
+        f"--storage.tsdb.path={tmp_path / 'data'}", f"--web.listen-address={address}",
+    )  # fmt: skip
+    until(lambda: "Server is ready" in system.log("prometheus"))
+    yield f"http://{address}/api/v1"
+    system.kill("prometheus")
+
+
+@pytest.mark.services
+@pytest.mark.prometheus
+@pytest.mark.slow
+def test_prometheus_finds_what_alerts_and_dashboard_ask_for(system, prometheus):
+    def ask(expression):
+        answer = requests.get(f"{prometheus}/query", params={"query": expression}).json()
+        assert answer["status"] == "success", answer
+        return answer["data"]["result"]
+
+    def rules():
+        return requests.get(f"{prometheus}/rules").json()["data"]["groups"][0]["rules"]
+
+    shown = [
+        (panel["title"], target["expr"].replace("$__rate_interval", "5s"), target["legendFormat"])
+        for panel in DASHBOARD["panels"]
+        for target in panel.get("targets", ())
+    ]
+
+    def empty_panels():
+        """Those without data, or without the labels that they show."""
+        return {
+            title
+            for title, expression, legend in shown
+            if not any({*re.findall(r"{{(\w+)}}", legend)} <= {*one["metric"]} for one in ask(expression))
+        }
+
+    until(lambda: ask("up"))
+    files = [("images", ("photo.jpg", photo())), ("images", ("broken.jpg", photo()[:-100]))]
+    system.client().sign_up().post("detect/batch", files=files).raise_for_status()
+    until(lambda: empty_panels() <= {"Answers with 5xx"}, 30, 0.5)
+    named = set(re.findall(r"objectvision_\w+", (DEPLOY / "prometheus" / "alerts.yml").read_text()))
+    assert {name for name in named if not ask(name)} == set()
+
+    def troubles():
+        """Alerts that fire or will, and rules that fail; the disk of the tests may be full."""
+        states = {rule["name"]: (rule["health"], rule["state"]) for rule in rules()}
+        return [name for name, state in states.items() if state != ("ok", "inactive") and "Disk" not in name]
+
+    until(lambda: not troubles())
