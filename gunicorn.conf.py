@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from uvicorn_worker import UvicornWorker
 
-from objectvision.lib.logs import LINE, LineFormatter, RequestIdFilter
+from objectvision.lib import logs
 from objectvision.server.protocol import SOCKET_OPTIONS
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
@@ -33,9 +33,14 @@ UvicornWorker.CONFIG_KWARGS |= {
 # It would put a socket into the home directory.
 control_socket_disable = True
 
+# Its lines have the form of the application's, from its first one on.
+logconfig_dict = settings.LOGGING
 
-def post_fork(_server: Any, worker: Any) -> None:
-    """Give its errors the form of the application's own log, with the request's id."""
-    for handler in worker.log.error_log.handlers:
-        handler.addFilter(RequestIdFilter())
-        handler.setFormatter(LineFormatter(LINE))
+
+def on_starting(_server: Any) -> None:
+    logs.take_over_output()
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Again: Django has set its logging up anew."""
+    logs.take_over_output()

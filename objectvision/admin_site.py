@@ -14,6 +14,7 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 from accounts.forms import LoginForm, OwnPasswordForm
+from objectvision.lib import logs
 
 View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 # Raised by Django and the database for a value, of a query or a selection, that its field cannot have.
@@ -45,6 +46,10 @@ class StaffSite(AdminSite):
         """As Django's, with lists that count their rows up to a bound."""
         bounded = {"paginator": BoundedPaginator, "show_full_result_count": False}
         super().register(model_or_iterable, admin_class, **bounded, **options)
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        logs.note(user_id=request.user.pk)
+        return super().has_permission(request)
 
     def admin_view(self, view: View, cacheable: bool = False) -> View:
         return super().admin_view(refuse_invalid_values(view), cacheable)

@@ -14,10 +14,12 @@ class ObjectVisionConfig(AppConfig):
     name = "objectvision"
 
     def ready(self) -> None:
-        for module in ("checks", "heartbeats"):  # they register themselves
+        for module in ("checks", "heartbeats", "task_lines"):  # they register themselves
             import_module(f"objectvision.{module}")
         if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
             tracing.begin_recording()
+        if settings.SENTRY_DSN:
+            import_module("objectvision.sentry").begin()
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):

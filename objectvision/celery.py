@@ -3,6 +3,7 @@ from typing import Any
 
 from billiard import pool
 from celery import Celery
+from celery.apps import worker
 from celery.concurrency import get_implementation, thread
 from celery.signals import (
     beat_init,
@@ -14,7 +15,7 @@ from celery.signals import (
     worker_process_init,
 )
 
-from objectvision.lib import connections
+from objectvision.lib import connections, logs
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 # Django's checks load all views, which workers never use: 0.4 s and 23 MB. `manage.py check` has run them.
@@ -33,6 +34,28 @@ def runs_threads(options: dict[str, Any]) -> bool:
 @setup_logging.connect
 def keep_django_logging(**_: Any) -> None:
     """Celery sets up no logging of its own when this signal has a receiver."""
+    logs.take_over_output()
+
+
+def quiet_beat(**options: Any) -> Any:
+    """Beat, without a banner where each line is JSON."""
+    from celery.apps.beat import Beat
+    from django.conf import settings
+
+    return Beat(**{**options, "app": app, "quiet": settings.LOG_FORMAT == logs.JSON})
+
+
+vars(app)["Beat"] = quiet_beat
+
+
+@celeryd_init.connect
+def write_only_lines(instance: Any, **_: Any) -> None:
+    from django.conf import settings
+
+    logs.take_over_output()
+    if settings.LOG_FORMAT == logs.JSON:
+        instance.quiet = True
+        vars(worker)["safe_say"] = logs.write_past_locks
 
 
 @celeryd_init.connect

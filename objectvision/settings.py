@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from objectvision import __version__
 from objectvision.lib import env
-from objectvision.lib.logs import LINE
+from objectvision.lib.logs import JSON, LINE
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -519,25 +519,37 @@ OTEL_EXPORTER_OTLP_ENDPOINT = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
 
 # --- Log -----------------------------------------------------------------------------------------
 
+# Errors are sent there.
+SENTRY_DSN = env.url("SENTRY_DSN")
+LOG_FORMAT = env.choice("LOG_FORMAT", JSON if DEPLOYED else LINE, (JSON, LINE))
+LOG_FILE = env.file("LOG_FILE", BASE_DIR)
+LOG_HANDLERS: dict[str, dict[str, Any]] = {
+    "console": {"class": "logging.StreamHandler", "formatter": "lines"},
+}
+log_file = {
+    "class": "concurrent_log_handler.ConcurrentRotatingFileHandler",  # all processes write the one file
+    "formatter": "lines",
+    "filename": LOG_FILE,
+    "maxBytes": env.integer("LOG_FILE_MB", 100, low=1) << 20,
+    "backupCount": env.integer("LOG_FILE_BACKUPS", 10, low=1),
+    "encoding": "utf-8",
+}
+if LOG_FILE:
+    LOG_HANDLERS["file"] = log_file
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {
-        "request_id": {"()": "objectvision.lib.logs.RequestIdFilter"},
-        "once_a_minute": {"()": "objectvision.lib.logs.OnceAMinuteFilter"},
-    },
-    "formatters": {
-        "line": {"()": "objectvision.lib.logs.LineFormatter", "format": LINE},
-    },
-    "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["request_id"]},
-    },
+    "filters": {"once_a_minute": {"()": "objectvision.lib.logs.OnceAMinuteFilter"}},
+    "formatters": {"lines": {"()": "objectvision.lib.logs.formatter", "form": LOG_FORMAT}},
+    "handlers": LOG_HANDLERS,
     "root": {
-        "handlers": ["console"],
+        "handlers": [*LOG_HANDLERS],
         "level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
     },
     "loggers": {
-        # Django logs every 4xx as a warning; the access log has them already.
+        # The servers' own handlers write another form.
+        **{name: {"handlers": [], "propagate": True} for name in ("gunicorn.error", "uvicorn.error")},
+        # Django logs every 4xx as a warning; the lines of requests have them already.
         "django.request": {"level": "ERROR"},
         # Any client can send a wrong Host header.
         "django.security.DisallowedHost": {"level": "CRITICAL"},

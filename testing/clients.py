@@ -21,7 +21,8 @@ class Client:
         self.http = requests.Session()
 
     def sign_up(self):
-        account = {"email": f"{uuid4().hex}@example.com", "password": PASSWORD}
+        self.email = f"{uuid4().hex}@example.com"
+        account = {"email": self.email, "password": PASSWORD}
         self.post("auth/signup", json=account).raise_for_status()
         token = self.post("auth/login", json=account).json()["access_token"]
         self.http.headers["Authorization"] = f"Bearer {token}"

@@ -1,6 +1,7 @@
 """The system as its users run it: real processes, real HTTP, a database and a Redis of their own."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -110,6 +111,11 @@ class Stack:
 
     def log(self, name):
         return (self.folder / f"{name}.log").read_text()
+
+    def lines(self, name):
+        """The log's lines of JSON. Mails are printed between them."""
+        log = re.sub(r"^Content-Type: text/plain(.|\n)*?\n-{79}\n", "", self.log(name), flags=re.MULTILINE)
+        return [json.loads(line) for line in log.splitlines()]
 
     def client(self):
         return Client(self.url)

@@ -45,6 +45,7 @@ from detections.storage import FileMissingError
 from objectvision.api.negotiation import OneForm, conditional_headers, not_modified
 from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.views import StrictViewSet
+from objectvision.lib import logs
 
 ORIGINALS = {(200, media_type(name)): OpenApiTypes.BINARY for name in validation.EXTENSIONS}
 SHOWN_WITH_DETECTOR = {"retrieve", "partial_update", "history"}
@@ -76,6 +77,10 @@ class OwnDetectionViewSet(StrictViewSet[Detection]):
 
     def get_queryset(self) -> DetectionQuerySet:
         return Detection.objects.owned_by(self.request.user)
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        logs.note(detection_id=kwargs.get("pk"))
 
 
 class DetectionViewSet(OwnDetectionViewSet):

@@ -18,6 +18,7 @@ from django.core.files.storage import default_storage
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
 from django.db.models import F, Prefetch
+from django.utils import timezone
 
 from accounts.models import User
 from detections import events, search, storage
@@ -91,6 +92,12 @@ def make_next_export(meanwhile: Callable[[], None] = do_nothing) -> bool:
     export = None if stopping.is_set() else Export.objects.claim()
     if export is None:
         return False
+    with logs.on_behalf_of(export.request_id):
+        make_or_leave(export, meanwhile)
+    return True
+
+
+def make_or_leave(export: Export, meanwhile: Callable[[], None]) -> None:
     try:
         with tracing.span("make export", export.traceparent):
             make_export(export, meanwhile)
@@ -103,7 +110,6 @@ def make_next_export(meanwhile: Callable[[], None] = do_nothing) -> bool:
         log.warning("Export %s waits for a place to write to: %s", export.pk, error)
         storage.delete_file(export.path)
         export.renew(attempts=F("attempts") - 1)  # uncounted; the next comes when the claim has lapsed
-    return True
 
 
 def make_export(export: Export, meanwhile: Callable[[], None]) -> None:
@@ -122,7 +128,9 @@ def make_export(export: Export, meanwhile: Callable[[], None]) -> None:
         FORMATS[export.format].write(file, read_images(ids, keep.progress))
         store_file(export.path, file, keep)
     if complete_export(export):
-        log.info("Export %s completed: images %d", export.pk, export.total)
+        milliseconds = round((timezone.now() - export.created_at).total_seconds() * 1000)
+        facts = {"user_id": export.user_id, "export_id": export.pk, "duration_ms": milliseconds}
+        log.info("Export %s completed: images %d", export.pk, export.total, extra=facts)
     else:
         default_storage.delete(export.path)
 

@@ -242,8 +242,13 @@ def predict_image(
             outcome = outcome_of(image, detector, effort, alone=alone)
             if isinstance(outcome, Refused):
                 tracing.describe(refused=outcome.code)
-                log.info("Image %s is refused: %s", image.pk, outcome.reason)
+                log.info("Image %s is refused: %s", image.pk, outcome.reason, extra=facts_of(image))
             return outcome
+
+
+def facts_of(image: DetectionImage) -> dict[str, Any]:
+    """For log lines."""
+    return {"user_id": image.user_id, "detection_id": image.detection_id}
 
 
 def outcome_of(
@@ -290,7 +295,7 @@ def has_outcome(future: Future[Outcome | None], image: DetectionImage) -> bool:
     error = future.exception()
     if error:
         with logs.on_behalf_of(image.detection.request_id):
-            log.error("Image %s waits for its next attempt", image.pk, exc_info=error)
+            log.error("Image %s waits for its next attempt", image.pk, exc_info=error, extra=facts_of(image))
     return error is None
 
 
@@ -328,14 +333,22 @@ def measure_outcome(detector: Detector, outcome: Outcome) -> None:
 
 
 def log_finished(detection: Detection) -> None:
+    seconds = (detection.updated_at - detection.created_at).total_seconds()
+    facts = {
+        "user_id": detection.user_id,
+        "detection_id": detection.pk,
+        "outcome": detection.status,
+        "duration_ms": round(seconds * 1000),
+    }
     with logs.on_behalf_of(detection.request_id):
         log.info(
             "Detection %s %s in %.1f s: images processed %d, failed %d",
             detection.pk,
             detection.status,
-            (detection.updated_at - detection.created_at).total_seconds(),
+            seconds,
             detection.processed,
             detection.failed,
+            extra=facts,
         )
 
 

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable, Collection, Container
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -33,7 +35,8 @@ async def in_thread(read: Callable[[], T], pool: ThreadPoolExecutor = threads) -
         finally:
             connections.give_back()
 
-    return await asyncio.get_running_loop().run_in_executor(pool, read_and_give_back)
+    in_context = partial(copy_context().run, read_and_give_back)  # its log lines carry the request's id
+    return await asyncio.get_running_loop().run_in_executor(pool, in_context)
 
 
 def ids_since(user_ids: Collection[UUID], moment: datetime) -> list[UUID]:

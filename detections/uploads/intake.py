@@ -89,6 +89,7 @@ def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
     """
     with closing(files.uploads):
         detection = submission.as_detection()
+        logs.note(detection_id=detection.pk)
         end = DetectionImage.objects.end_of_line(detection.user_id, Priority.SINGLE, detection.detector_id)
         left = backlog.check_backlog(submission.user, end.waiting, 1, files.count)
         connections.give_back()  # others need it while files are read, unpacked and stored

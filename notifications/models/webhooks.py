@@ -10,9 +10,10 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
+from django.utils.functional import cached_property
 from uuid_utils.compat import uuid7
 
-from notifications.models.events import delete_aged
+from notifications.models.events import Event, delete_aged
 from objectvision.lib import leases, rows, sealing
 
 URL_LENGTH = 2000
@@ -293,6 +294,11 @@ class WebhookDelivery(leases.Leased):
 
     def __str__(self) -> str:
         return f"{self.type} {self.event}"
+
+    @cached_property
+    def event_told(self) -> Event | None:
+        """None for a ping, and once the event was deleted."""
+        return Event.objects.filter(pk=self.event).first()
 
     @property
     def is_under_way(self) -> bool:

@@ -34,7 +34,7 @@ def content_of(delivery: WebhookDelivery) -> tuple[datetime, dict[str, Any]]:
     """When it happened, and what."""
     if delivery.type == WebhookDelivery.PING:
         return delivery.created_at, {"webhook_id": str(delivery.endpoint_id)}
-    event = Event.objects.filter(pk=delivery.event).first()
+    event = delivery.event_told
     if event is None:
         raise EventGoneError
     return event.created_at, describers[event.type.partition(".")[0]](event)

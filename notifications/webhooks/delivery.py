@@ -13,7 +13,7 @@ from django.utils import timezone
 from notifications.models import WebhookDelivery, WebhookEndpoint
 from notifications.webhooks import bodies, sending
 from notifications.webhooks.endpoints import disable_endpoint
-from objectvision.lib import connections, metrics, sealing
+from objectvision.lib import connections, logs, metrics, sealing
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,13 @@ class Attempt:
 
 
 def deliver(delivery: WebhookDelivery) -> None:
-    """Send a claimed delivery. No database connection is held meanwhile."""
+    """Send a claimed delivery, on behalf of the request that caused its event."""
+    with logs.on_behalf_of(delivery.event_told.request_id if delivery.event_told else ""):
+        send(delivery)
+
+
+def send(delivery: WebhookDelivery) -> None:
+    """No database connection is held meanwhile."""
     now = timezone.now()
     try:
         body = bodies.body_of(delivery)
@@ -94,7 +100,13 @@ def record(delivery: WebhookDelivery, made: Attempt) -> None:
         "response": delivery.with_answer(made.at, made.reason, **made.came_back()),
     }
     metrics.WEBHOOK_ATTEMPTS.labels("failed" if made.reason else "delivered").inc()
-    log.info("Webhook delivery %s: %s in %d ms", delivery.pk, made.reason or made.status, made.duration_ms)
+    log.info(
+        "Webhook delivery %s: %s in %d ms",
+        delivery.pk,
+        made.reason or made.status,
+        made.duration_ms,
+        extra=facts_of(delivery, made),
+    )
     if not made.reason:
         delivery.end(delivery.State.DELIVERED, delivered_at=timezone.now(), **values)
         delivery.endpoint.succeeded()
@@ -105,6 +117,21 @@ def record(delivery: WebhookDelivery, made: Attempt) -> None:
         delivery.put_off(requested_wait(made.answer), **values)
         if delivery.type != delivery.PING and delivery.endpoint.failed(made.at):
             disable_endpoint(delivery.endpoint, FAILED_TOO_LONG)
+
+
+def facts_of(delivery: WebhookDelivery, made: Attempt) -> dict[str, Any]:
+    """For the log line."""
+    subject = {}
+    if event := delivery.event_told:
+        subject[f"{event.type.partition('.')[0]}_id"] = event.subject_id
+    return {
+        **subject,
+        "user_id": delivery.endpoint.user_id,
+        "webhook_id": delivery.endpoint_id,
+        "delivery_id": delivery.pk,
+        "status": made.status,
+        "duration_ms": made.duration_ms,
+    }
 
 
 def requested_wait(answer: sending.Answer | None) -> timedelta:

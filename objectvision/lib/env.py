@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -94,6 +95,20 @@ def rate(name: str, default: str) -> tuple[int, int] | None:
         return int(count), UNITS[unit]
 
     return read(name, parse, parse(default), f"off, or like 30/min ({', '.join(UNITS)})")
+
+
+def file(name: str, base: Path) -> str:
+    """The path of a file that this process may write, relative to the base; empty if unset."""
+
+    def parse(value: str) -> str:
+        path = base / value
+        try:
+            path.open("a").close()
+        except OSError as error:
+            raise ValueError from error
+        return str(path)
+
+    return read(name, parse, "", "the path of a file that this process may write, in a folder that exists")
 
 
 def line(name: str, default: str = "") -> str:

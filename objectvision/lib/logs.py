@@ -1,17 +1,30 @@
+import json
 import logging
+import os
 import re
+import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from textwrap import indent
 from typing import Any
 
-from typing_extensions import override
+import structlog
+from structlog.typing import EventDict
 
 NO_REQUEST = "-"
-LINE = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
+JSON, LINE = "json", "line"
+# Taken from the `extra` of a record, in this order. What else is there may hold bodies and query strings.
+FIELDS = (
+    "method", "route", "status", "task", "task_id", "outcome", "user_id", "detection_id", "export_id",
+    "webhook_id", "delivery_id", "duration_ms",
+)  # fmt: skip  # a list to read at a glance
 # Includes the line separators that some log readers know besides the newline.
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+log = logging.getLogger(__name__)
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
 # One dictionary a request, shared by its tasks and threads: they do not see what others set in a context.
@@ -50,28 +63,78 @@ def note(**known: Any) -> None:
     _facts.get({}).update(known)
 
 
-class LineFormatter(logging.Formatter):
-    """One line a record, and indented lines of a traceback: a client's text never begins a line."""
-
-    @override
-    def formatMessage(self, record: logging.LogRecord) -> str:
-        return CONTROLS.sub(escaped, super().formatMessage(record))
-
-    @override
-    def formatException(self, ei: Any) -> str:
-        return below(super().formatException(ei))
-
-    @override
-    def formatStack(self, stack_info: str) -> str:
-        return below(super().formatStack(stack_info))
+def formatter(form: str) -> logging.Formatter:
+    """Writes JSON or LINE, from the records of the standard library's logging, which libraries use too."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[describe],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            as_json if form == JSON else as_line,
+        ],
+    )
 
 
-def escaped(control: re.Match[str]) -> str:
-    return control[0].encode("unicode_escape").decode()
+def describe(_logger: Any, level: str, event: EventDict) -> EventDict:
+    record = vars(event["_record"])
+    at = datetime.fromtimestamp(record["created"], UTC).isoformat(timespec="milliseconds")
+    described = {"timestamp": at.replace("+00:00", "Z"), "level": level, "logger": record["name"], **event}
+    if request := current_request():
+        described["request_id"] = request
+    return described | {name: record[name] for name in FIELDS if record.get(name) is not None}
 
 
-def below(lines: str) -> str:
-    return "\n".join(indent(CONTROLS.sub(escaped, line), "  ") for line in lines.split("\n"))
+def as_json(_logger: Any, _level: str, event: EventDict) -> str:
+    """In ASCII: no control character is left for terminals and readers of lines."""
+    return json.dumps(event, default=str).replace("\x7f", "\\u007f")
+
+
+def as_line(_logger: Any, level: str, event: EventDict) -> str:
+    """One line, and indented ones of a traceback: a client's text never begins a line."""
+    request = event.get("request_id", NO_REQUEST)
+    facts = [f" {name}={event[name]}" for name in FIELDS if name in event]
+    line = (
+        f"{event['timestamp']} {level.upper()} {event['logger']} [{request}] {event['event']}{''.join(facts)}"
+    )
+    below = [event[name] for name in ("exception", "stack_info") if name in event]
+    return "\n".join([escaped(line), *(indented(lines) for lines in below)])
+
+
+def escaped(text: str) -> str:
+    return CONTROLS.sub(lambda control: control[0].encode("unicode_escape").decode(), text)
+
+
+def indented(lines: str) -> str:
+    return "\n".join(indent(escaped(line), "  ") for line in lines.split("\n"))
+
+
+def take_over_output() -> None:
+    """For processes that serve: log to standard output, also the warnings and errors that Python prints.
+
+    Commands write their results there, and log to standard error.
+    """
+    for handler in logging.getLogger().handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setStream(sys.stdout)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = log_uncaught
+    threading.excepthook = lambda failure: log_uncaught(
+        failure.exc_type, failure.exc_value, failure.exc_traceback
+    )
+    sys.unraisablehook = lambda failure: log_uncaught(
+        failure.exc_type, failure.exc_value, failure.exc_traceback
+    )
+
+
+def log_uncaught(kind: Any, error: Any, trace: Any) -> None:
+    log.critical("Uncaught: %s", kind.__name__, exc_info=(kind, error, trace))
+
+
+def write_past_locks(message: str, file: Any = sys.__stderr__) -> None:
+    """For handlers of signals, which may have interrupted the writing of another line."""
+    (handler, *_) = logging.getLogger().handlers
+    record = logging.LogRecord(log.name, logging.INFO, __file__, 0, message, (), None)
+    os.write(file.fileno(), f"{handler.format(record)}\n".encode())
 
 
 class OnceAMinuteFilter(logging.Filter):
@@ -85,21 +148,4 @@ class OnceAMinuteFilter(logging.Filter):
         if record.created < self.silent_until:
             return False
         self.silent_until = record.created + 60
-        return True
-
-
-class WithoutQueryFilter(logging.Filter):
-    """Removes query strings from access logs: they may hold signatures and tokens."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
-class RequestIdFilter(logging.Filter):
-    """Puts the current request's id, or `-`, on every log record."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.request_id = request_id.get()
         return True

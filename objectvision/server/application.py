@@ -73,5 +73,5 @@ def limit_statements() -> None:
 raise_file_limit()
 return_large_blocks()
 limit_statements()
-http = RequestStamp(RequestGuard(cast(App, Handler())))
-application = Lifespan(ProtocolTypeRouter({"http": http, "websocket": sockets.answer}))
+http = RequestGuard(cast(App, Handler()))
+application = Lifespan(RequestStamp(ProtocolTypeRouter({"http": http, "websocket": sockets.answer})))

@@ -48,6 +48,8 @@ ABOUT_BODIES = LENGTHS | {b"content-type"}
 CHARSETS = ("utf-8", "utf8", "us-ascii", "iso-8859-1")
 
 FIRST_SERVER_ERROR = 500
+BEGINNINGS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+SWITCHED = 101  # protocols: a WebSocket is open
 CLIENT_LEFT = 499  # in the log: the client had gone before the answer began
 BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 SMALL = MEGABYTE
@@ -61,16 +63,13 @@ MOST_UNFINISHED_OF_A_USER = 32
 class RequestStamp:
     """Adds `X-Request-ID` (the client's own, if it is sane) and `X-Process-Time` (seconds) to every reply.
 
-    Each request that has ended is one line in the log.
+    Each request that has ended is one line in the log, and so is each WebSocket, with the status 101.
     """
 
     def __init__(self, app: App) -> None:
         self.app = app
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
         started = time.perf_counter()
         came_in = dict(scope["headers"]).get(b"x-request-id", b"")
         own = came_in if SANE_ID.fullmatch(came_in) else uuid7().hex.encode()
@@ -79,20 +78,25 @@ class RequestStamp:
 
         async def stamped(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in BEGINNINGS:
+                status = message.get("status", SWITCHED)
                 seconds = f"{time.perf_counter() - started:.4f}"
                 stamps = [(b"x-request-id", own), (b"x-process-time", seconds.encode())]
                 message["headers"] = [*message.get("headers", ()), *stamps]
             await send(message)
 
         request_id = own.decode()
-        begun = tracing.request_span(scope["method"], scope["path"], scope["headers"])
+        is_socket = scope["type"] == "websocket"
+        begun = (
+            tracing.NOTHING
+            if is_socket
+            else tracing.request_span(scope["method"], scope["path"], scope["headers"])
+        )
         with on_behalf_of(request_id), gathering_facts() as facts, begun:
             try:
                 await self.app(scope, receive, stamped)
             except Exception:  # not handled by Django
-                if status:
+                if status or is_socket:
                     raise
                 log.exception("%s %s", scope["method"], scope["raw_path"].decode("latin-1"))
                 await RefusedRequestError(500, "error", "Server Error (500)").answer(stamped)
@@ -102,10 +106,11 @@ class RequestStamp:
 
 
 def record_request(scope: Message, status: int, seconds: float, facts: dict[str, Any]) -> None:
-    metrics.record_request(scope["method"], facts.get("route", ""), status, seconds)
-    path = scope["raw_path"].decode("latin-1")
-    known = {**facts, "method": scope["method"], "status": status, "duration_ms": round(seconds * 1000, 1)}
-    requests_log.info("%s %s %d", scope["method"], path, status, extra=known)
+    method, path = scope.get("method", "GET"), scope["raw_path"].decode("latin-1")
+    if scope["type"] == "http":
+        metrics.record_request(method, facts.get("route", ""), status, seconds)
+    known = {**facts, "method": method, "status": status, "duration_ms": round(seconds * 1000, 1)}
+    requests_log.info("%s %s %d", method, path, status, extra=known)
 
 
 class RefusedRequestError(Exception):

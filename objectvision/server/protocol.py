@@ -15,10 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from objectvision.api.plain_answers import closing_answer, error_body
-from objectvision.lib.logs import WithoutQueryFilter
 
 log = logging.getLogger(__name__)
-log.addFilter(WithoutQueryFilter())  # tickets
 
 MOST_HEAD_BYTES = 1 << 16
 # A body may come in so many chunks of any size, and in one more for so many bytes.
@@ -217,8 +215,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def __init__(self, config: Config, *arguments: Any, **options: Any) -> None:
         super().__init__(config, *arguments, **options)
-        self.logger = log
-        self.conn.logger = logging.getLogger("websockets")
+        # Their lines have tickets in them. The application writes one for each socket.
+        self.logger = self.conn.logger = logging.getLogger("websockets")
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated:

@@ -231,6 +231,28 @@ def test_mail_settings_that_would_break_mails_are_refused_by_name(read_settings,
 
 
 @pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LOG_FORMAT", "xml"),
+        ("LOG_FILE", "/no/such/folder/all.log"),
+        ("LOG_FILE", "/"),
+        ("LOG_FILE_MB", "0"),
+        ("LOG_FILE_BACKUPS", "none"),
+        ("SENTRY_DSN", "sentry.example.com"),
+    ],
+)
+def test_settings_of_logs_that_cannot_hold_are_refused_by_name(read_settings, variable, value):
+    with pytest.raises(ImproperlyConfigured, match=f"^{variable} is "):
+        read_settings(**{variable: value})
+
+
+def test_deployments_log_json_and_development_logs_lines(read_settings):
+    assert read_settings()["LOG_FORMAT"] == "line"
+    assert read_settings(**PRODUCTION)["LOG_FORMAT"] == "json"
+    assert read_settings(**PRODUCTION | {"LOG_FORMAT": "line"})["LOG_FORMAT"] == "line"
+
+
+@pytest.mark.parametrize(
     ("changes", "url"),
     [
         ({"API_BASE_URL": "https://vision.example"}, "https://vision.example"),

@@ -164,7 +164,7 @@ def faults_in(stack):
     lines = [
         line for name in ("web", "default", "beat", "inference") for line in stack.log(name).splitlines()
     ]
-    faults = [line for line in lines if " ERROR " in line or " CRITICAL " in line]
+    faults = [line for line in lines if '"level": "error"' in line or '"level": "critical"' in line]
     return [line for line in faults if "SIGKILL" not in line]
 
 

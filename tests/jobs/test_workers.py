@@ -282,14 +282,14 @@ def test_lines_in_the_worker_log_name_the_request_of_the_upload(production):
     )
     assert (good["status"], bad["status"]) == ("completed", "failed")
     until(lambda: f"Detection {bad['id']}" in production.log("one"), 5)
-    lines = production.log("one").splitlines()
+    lines = [line for line in production.lines("one") if line["logger"] == "detections.jobs.processing"]
     (image,) = bad["images"]
-    (refused,) = [line for line in lines if image["id"] in line]
-    assert "INFO detections.jobs.processing [faulty-one]" in refused
-    assert image["error"]["detail"] in refused
+    (refused,) = [line for line in lines if image["id"] in line["event"]]
+    assert (refused["request_id"], refused["detection_id"]) == ("faulty-one", bad["id"])
+    assert image["error"]["detail"] in refused["event"]
     for detection, name in ((good, "good-one"), (bad, "faulty-one")):
-        (finished,) = [line for line in lines if detection["id"] in line]
-        assert f"[{name}] Detection {detection['id']} {detection['status']} in " in finished
+        (finished,) = [line for line in lines if f"Detection {detection['id']}" in line["event"]]
+        assert (finished["request_id"], finished["outcome"]) == (name, detection["status"])
 
 
 @pytest.mark.soak

@@ -407,15 +407,16 @@ def test_a_storage_error_is_retried_when_the_claim_lapses(submit, user, media, c
 
 
 def test_an_error_is_logged_with_the_request_id_of_the_upload(submit, user, media, caplog):
-    caplog.handler.addFilter(logs.RequestIdFilter())
+    caplog.handler.setFormatter(logs.formatter(logs.LINE))
     with logs.on_behalf_of("this-one"):
         image = submit(user, photo()).images.get()
     submit(user, photo())
     default_storage.delete(image.image_path)
     (media / image.image_path).mkdir()
     process_waiting()
-    (fault,) = [record for record in caplog.records if str(image.pk) in record.getMessage()]
-    assert (fault.levelname, fault.request_id) == ("ERROR", "this-one")
+    (fault,) = [line for line in caplog.text.splitlines() if f"Image {image.pk}" in line]
+    assert f"ERROR detections.jobs.processing [this-one] Image {image.pk} waits" in fault
+    assert f"detection_id={image.detection_id}" in fault
     assert logs.current_request() == ""  # reset afterwards
 
 

@@ -1,3 +1,4 @@
+import logging
 import signal
 import socket
 import sys
@@ -17,9 +18,11 @@ from detections.operations import demo
 from notifications.outbox import SEND_TASK
 from notifications.webhooks.senders import senders
 from objectvision.celery import app
-from objectvision.lib import doorbell, metrics, wakeups
+from objectvision.lib import doorbell, logs, metrics, wakeups
 from objectvision.lib.migrations import unapplied_migrations
 from objectvision.server.protocol import SOCKET_OPTIONS, Protocol
+
+log = logging.getLogger(__name__)
 
 STOP_SECONDS = 4
 # For requests under way; those that wait for a detection are let go at once.
@@ -36,7 +39,11 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        if self.started:
+        if not self.started:
+            return
+        if settings.LOG_FORMAT == logs.JSON:
+            log.info(self.welcome)
+        else:
             sys.stdout.write(f"{self.welcome}\n")
             sys.stdout.flush()
 
@@ -60,6 +67,7 @@ class Command(BaseCommand):
         if unapplied_migrations():
             raise CommandError("The tables are not up to date: run manage.py setup first.")
         connection.close()
+        logs.take_over_output()
         # uvicorn raises the signal that stopped it again when it is done: that must not end the process
         # before the worker has stopped.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -1,42 +1,72 @@
 import io
+import json
 import logging
-import sys
 
 import pytest
 
-from objectvision.lib.logs import LineFormatter
+from objectvision.lib import logs
+
+FORGED = "2026-01-01 ERROR forged"
+FORMS = pytest.mark.parametrize("form", [logs.JSON, logs.LINE])
 
 
-def written(record):
-    return LineFormatter("%(levelname)s %(message)s").format(record)
+def record(message, *arguments, exc_info=None, **extra):
+    made = logging.LogRecord("a.b", logging.ERROR, "a.py", 1, message, arguments, exc_info)
+    vars(made).update(extra)
+    return made
 
 
-def record(message, *arguments, exc_info=None):
-    return logging.LogRecord("a", logging.ERROR, "a.py", 1, message, arguments, exc_info)
+def written(form, *arguments, **options):
+    return logs.formatter(form).format(record(*arguments, **options))
 
 
+@FORMS
 @pytest.mark.parametrize(
     "control", ["\n", "\r", "\x00", "\x1b[31m", "\x7f", "\x85", "\u2028", "\u2029", "\t"]
 )
-def test_control_characters_in_a_message_are_escaped(control):
-    line = written(record("GET %s", f"/{control}2026-01-01 ERROR forged"))
+def test_control_characters_in_a_message_are_escaped(form, control):
+    line = written(form, "GET %s", f"/{control}{FORGED}", method=f"a{control}b")
     assert control[0] not in line
     assert len(line.splitlines()) == 1
 
 
-def test_lines_of_a_traceback_are_indented_and_escaped():
-    def fail():
-        raise ValueError("bad\n2026-01-01 ERROR forged\x1b[31m")
+def failed(form):
+    error = ValueError(f"bad\n{FORGED}\x1b[31m")
+    return written(form, "failed", exc_info=(ValueError, error, None))
 
-    try:
-        fail()
-    except ValueError:
-        text = written(record("failed", exc_info=sys.exc_info()))
+
+def test_lines_of_a_traceback_are_indented_and_escaped():
+    text = failed(logs.LINE)
     first, *rest = text.splitlines()
-    assert first == "ERROR failed"
+    assert first.endswith(" ERROR a.b [-] failed")
     assert all(line.startswith("  ") for line in rest)
     assert "\x1b" not in text
     assert "ValueError: bad" in text
+
+
+def test_a_traceback_is_in_the_line_of_json():
+    text = failed(logs.JSON)
+    assert "\n" not in text
+    assert json.loads(text)["exception"] == f"ValueError: bad\n{FORGED}\x1b[31m"
+
+
+def test_a_line_of_json_has_time_level_logger_request_and_the_facts_that_are_known():
+    with logs.on_behalf_of("this-one"):
+        line = json.loads(
+            written(logs.JSON, "Sent %d", 1, user_id=7, detection_id=None, request="GET /?secret", status=201)
+        )
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "level": "error", "logger": "a.b", "event": "Sent 1", "request_id": "this-one", "user_id": 7,
+        "status": 201,
+    }  # fmt: skip  # a line to read at a glance
+    assert "request_id" not in json.loads(written(logs.JSON, "Started"))
+
+
+def test_a_readable_line_ends_with_the_facts():
+    with logs.on_behalf_of("this-one"):
+        line = written(logs.LINE, "Sent", user_id=7, duration_ms=1.5)
+    assert line.endswith(" ERROR a.b [this-one] Sent user_id=7 duration_ms=1.5")
 
 
 def test_the_configured_handler_escapes_control_characters():
