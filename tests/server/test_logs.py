@@ -207,9 +207,9 @@ def test_two_processes_lose_no_line_while_their_file_is_rotated(tmp_path):
     assert found == Counter((name, str(number)) for name in ("one", "two") for number in range(1500))
 
 
-def test_without_its_address_nothing_of_sentry_is_loaded():
+def test_without_its_address_nothing_of_sentry_is_loaded(tmp_path):
     code = "import sys, django; django.setup(); sys.exit('sentry_sdk' in sys.modules)"
-    stack = stacks.Stack(stacks.ROOT, {"DJANGO_SETTINGS_MODULE": "objectvision.settings"})
+    stack = stacks.Stack(tmp_path, {"DJANGO_SETTINGS_MODULE": "objectvision.settings"})
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=stacks.ROOT, env=stack.environment).returncode == 0
     )
