@@ -36,14 +36,13 @@ def test_each_alert_is_tested_on_a_healthy_system_and_on_one_that_is_not():
 @pytest.mark.parametrize("rule", RULES, ids=ALERTS)
 def test_each_alert_has_a_severity_and_names_its_section_of_the_guide(rule):
     assert rule["labels"]["severity"] in {"critical", "warning"}
-    page, _, anchor = rule["annotations"]["runbook"].partition("#")
-    chapter = (ROOT / page).read_text().partition("\n## Alerts\n")[2]
-    assert anchor == rule["alert"].lower()
-    assert f"\n### {rule['alert']}\n" in chapter
+    assert rule["annotations"]["runbook"] == f"docs/operations.md#{rule['alert'].lower()}"
 
 
-def test_the_guide_describes_no_other_alerts():
-    chapter = (ROOT / "docs" / "operations.md").read_text().partition("\n## Alerts\n")[2]
+def test_the_guide_has_a_section_for_each_alert():
+    chapter = (
+        (ROOT / "docs" / "operations.md").read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
+    )
     described = [line[4:] for line in chapter.splitlines() if line.startswith("### ")]
     assert sorted(described) == sorted(ALERTS)
 
