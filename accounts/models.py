@@ -182,6 +182,11 @@ class UserSettings(models.Model):
     retention_days = models.PositiveSmallIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(LONGEST_RETENTION_DAYS)]
     )
+    show_name = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Whether visitors see the name beside public and shared results.",
+    )
     updated_at = models.DateTimeField(auto_now=True)
     authorised_at = models.DateTimeField(
         default=timezone.now, editable=False, help_text="When the log-in began that changed them last."

@@ -1,8 +1,14 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
 class DetectionsConfig(AppConfig):
     name = "detections"
+
+    def import_models(self) -> None:
+        super().import_models()
+        import_module("detections.publication.models")
 
     def ready(self) -> None:
         from detections import events

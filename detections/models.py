@@ -350,6 +350,13 @@ class Detection(models.Model):
     failed = models.PositiveIntegerField(default=0)
     is_public = models.BooleanField(default=False)
     moderation = models.CharField(max_length=10, choices=Moderation, default=Moderation.PENDING)
+    moderation_reason = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of the last rejection, for its owner.",
+    )
     error = models.TextField(blank=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
     request_hash = models.CharField(max_length=64, blank=True)

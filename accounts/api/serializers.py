@@ -78,6 +78,7 @@ EXAMPLE_SETTINGS = {
     "default_confidence": None,
     "default_classes": ["person", "bus"],
     "retention_days": 90,
+    "show_name": False,
 }
 
 
@@ -145,10 +146,13 @@ class UserSettingsSerializer(StrictSerializer, serializers.ModelSerializer[UserS
         allow_null=True,
         help_text="Finished detections older than this are deleted; null: none are.",
     )
+    show_name = TruthField(help_text="Whether visitors see your name beside your public and shared results.")
 
     class Meta:
         model = UserSettings
-        fields = ("theme", "notifications", "default_confidence", "default_classes", "retention_days")
+        fields = (
+            "theme", "notifications", "default_confidence", "default_classes", "retention_days", "show_name",
+        )  # fmt: skip  # a list to read at a glance
 
 
 @extend_schema_serializer(examples=[sent({**EXAMPLE_CREDENTIALS, "name": "Ada"})])

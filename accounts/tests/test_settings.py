@@ -14,6 +14,7 @@ DEFAULTS = {
     "default_confidence": None,
     "default_classes": [],
     "retention_days": None,
+    "show_name": False,
 }
 
 
@@ -33,6 +34,7 @@ def test_a_change_leaves_other_settings_as_they_were(api, user):
         "default_confidence": 0.4,
         "default_classes": ["bus", "person"],
         "retention_days": 30,
+        "show_name": False,
     }
     assert (response.status_code, response.json()) == (200, expected)
     assert client.get(SETTINGS).json() == expected

@@ -44,6 +44,8 @@ class Event(models.Model):
         DETECTION_COMPLETED = "detection.completed"
         DETECTION_FAILED = "detection.failed"
         DETECTION_CANCELLED = "detection.cancelled"
+        DETECTION_APPROVED = "detection.approved"
+        DETECTION_REJECTED = "detection.rejected"
         EXPORT_COMPLETED = "export.completed"
         EXPORT_FAILED = "export.failed"
         WEBHOOK_DISABLED = "webhook.disabled"

@@ -57,6 +57,10 @@ MADE_HERE = {
     "notifications.WebhookDelivery.traceparent": "as above",
     "notifications.WebhookDelivery.type": "a type of ours",
     "notifications.WebhookDelivery.error": "a reason of ours",
+    "detections.ShareLink.token_hash": "a SHA-256",
+    "detections.PublicReport.reporter_hash": "as above",
+    "detections.PublicReport.reason": "nothing writes it yet",
+    "detections.Detection.moderation_reason": "nothing writes it yet",
 }
 
 
