@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
@@ -99,19 +100,23 @@ def attributes_of(span):
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 
-@pytest.fixture(scope="module", params=stacks.WAYS)
-def traced(request, tmp_path_factory, standin_folder):
+@contextmanager
+def running(way, folder, model, **environment):
     with collecting() as collector, receiving() as receiver:
-        environment = {
+        to_collector = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
             "OTEL_EXPORTER_OTLP_HEADERS": "x-collector-key=s3cret",
             "WEBHOOK_ALLOW_PRIVATE": "true",
-            **SOON,
-            **stacks.UNTHROTTLED,
         }
-        folder = tmp_path_factory.mktemp(f"traced-{request.param}")
-        with stacks.running(request.param, folder, standin_folder, **environment) as stack:
+        with stacks.running(way, folder, model, **to_collector, **environment) as stack:
             yield Traced(stack, collector, receiver)
+
+
+@pytest.fixture(scope="module", params=stacks.WAYS)
+def traced(request, tmp_path_factory, standin_folder):
+    folder = tmp_path_factory.mktemp(f"traced-{request.param}")
+    with running(request.param, folder, standin_folder, **SOON, **stacks.UNTHROTTLED) as traced:
+        yield traced
 
 
 def test_the_trace_of_an_upload_goes_from_its_client_to_its_webhook(traced):
@@ -197,6 +202,18 @@ def test_a_chunk_of_several_uploads_is_linked_to_their_traces(traced):
         assert links_of(spans) >= alone - of_chunk - {("wait", ROOT_SPAN)}
         (link,) = named(spans, "event detection.completed").links
         assert link.span_id == saved.span_id
+
+
+@pytest.mark.services
+def test_processes_that_stop_send_what_they_have_recorded(tmp_path, standin_folder):
+    trace_id, headers = new_context()
+    with running("production", tmp_path, standin_folder, OTEL_BSP_SCHEDULE_DELAY="60000") as traced:
+        upload(traced.client(), headers)
+        until(lambda: traced.receiver.asked)
+        assert traced.collector.asked == []
+        for name in ("web", "inference", "default"):
+            assert traced.stack.stop(name) == 0
+        assert links_of(traced.trace(trace_id)) >= COMPLETE
 
 
 @pytest.mark.parametrize("hangs", [True, False])
