@@ -14,6 +14,8 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
+from objectvision.lib import tracing
+
 NO_REQUEST = "-"
 JSON, LINE = "json", "line"
 # Taken from the `extra` of a record, in this order. What else is there may hold bodies and query strings.
@@ -81,6 +83,8 @@ def describe(_logger: Any, level: str, event: EventDict) -> EventDict:
     described = {"timestamp": at.replace("+00:00", "Z"), "level": level, "logger": record["name"], **event}
     if request := current_request():
         described["request_id"] = request
+    if traceparent := tracing.current_traceparent():
+        described["trace_id"] = traceparent.split("-")[1]
     return described | {name: record[name] for name in FIELDS if record.get(name) is not None}
 
 

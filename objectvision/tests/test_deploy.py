@@ -118,3 +118,9 @@ def test_grafana_refuses_to_start_without_a_password():
 
     assert start("") == (1, "Set GRAFANA_PASSWORD.\n")
     assert start("correct horse") == (0, "started\n")
+
+
+def test_the_collector_uses_exactly_what_it_configures():
+    collector = yaml.safe_load((DEPLOY / "otel-collector.yaml").read_text())
+    pipeline = collector["service"]["pipelines"]["traces"]
+    assert {kind: list(collector[kind]) for kind in pipeline} == pipeline

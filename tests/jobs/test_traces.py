@@ -57,7 +57,7 @@ class Traced:
         client = self.stack.client().sign_up()
         webhook = {
             "url": url or f"{self.receiver.url}/path-s3cret?query=s3cret",
-            "events": ["detection.completed"],
+            "events": ["detection.completed", "export.completed"],
         }
         client.post("webhooks", json=webhook).raise_for_status()
         return client
@@ -129,10 +129,30 @@ def test_the_trace_of_an_upload_goes_from_its_client_to_its_webhook(traced):
     assert links_of(spans) >= COMPLETE
     if "web" in traced.stack.processes:  # where there are PostgreSQL and Redis
         assert links_of(spans) >= STATEMENTS
+        assert f'"trace_id": "{trace_id}"' in traced.stack.log("web")
+        assert f'"trace_id": "{trace_id}"' in traced.stack.log("default")
     assert attributes_of(named(spans, "POST"))["http.response.status_code"] == 204
     assert all(span.start_time_unix_nano <= span.end_time_unix_nano for span in spans)
     assert not any(span.links for span in spans)
     assert "traceparent" not in {name.lower() for name in traced.receiver.asked[-1].headers}
+
+
+def test_exports_and_pings_are_traced_to_their_webhooks(traced):
+    trace_id, headers = new_context()
+    client = traced.client()
+    (webhook,) = client.get("webhooks").json()["items"]
+    client.post(f"webhooks/{webhook['id']}/ping", headers=headers).raise_for_status()
+    client.post("detect/exports", json={"format": "csv"}, headers=headers).raise_for_status()
+
+    def look():
+        return links_of(traced.trace(trace_id, "webhook")) >= {
+            ("webhook", "POST /api/v1/webhooks/<uuid:pk>/ping"),
+            ("make export", "POST /api/v1/detect/exports"),
+            ("event export.completed", "make export"),
+            ("webhook", "event export.completed"),
+        }
+
+    until(look, 20)
 
 
 def test_a_client_decides_that_its_request_is_not_traced(traced):
@@ -175,6 +195,7 @@ def test_spans_hold_no_secrets_and_nothing_personal(traced):
     assert traced.collector.asked[-1].headers["x-collector-key"] == "s3cret"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("traced", stacks.WAYS[1:], indirect=True)
 def test_a_chunk_of_several_uploads_is_linked_to_their_traces(traced):
     traced.stack.kill("inference")
@@ -204,6 +225,7 @@ def test_a_chunk_of_several_uploads_is_linked_to_their_traces(traced):
         assert link.span_id == saved.span_id
 
 
+@pytest.mark.slow
 @pytest.mark.services
 def test_processes_that_stop_send_what_they_have_recorded(tmp_path, standin_folder):
     trace_id, headers = new_context()
@@ -216,6 +238,7 @@ def test_processes_that_stop_send_what_they_have_recorded(tmp_path, standin_fold
         assert links_of(traced.trace(trace_id)) >= COMPLETE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hangs", [True, False])
 def test_a_collector_that_is_away_costs_spans_a_line_and_no_time(tmp_path, standin_folder, hangs):
     with collecting() as collector, stacks.embedded(tmp_path, standin_folder) as stack:
