@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime
@@ -313,23 +314,23 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
             DetectionResult.objects.filter(image__in=replaced).delete()
         results = [result for image in images for result in apply_outcome(image, outcomes[image.pk])]
         recount_and_publish(detections, images, results)
-    for image in images:
-        measure_outcome(claim.detector, outcomes[image.pk])
+    measure_outcomes(claim.detector, [outcomes[image.pk] for image in images])
     for detection in unfinished:
         if detection.is_finished:
             log_finished(detection)
 
 
-def measure_outcome(detector: Detector, outcome: Outcome) -> None:
-    name = detector.full_name
-    if isinstance(outcome, Refused):
-        metrics.count_failed(name, outcome.code)
-        return
-    metrics.IMAGES.labels(name, "done").inc()
-    metrics.OBJECTS.labels(name).inc(len(outcome.boxes))
-    metrics.DECODE_SECONDS.observe(outcome.decode_milliseconds / 1000)
-    seconds = (outcome.milliseconds - outcome.decode_milliseconds) / 1000
-    metrics.INFERENCE_SECONDS.labels(name).observe(seconds)
+def measure_outcomes(detector: Detector, outcomes: Sequence[Outcome]) -> None:
+    found = [outcome for outcome in outcomes if isinstance(outcome, inference.Found)]
+    metrics.IMAGES.labels(detector.full_name, "done").inc(len(found))
+    metrics.OBJECTS.labels(detector.full_name).inc(sum(len(each.boxes) for each in found))
+    inference_seconds = metrics.INFERENCE_SECONDS.labels(detector.full_name)
+    for each in found:
+        metrics.DECODE_SECONDS.observe(each.decode_milliseconds / 1000)
+        inference_seconds.observe((each.milliseconds - each.decode_milliseconds) / 1000)
+    metrics.count_failed(
+        detector.full_name, [outcome.code for outcome in outcomes if isinstance(outcome, Refused)]
+    )
 
 
 def log_finished(detection: Detection) -> None:

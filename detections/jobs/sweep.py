@@ -41,7 +41,7 @@ def release_lapsed_claims() -> None:
             claimed.put_back(counted=True)
             recount_and_publish(detections)
         for image in exhausted:
-            metrics.count_failed(image.detector.full_name, FAILED)
+            metrics.count_failed(image.detector.full_name, [FAILED])
 
 
 def finish_ended_detections() -> None:

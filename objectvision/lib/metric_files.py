@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from uuid import uuid4
@@ -74,17 +73,18 @@ SharedValue = MultiProcessValue(own_name)  # type: ignore[no-untyped-call]  # th
 class LateValue:
     """The library's value in a file of a process that records. In others, such as commands, it keeps none."""
 
-    _multiprocess = True  # the library asks
+    __slots__ = ("_parameters", "_shared")
 
     def __init__(self, *parameters: Any, **options: Any) -> None:
-        self._open = partial(SharedValue, *parameters, **options)
+        self._parameters = parameters, options
         self._shared: Any = None
         _late.append(self)
         if _record:
             self.begin()
 
     def begin(self) -> None:
-        self._shared = self._open()
+        parameters, options = self._parameters
+        self._shared = SharedValue(*parameters, **options)
 
     def inc(self, amount: float) -> None:
         if _record:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
@@ -94,6 +94,7 @@ POOL = Gauge(
     registry=registry,
     multiprocess_mode="livesum",
 )
+POOL_USED, POOL_IDLE = POOL.labels("used"), POOL.labels("idle")
 POOL_WAITING = Gauge(
     "objectvision_database_pool_waiting",
     "Requests that wait for a connection.",
@@ -173,16 +174,17 @@ def record_request(method: str, route: str, status: int, seconds: float) -> None
     measure_process()
 
 
-def count_failed(detector: str, code: str) -> None:
-    """Count an image that a worker gave up."""
-    IMAGES.labels(detector, "failed").inc()
-    FAILURES.labels(code).inc()
+def count_failed(detector: str, codes: Collection[str]) -> None:
+    """Count images that a worker gave up."""
+    IMAGES.labels(detector, "failed").inc(len(codes))
+    for code in codes:
+        FAILURES.labels(code).inc()
 
 
 def record_pool(stats: dict[str, int]) -> None:
     idle = stats["pool_available"]
-    POOL.labels("idle").set(idle)
-    POOL.labels("used").set(stats["pool_size"] - idle)
+    POOL_IDLE.set(idle)
+    POOL_USED.set(stats["pool_size"] - idle)
     POOL_WAITING.set(stats["requests_waiting"])
     POOL_SIZE.set(stats["pool_max"])
 
