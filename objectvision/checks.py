@@ -1,8 +1,11 @@
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
+
+THIS_MACHINE = [ip_address("127.0.0.1"), ip_address("::1")]
 
 
 @register(Tags.security)
@@ -67,5 +70,34 @@ def mails_are_sent(**_: Any) -> list[CheckMessage]:
             "BREVO_API_KEY is not set: mails, and the secret links in them, are printed by the worker.",
             hint="Set BREVO_API_KEY and EMAIL_SENDER.",
             id="objectvision.W003",
+        )
+    ]
+
+
+@register(Tags.security)
+def metrics_token_is_long(**_: Any) -> list[CheckMessage]:
+    if not settings.METRICS_TOKEN or len(settings.METRICS_TOKEN) >= settings.SECRET_LENGTH:
+        return []
+    return [
+        checks.Warning(
+            f"METRICS_TOKEN has fewer than {settings.SECRET_LENGTH} characters: it may be guessed.",
+            hint="Set a longer one, or METRICS_ALLOWED_NETWORKS instead.",
+            id="objectvision.W004",
+        )
+    ]
+
+
+@register(Tags.security)
+def metrics_are_not_open_to_a_proxy(**_: Any) -> list[CheckMessage]:
+    networks = [ip_network(each) for each in settings.METRICS_ALLOWED_NETWORKS]
+    is_open = any(machine in network for machine in THIS_MACHINE for network in networks)
+    if not settings.DEPLOYED or settings.TRUSTED_PROXIES or not is_open:
+        return []
+    return [
+        checks.Warning(
+            "METRICS_ALLOWED_NETWORKS allows this machine: through a proxy on it, /metrics is open to all "
+            "clients.",
+            hint="Set TRUSTED_PROXIES to the proxy's address, or METRICS_TOKEN instead.",
+            id="objectvision.W005",
         )
     ]

@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,13 +19,15 @@ from typing import IO, Any
 from uuid import uuid4
 
 from django.conf import settings
-from prometheus_client.mmap_dict import MmapedDict
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.values import MultiProcessValue
 
 log = logging.getLogger(__name__)
 
-# Bytes that are written at once: a mapped page for which a full disk has no place would end the process.
-SIZES = {"counter": 512 << 10, "histogram": 1 << 20, "gauge_livesum": 64 << 10}
+# Bytes that are written at once, and no more: a mapped page for which a full disk has no place would end the
+# process. Enough for every route with every method that it takes.
+SIZES = {"counter": 1 << 20, "histogram": 2 << 20, "gauge_livesum": 64 << 10}
+ENTRY_BYTES = 32  # of a value beside its key, at most
 GAUGE = "gauge"
 PAST, FOLDING = "past.json", "folding"
 # What a file that was cut short or overwritten raises.
@@ -61,6 +63,8 @@ class Record:
 
 _record: Record | None = None
 _late: "list[LateValue]" = []
+_used = Counter[str]()  # bytes of each file
+_full = set[str]()
 
 
 def own_name() -> str:
@@ -75,30 +79,43 @@ class LateValue:
 
     __slots__ = ("_parameters", "_shared")
 
-    def __init__(self, *parameters: Any, **options: Any) -> None:
-        self._parameters = parameters, options
+    def __init__(self, *parameters: Any, multiprocess_mode: str = "", **_: Any) -> None:
+        self._parameters = *parameters, multiprocess_mode
         self._shared: Any = None
         _late.append(self)
         if _record:
             self.begin()
 
     def begin(self) -> None:
-        parameters, options = self._parameters
-        self._shared = SharedValue(*parameters, **options)
+        kind, *names, mode = self._parameters
+        if has_room(f"{kind}_{mode}" if mode else kind, mmap_key(*names)):
+            self._shared = SharedValue(*self._parameters)
 
     def inc(self, amount: float) -> None:
-        if _record:
+        if _record and self._shared:
             self._shared.inc(amount)
 
     def set(self, value: float, timestamp: float | None = None) -> None:
-        if _record:
+        if _record and self._shared:
             self._shared.set(value, timestamp)
 
     def get(self) -> float:
-        return self._shared.get() if _record else 0.0
+        return self._shared.get() if _record and self._shared else 0.0
 
     def get_exemplar(self) -> None:
         """There is none."""
+
+
+def has_room(kind: str, key: str) -> bool:
+    """Whether there is room for a value, which then is taken."""
+    needed = len(key) + ENTRY_BYTES
+    if _used[kind] + needed <= SIZES[kind]:
+        _used[kind] += needed
+        return True
+    if kind not in _full:
+        log.warning("This process has too many metrics: new ones such as %s are not recorded", key)
+    _full.add(kind)
+    return False
 
 
 def begin() -> None:
@@ -135,20 +152,32 @@ def fold_dead() -> None:
 
     It may be killed at any point: names whose numbers are in the sums stay there until their files are gone.
     """
-    folder = settings.METRICS_DIR
-    with suppress(FileNotFoundError, BlockingIOError), (folder / FOLDING).open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        names, sums = read_past()
-        delete_files(names)
-        dead = [file.stem for file in folder.glob("*.lock") if file.stem != own_name() and is_free(file)]
-        if not dead:
-            return
-        for file in folder.glob("*.db"):
-            kind, name = kind_and_name(file)
-            if name in dead and kind != GAUGE:
-                add(sums, read_values(file))
-        write_past(dead, sums)
-        delete_files(dead)
+    try:
+        with (settings.METRICS_DIR / FOLDING).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            names, sums = read_past()
+            delete_files(names)
+            fold(find_dead(), sums)
+    except (FileNotFoundError, BlockingIOError):  # nothing was recorded yet; another process folds
+        return
+    except OSError as error:
+        log.warning("The files of processes that are gone stay: %s", error)
+
+
+def find_dead() -> list[str]:
+    locks = settings.METRICS_DIR.glob("*.lock")
+    return [file.stem for file in locks if file.stem != own_name() and is_free(file)]
+
+
+def fold(dead: Collection[str], sums: Sums) -> None:
+    if not dead:
+        return
+    for file in settings.METRICS_DIR.glob("*.db"):
+        kind, name = kind_and_name(file)
+        if name in dead and kind != GAUGE:
+            add(sums, read_values(file))
+    write_past(dead, sums)
+    delete_files(dead)
 
 
 def is_free(file: Path) -> bool:
@@ -206,9 +235,9 @@ def read_past() -> tuple[set[str], Sums]:
         return set(), sums
 
 
-def write_past(names: list[str], sums: Sums) -> None:
+def write_past(names: Collection[str], sums: Sums) -> None:
     past = [[metric, sample, dict(labels), value] for (metric, sample, labels), value in sums.items()]
-    text = json.dumps({"names": names, "sums": past})
+    text = json.dumps({"names": list(names), "sums": past})
     new = settings.METRICS_DIR / f"{PAST}.new"
     with new.open("w") as file:
         file.write(text)

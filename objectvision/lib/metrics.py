@@ -19,6 +19,7 @@ values.ValueClass = metric_files.LateValue  # before the first metric is made
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"
 NOT_ALLOWED = 405
+ADMIN = "/admin/"  # one series for its hundred routes
 MEASURED_SECONDS = 5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 BUCKET = "_bucket"
@@ -166,9 +167,11 @@ os.register_at_fork(after_in_child=forget_measurement)
 
 def record_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count a request that has ended; no route if none matches its path."""
-    # Each route that does not take a method would be a series that any client can make.
     known = method if method in METHODS else "other"
+    # Any client could make a series for each method that a route does not take.
     matched = route if route and status != NOT_ALLOWED else UNMATCHED
+    if matched.startswith(ADMIN):
+        matched = ADMIN
     REQUESTS.labels(known, matched, str(status)).inc()
     REQUEST_SECONDS.labels(known, matched).observe(seconds)
     measure_process()
@@ -191,6 +194,7 @@ def record_pool(stats: dict[str, int]) -> None:
 
 def collect() -> Iterator[Metric]:
     """What all processes have recorded."""
+    metric_files.fold_dead()
     found: defaultdict[str, dict[Series, float]] = defaultdict(dict)
     for (name, sample, labels), value in metric_files.read_sums().items():
         found[name][sample, labels] = value

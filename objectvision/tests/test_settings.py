@@ -364,6 +364,7 @@ def ours():
 
 def test_our_checks_find_nothing_in_a_good_deployment(settings):
     deployed(settings)
+    settings.METRICS_TOKEN, settings.METRICS_ALLOWED_NETWORKS = "x" * 32, ["10.0.0.0/8"]
     assert ours() == []
 
 
@@ -392,6 +393,17 @@ def test_our_checks_find_nothing_in_a_good_deployment(settings):
         (
             {"BREVO_API_KEY": ""},
             ("objectvision.W003", "Set BREVO_API_KEY and EMAIL_SENDER."),
+        ),
+        (
+            {"METRICS_TOKEN": "x" * 31},
+            ("objectvision.W004", "Set a longer one, or METRICS_ALLOWED_NETWORKS instead."),
+        ),
+        (
+            {"METRICS_ALLOWED_NETWORKS": ["10.0.0.0/8", "127.0.0.0/8"]},
+            (
+                "objectvision.W005",
+                "Set TRUSTED_PROXIES to the proxy's address, or METRICS_TOKEN instead.",
+            ),
         ),
     ],
 )

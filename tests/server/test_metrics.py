@@ -5,9 +5,11 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import monotonic
 
 import pytest
 import requests
@@ -16,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from testing import services, stacks
 from testing.files.pictures import photo
+from testing.outages import Gate
 from testing.waiting import until
 
 TOKEN = "a-token-of-more-than-32-characters"
-DETECTOR = "standin:"
 FOUND = 2  # the stand-in's boxes on every image
 WORKERS = ("first", "second", "default")
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -51,8 +53,15 @@ def total(found, name, *labels):
 @pytest.fixture(scope="module")
 def system(tmp_path_factory, standin_folder):
     """Two web processes, two inference workers, and one for the rest."""
-    with stacks.production(tmp_path_factory.mktemp("metrics"), standin_folder) as stack:
-        stack.environment |= {"METRICS_TOKEN": TOKEN, "WEB_CONCURRENCY": "2", **stacks.UNTHROTTLED}
+    folder = tmp_path_factory.mktemp("metrics")
+    with stacks.production(folder, standin_folder) as stack, Gate(stack.connection.info) as stack.gate:
+        stack.environment |= {
+            **stacks.UNTHROTTLED,
+            "METRICS_TOKEN": TOKEN,
+            "WEB_CONCURRENCY": "2",
+            "DB_HOST": "127.0.0.1",
+            "DB_PORT": str(stack.gate.port),
+        }
         stack.start_web()
         stack.start_worker("first")
         stack.start_worker("second")
@@ -108,13 +117,114 @@ def test_counters_equal_what_was_sent_after_processes_were_killed(system):
     processes = samples(system)
     assert processes["processes", "web"] == 2
     os.kill(children(system.processes["web"].pid)[0], signal.SIGKILL)
-    os.killpg(system.processes["first"].pid, signal.SIGKILL)
+    system.kill("first")
     os.kill(children(system.processes["second"].pid)[0], signal.SIGKILL)  # its parent starts another
     until(lambda: samples(system)["processes", "web"] == 2)  # gunicorn has started another
     shows(40, 40)
     ask_at_once(client.another(), 25)
     send_images(client, 20)
     shows(65, 60)
+    system.start_worker("first")
+
+
+def lose_file(system, client):
+    """An upload whose file is gone before a worker comes to it."""
+    for worker in ("first", "second"):
+        system.send(worker, signal.SIGSTOP)
+    job = client.upload(photo()).json()["job_id"]
+    path = system.value("SELECT image_path FROM detections_detectionimage WHERE detection_id = %s", job)
+    (system.folder / "data" / "media" / path).unlink()
+    for worker in ("first", "second"):
+        system.send(worker, signal.SIGCONT)
+    client.finished(job)
+
+
+@pytest.mark.services
+def test_failures_mails_and_webhooks_are_counted_by_what_came_of_them(system):
+    before = samples(system)
+    client = system.client().sign_up()
+    files = [("images", ("a.jpg", photo())), ("images", ("b.jpg", b"no image"))]
+    client.finished(client.post("detect/batch", files=files).json()["job_id"])
+    lose_file(system, client)
+    webhook = client.post("webhooks", json={"url": "https://nowhere.invalid/"}).json()["id"]
+    client.post(f"webhooks/{webhook}/ping")
+    expected = {
+        ("images_processed_total", "done"): 1,
+        ("images_processed_total", "failed"): 1,
+        ("image_failures_total", "unsupported_format"): 1,
+        ("image_failures_total", "file_missing"): 1,
+        ("webhook_attempts_total", "failed"): 1,
+        ("webhook_attempts_total", "delivered"): 0,
+    }
+
+    def counted():
+        found = Counter(samples(system))
+        found.subtract(before)
+        return {key: total(found, *key) for key in expected}
+
+    until(lambda: counted() == expected)
+    # At least that of this sign-up; those of other tests may come now.
+    until(lambda: total(samples(system), "mails_total", "sent") > total(before, "mails_total", "sent"))
+
+
+@pytest.mark.services
+def test_open_streams_are_counted_until_they_close_or_their_process_is_killed(system):
+    client = system.client().sign_up()
+
+    def streams():
+        found = samples(system)
+        return found["streams_open", "websocket"], found["streams_open", "sse"]
+
+    with client.socket(), client.stream() as following:
+        until(lambda: streams() == (1, 1))
+        following.close()
+        until(lambda: streams() == (1, 0))
+        for web in children(system.processes["web"].pid):
+            os.kill(web, signal.SIGKILL)
+        until(lambda: system.until_up() and streams() == (0, 0))
+
+
+@pytest.mark.services
+def test_pools_memory_and_workers_are_measured(system):
+    ask_at_once(system.client().sign_up(), 8)
+    until(lambda: samples(system).get(("workers", "inference")))
+    found = samples(system)
+    assert found["processes", "web"] == 2
+    assert found["processes", "beat"] == 1
+    assert found["database_pool_size",] == 32
+    assert found["database_pool_connections", "used"] + found["database_pool_connections", "idle"] > 0
+    for process in ("web", "inference", "default,webhooks", "beat"):
+        megabytes = found["process_memory_bytes", process] / found["processes", process] / (1 << 20)
+        assert 30 < megabytes < 1000
+    assert found["beat_alive",] == found["redis_up",] == found["database_up",] == 1
+    assert 0 < found["disk_free_bytes",] < found["disk_size_bytes",]
+
+
+@pytest.mark.services
+def test_metrics_answer_in_time_while_database_and_redis_hang(system):
+    ask_at_once(system.client().sign_up(), 1)
+    requests = ("requests_total", "/api/v1/detectors")
+    system.gate.shut()
+    system.send("redis", signal.SIGSTOP)
+    try:
+        started = monotonic()
+        found = samples(system)
+        assert monotonic() - started < 5
+        assert (found["database_up",], found["redis_up",]) == (0, 0)
+        assert total(found, *requests) >= 1
+        assert not {"images", "mails_waiting", "workers", "beat_alive"} & {name for name, *_ in found}
+    finally:
+        system.gate.open()
+        system.send("redis", signal.SIGCONT)
+    until(lambda: (samples(system)["database_up",], samples(system)["redis_up",]) == (1, 1), 40)
+
+
+@pytest.mark.services
+@pytest.mark.prometheus
+def test_prometheus_finds_nothing_to_complain_about(system):
+    text = scrape(system).content
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 @pytest.fixture
