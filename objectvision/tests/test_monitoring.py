@@ -1,7 +1,5 @@
 """Who may read `/metrics`, and what it reads as it is asked."""
 
-import shutil
-import subprocess
 from datetime import timedelta
 from uuid import uuid4
 
@@ -235,11 +233,7 @@ def scraped():
 
 
 @reads
-def test_names_follow_the_conventions_of_prometheus(token):
-    """What no process has recorded is there by its name and type."""
+def test_what_no_process_has_recorded_is_there_by_its_name_and_type(token):
     text = scrape(authorization=f"Bearer {TOKEN}").content
     for name in ("requests_total counter", "save_seconds histogram", "streams_open gauge"):
         assert f"# TYPE objectvision_{name}\n".encode() in text
-    if promtool := shutil.which("promtool"):
-        done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True)
-        assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
