@@ -28,7 +28,7 @@ def delete_detections(ids: Collection[UUID]) -> None:
         Detection.objects.filter(pk__in=ids).delete()
 
         def delete_their_files() -> None:  # Django logs the name of a hook that fails: a partial has none
-            storage.delete_files(paths)
+            storage.delete_pictures(paths)
 
         caching.drop_after_commit(detection.user_id for detection in detections)
         transaction.on_commit(delete_their_files, robust=True)

@@ -1,4 +1,4 @@
-"""The pictures that are given out: annotated ones, and stripped originals."""
+"""The pictures that are given out: annotated ones, stripped originals, and thumbnails."""
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
@@ -15,7 +15,11 @@ from objectvision.lib.fair_slots import FairSlots
 BLOCK = 1 << 16
 MOST_IN_MEMORY = 1 << 18  # bytes, until they are sent
 
+THUMBNAIL_SIDE = 256  # pixels
+THUMBNAILS_QUEUED = 100  # requests of one user: as many as a page of a history has pictures
+
 drawing = FairSlots(2, "Many pictures are being drawn")
+shrinking = FairSlots(2, "Many thumbnails are being made", THUMBNAILS_QUEUED)
 
 
 class NoPictureError(Exception):
@@ -112,3 +116,26 @@ def original_picture(image: DetectionImage) -> FilePieces:
     except BaseException:  # whatever ends it: it is raised again, and nothing else closes the file
         file.close()
         raise
+
+
+def thumbnail_picture(image: DetectionImage) -> FilePieces:
+    """A small upright WebP, made once. Raises NoPictureError, FileMissingError, Busy, TooMany."""
+    try:
+        with storage.open_file(storage.thumbnail_path(image.image_path)) as file:
+            return FilePieces.of(file.read())
+    except storage.FileMissingError:
+        return FilePieces.of(new_thumbnail(image))
+
+
+def new_thumbnail(image: DetectionImage) -> bytes:
+    """Made and kept. Raises as `thumbnail_picture`."""
+    path = storage.thumbnail_path(image.image_path)
+    with shrinking.slot(image.user_id), storage.open_file(image.image_path) as file:
+        try:
+            content = pixels.thumbnail(file, THUMBNAIL_SIDE)
+        except pixels.UnreadableImageError as error:
+            raise NoPictureError(str(error)) from error
+    storage.keep_file(path, content)
+    if not DetectionImage.objects.filter(pk=image.pk).exists():  # deleted before the thumbnail was there
+        storage.delete_file(path)
+    return content

@@ -7,6 +7,7 @@ from typing import IO
 
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import TemporaryUploadedFile
 
 from objectvision.lib import connections
 
@@ -29,6 +30,30 @@ def open_file(path: str) -> IO[bytes]:
 def temporary_file() -> IO[bytes]:
     """An empty file that is gone when it is closed, however this process ends."""
     return tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # the caller's to close
+
+
+def thumbnail_path(path: str) -> str:
+    """Where the thumbnail of a picture lies: it is found without a row, and deleted with the picture."""
+    return f"{path}.thumbnail.webp"
+
+
+def keep_file(path: str, content: bytes) -> None:
+    """Store what can be made anew: wholly or not at all. A storage that fails is a line in the log."""
+    try:
+        with TemporaryUploadedFile("kept", "", len(content), None) as file:  # moved by one rename
+            file.write(content)
+            file.flush()
+            stored = default_storage.save(path, file)
+    except OSError as error:
+        log.warning("The file %s is not kept: %s", path, error)
+        return
+    if stored != path:  # another request was faster
+        delete_file(stored)
+
+
+def delete_pictures(paths: Collection[str]) -> bool:
+    """Delete pictures with their thumbnails, as `delete_files`."""
+    return delete_files([*paths, *map(thumbnail_path, paths)])
 
 
 def delete_folder(path: str) -> bool:

@@ -51,6 +51,7 @@ ENDPOINTS = {
     ("GET", "detect/<uuid:pk>/results"): DETECTION,
     ("GET", "detect/<uuid:pk>/image"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>"): DETECTION,
+    ("GET", "detect/<uuid:pk>/images/<uuid:image_id>/thumbnail"): DETECTION,
     ("GET", "webhooks"): OWN,
     ("POST", "webhooks"): OWN,
     ("GET", "webhooks/<uuid:pk>"): WEBHOOK,

@@ -40,7 +40,13 @@ from detections.exports import runs
 from detections.images import validation
 from detections.images.extensions import media_type
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
-from detections.rendering import NoPictureError, annotated_picture, labels_of, original_picture
+from detections.rendering import (
+    NoPictureError,
+    annotated_picture,
+    labels_of,
+    original_picture,
+    thumbnail_picture,
+)
 from detections.storage import FileMissingError
 from objectvision.api.negotiation import OneForm, conditional_headers, not_modified
 from objectvision.api.schema import ClientErrorSerializer
@@ -241,14 +247,36 @@ class DetectionViewSet(OwnDetectionViewSet):
         AVIF are given out as upright JPEG.
         """
         query = self.query()
-        image = self.find_image(image_id)
-        if not image.image_path:
-            raise NoFile("The image was refused; its file is not kept.")
+        image = self.find_file(image_id)
         headers = picture_headers(f"original {image.pk}", image.safe_name, download=query["download"])
         if response := not_modified(self.request, headers):
             return response
         with picture_refusals():
             return stream_response(original_picture(image), media_type(image.extension), headers)
+
+    @extend_schema(
+        operation_id="get_thumbnail",
+        responses={(200, "image/webp"): OpenApiTypes.BINARY, **NO_PICTURE},
+    )
+    @action(detail=True, url_path="images/<uuid:image_id>/thumbnail", content_negotiation_class=OneForm)
+    def thumbnail(self, _request: Request, image_id: UUID, **_kwargs: Any) -> HttpResponseBase:
+        """A thumbnail.
+
+        The image as a small upright WebP without metadata: its longer side has 256 pixels at most.
+        """
+        image = self.find_file(image_id)
+        headers = picture_headers(f"thumbnail {image.pk}", f"{image.pk}.webp", download=False)
+        if response := not_modified(self.request, headers):
+            return response
+        with picture_refusals():
+            return stream_response(thumbnail_picture(image), "image/webp", headers)
+
+    def find_file(self, image_id: UUID) -> DetectionImage:
+        """As `find_image`. Raises NoFile for an image without a file."""
+        image = self.find_image(image_id)
+        if not image.image_path:
+            raise NoFile("The image was refused; its file is not kept.")
+        return image
 
     def find_image(self, image_id: UUID | None) -> DetectionImage:
         """The detection's image with this id, without an id its first image. Raises NotFound."""

@@ -32,10 +32,11 @@ class _Waiter:
 class FairSlots:
     """`work` says what the slots are for, as in "Many pictures are being drawn"."""
 
-    def __init__(self, slots: int, work: str) -> None:
+    def __init__(self, slots: int, work: str, most_queued: int | None = None) -> None:
         self._lock = Lock()
         self._slots = slots
         self._work = work
+        self._most_queued = most_queued
         self._queued: Counter[UUID] = Counter()
         self._waiting: list[_Waiter] = []
         self._inside: dict[UUID, _Waiter] = {}
@@ -56,9 +57,10 @@ class FairSlots:
     def queue(self, user_id: UUID) -> Iterator[Slot]:
         """Queue a request that takes slot after slot, and counts once. Raises as `slot`."""
         with self._lock:
-            if self._queued[user_id] >= MOST_QUEUED:
+            most = self._most_queued or MOST_QUEUED
+            if self._queued[user_id] >= most:
                 raise TooMany(
-                    f"{self._work}: {MOST_QUEUED} requests of yours are in line already, the most allowed.",
+                    f"{self._work}: {most} requests of yours are in line already, the most allowed.",
                     RETRY_SECONDS,
                 )
             self._queued[user_id] += 1

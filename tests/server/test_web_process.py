@@ -43,7 +43,7 @@ batch = client.post("/api/v1/detect/batch", {"images": SimpleUploadedFile("a.jpg
 assert batch.status_code == 202, batch.content
 original = f"{detection}/images/{DetectionImage.objects.get(detection=detection).pk}"
 DetectionImage.objects.update(state="done")
-for path in (f"jobs/{detection}", detection, f"{detection}/image", original):
+for path in (f"jobs/{detection}", detection, f"{detection}/image", original, f"{original}/thumbnail"):
     assert client.get(f"/api/v1/detect/{path}").status_code == 200, path
 for page in ("/docs", "/openapi.json", "/health/detector"):
     client.get(page)
