@@ -131,7 +131,8 @@ def take_over_output() -> None:
 
 
 def log_uncaught(kind: Any, error: Any, trace: Any) -> None:
-    log.critical("Uncaught: %s", kind.__name__, exc_info=(kind, error, trace))
+    if kind is not SystemExit:  # a thread may end by it
+        log.critical("Uncaught: %s", kind.__name__, exc_info=(kind, error, trace))
 
 
 def write_past_locks(message: str, file: Any = sys.__stderr__) -> None:

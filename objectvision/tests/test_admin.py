@@ -28,6 +28,7 @@ from notifications.models import Event, Mail, WebhookDelivery, WebhookEndpoint
 from notifications.webhooks import endpoints
 from objectvision.admin_site import BoundedPaginator
 from objectvision.celery import app
+from objectvision.lib import logs
 from testing.files.pictures import photo
 
 PAGES = [
@@ -774,3 +775,9 @@ def test_beat_restores_configured_tasks_when_it_starts(transactional_db, tasks):
         for field in ("task", "enabled", "interval_id", "one_off", "expires", "start_time", "queue"):
             assert getattr(task, field) == getattr(old, field), (task.name, field)
     assert PeriodicTask.objects.get(name="own").enabled is False
+
+
+def test_the_line_of_a_request_names_its_member_of_staff(clerk):
+    with logs.gathering_facts() as facts:
+        assert clerk.get("/admin/accounts/user/").status_code == 200
+    assert facts["user_id"] == User.objects.get(email="clerk@example.com").pk

@@ -18,10 +18,14 @@ pytestmark = pytest.mark.services
 
 WORD = "a-word-that-stays-here"
 WRITER = """
-import django, logging, sys
+import django, logging, pathlib, sys, time
 django.setup()
-for number in range(1500):
-    logging.getLogger("test").info("%s %d %s", sys.argv[1], number, "x" * 1000)
+own, other = map(pathlib.Path, sys.argv[1:])
+own.touch()
+while not other.exists():
+    time.sleep(0.001)
+for number in range(3000):
+    logging.getLogger("test").info("%s %d %s", own.name, number, "x" * 1000)
 """
 
 
@@ -193,18 +197,20 @@ def test_two_processes_lose_no_line_while_their_file_is_rotated(tmp_path):
         {
             "LOG_FILE": str(tmp_path / "all.log"),
             "LOG_FILE_MB": "1",
+            "LOG_FILE_BACKUPS": "6",
             "DJANGO_SETTINGS_MODULE": "objectvision.settings",
         },
     )
-    for name in ("one", "two"):
-        stack.start(name, sys.executable, "-c", WRITER, name)
+    one, two = tmp_path / "one", tmp_path / "two"
+    stack.start("one", sys.executable, "-c", WRITER, one, two)
+    stack.start("two", sys.executable, "-c", WRITER, two, one)
     assert [stack.processes[name].wait(60) for name in ("one", "two")] == [0, 0]
     files = list(tmp_path.glob("all.log*"))
-    assert len(files) >= 3
-    assert all(file.stat().st_size < 1_100_000 for file in files)
+    assert len(files) == 6
+    assert all(1 << 20 <= file.stat().st_size < 1.01 * (1 << 20) for file in files if file.suffix != ".log")
     lines = [line for file in files for line in file.read_text().splitlines()]
     found = Counter(tuple(line.split("] ")[1].split()[:2]) for line in lines)
-    assert found == Counter((name, str(number)) for name in ("one", "two") for number in range(1500))
+    assert found == Counter((name, str(number)) for name in ("one", "two") for number in range(3000))
 
 
 def test_without_its_address_nothing_of_sentry_is_loaded(tmp_path):

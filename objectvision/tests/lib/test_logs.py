@@ -1,10 +1,14 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
 from objectvision.lib import logs
+from testing.stacks import ROOT
 
 FORGED = "2026-01-01 ERROR forged"
 FORMS = pytest.mark.parametrize("form", [logs.JSON, logs.LINE])
@@ -76,3 +80,43 @@ def test_the_configured_handler_escapes_control_characters():
     logging.getLogger("test").error("a\nb")
     handler.setStream(console)
     assert stream.getvalue().endswith("a\\nb\n")
+
+
+STRAY = """
+import gc, sys, threading, warnings
+import django
+django.setup()
+from objectvision.lib import logs
+logs.take_over_output()
+
+def fail():
+    raise KeyError("in a thread")
+
+class Failing:
+    def __del__(self):
+        raise KeyError("in a destructor")
+
+thread = threading.Thread(target=fail)
+thread.start()
+thread.join()
+Failing()
+gc.collect()
+warnings.warn("a warning")
+raise KeyError("at the end")
+"""
+
+
+def test_what_python_prints_of_processes_that_serve_are_lines_too(tmp_path):
+    environment = {
+        **os.environ, "DJANGO_SETTINGS_MODULE": "objectvision.settings", "DATA_DIR": str(tmp_path),
+        "LOG_FORMAT": "json",
+    }  # fmt: skip  # a list to read at a glance
+    ended = subprocess.run(
+        [sys.executable, "-c", STRAY], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    *uncaught, last = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert (ended.returncode, ended.stderr) == (1, "")
+    places = ("in a thread", "in a destructor", "a warning")
+    assert [place in str(line) for place, line in zip(places, uncaught, strict=True)] == [True] * 3
+    assert last["level"] == "critical"
+    assert "KeyError: 'at the end'" in last["exception"]
