@@ -2,17 +2,18 @@ FROM python:3.12-slim AS build
 
 # The CPU build of torch; `--build-arg TORCH_INDEX=` takes the package index's own build, with CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+ARG EXTRAS=ultralytics
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 
 WORKDIR /app
 RUN python -m venv /venv
 COPY requirements.lock ./
-RUN test -z "$TORCH_INDEX" || \
+RUN test -z "$TORCH_INDEX" || test "$EXTRAS" != ultralytics || \
     /venv/bin/pip install -c requirements.lock --no-deps --index-url "$TORCH_INDEX" torch torchvision
 # The package itself is empty: these name its dependencies and its version.
 COPY pyproject.toml README.md ./
 COPY objectvision/__init__.py objectvision/
-RUN /venv/bin/pip install -c requirements.lock '.[ultralytics]'
+RUN /venv/bin/pip install -c requirements.lock ".[$EXTRAS]"
 
 
 FROM python:3.12-slim

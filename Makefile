@@ -141,5 +141,5 @@ format: $(VENV)/.installed-dev ## Rewrite the code in the project's style
 
 # The second file has all versions of the first, and those of the tools.
 lock: ## Pin the newest versions that fit pyproject.toml (needs uv)
-	$(COMPILE) --extra ultralytics -o requirements.lock
-	$(COMPILE) --extra ultralytics --extra dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --extra ultralytics --extra flower -o requirements.lock
+	$(COMPILE) --extra ultralytics --extra flower --extra dev -c requirements.lock -o requirements-dev.lock
