@@ -159,13 +159,20 @@ def test_a_forked_process_counts_for_itself_and_outlives_its_parent(begin, folde
 
 
 def test_counts_never_go_back_while_processes_die_and_are_folded(begin):
-    process = begin("for _ in range(30): os.waitpid(forked(lambda: life(5)), 0)")
+    process = begin(
+        """
+        for _ in range(10):
+            children = [forked(lambda: life(5)) for _ in range(6)]
+            for child in children:
+                os.waitpid(child, 0)
+        """
+    )
     seen = 0
     while process.poll() is None:
         now, _, _ = counted()
         assert now >= seen
         seen = now
-    assert counted() == (150, 150, 0)
+    assert counted() == (300, 300, 0)
 
 
 ENTRY = b"\x40\0\0\0" + bytes(4) + b"\x10\0\0\0[1, 2]" + b" " * 99  # of a library that is another one
