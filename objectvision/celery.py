@@ -15,7 +15,7 @@ from celery.signals import (
     worker_process_init,
 )
 
-from objectvision.lib import connections, logs
+from objectvision.lib import connections, logs, metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "objectvision.settings")
 # Django's checks load all views, which workers never use: 0.4 s and 23 MB. `manage.py check` has run them.
@@ -90,21 +90,15 @@ def drop_broken_connection(task: Any, **_: Any) -> None:
 
 @worker_init.connect
 def record_metrics_of_worker(**_: Any) -> None:
-    from objectvision.lib import metrics  # it needs settings
-
     metrics.begin(",".join(sorted(app.amqp.queues.consume_from)))
 
 
 @beat_init.connect
 def record_metrics_of_beat(**_: Any) -> None:
-    from objectvision.lib import metrics  # as above
-
     metrics.begin("beat")
 
 
 @worker_process_init.connect
 @task_postrun.connect
 def measure_process(**_: Any) -> None:
-    from objectvision.lib import metrics  # as above
-
     metrics.measure_process()

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 # Bytes that are written at once, and no more: a mapped page for which a full disk has no place would end the
 # process. Enough for every route with every method that it takes.
 SIZES = {"counter": 1 << 20, "histogram": 2 << 20, "gauge_livesum": 64 << 10}
+BLOCK = bytes(16 << 10)
 ENTRY_BYTES = 32  # of a value beside its key, at most
 GAUGE = "gauge"
 PAST, FOLDING = "past.json", "folding"
@@ -57,7 +58,8 @@ class Record:
         fcntl.flock(lock, fcntl.LOCK_EX)
         unlocked.rename(folder / f"{name}.lock")  # others see it locked only
         for kind, size in SIZES.items():
-            (folder / f"{kind}_{name}.db").write_bytes(bytes(size))
+            with (folder / f"{kind}_{name}.db").open("wb") as file:
+                file.writelines([BLOCK] * (size // len(BLOCK)))
         return cls(name, lock)
 
 

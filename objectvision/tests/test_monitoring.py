@@ -237,3 +237,10 @@ def test_what_no_process_has_recorded_is_there_by_its_name_and_type(token):
     text = scrape(authorization=f"Bearer {TOKEN}").content
     for name in ("requests_total counter", "save_seconds histogram", "streams_open gauge"):
         assert f"# TYPE objectvision_{name}\n".encode() in text
+
+
+@reads
+def test_scrapes_by_plain_http_are_not_redirected(token, settings):
+    settings.SECURE_SSL_REDIRECT = True
+    assert APIClient().get("/docs").status_code == 301
+    assert scrape(authorization=f"Bearer {TOKEN}").status_code == 200
