@@ -65,6 +65,16 @@ def kept(owner: UUID, question: Question, make: Callable[[], T]) -> T:
     return answer  # type: ignore[no-any-return]  # it comes from JSON
 
 
+def kept_as_of(key: str, version: str, seconds: int, make: Callable[[], T]) -> T:
+    """As `kept`, of rows whose own `version` the caller has read: a change need not drop it."""
+    match _unless_away(lambda: _cache().get(f"{key}:{__version__}")):
+        case [known, answer] if known == version:
+            return answer  # type: ignore[no-any-return]  # it comes from JSON
+    answer = make()
+    _unless_away(lambda: _cache().set(f"{key}:{__version__}", [version, answer], seconds))
+    return answer
+
+
 def find(owner: UUID, question: Question) -> tuple[str | None, Any]:
     """The owner's version and the kept answer; None where there is none. Call it before rows are read.
 

@@ -13,12 +13,15 @@ from notifications.webhooks import bodies
 from objectvision.lib import links, rows, tracing, wakeups
 
 Subject = Detection | Export
+Decision = Detection.Moderation
 
 TYPES = {
     (Detection, Detection.Status.PROCESSING): Event.Type.DETECTION_STARTED,
     (Detection, Detection.Status.COMPLETED): Event.Type.DETECTION_COMPLETED,
     (Detection, Detection.Status.FAILED): Event.Type.DETECTION_FAILED,
     (Detection, Detection.Status.CANCELLED): Event.Type.DETECTION_CANCELLED,
+    (Detection, Decision.APPROVED): Event.Type.DETECTION_APPROVED,
+    (Detection, Decision.REJECTED): Event.Type.DETECTION_REJECTED,
     (Export, Export.Status.COMPLETED): Event.Type.EXPORT_COMPLETED,
     (Export, Export.Status.FAILED): Event.Type.EXPORT_FAILED,
 }
@@ -44,13 +47,28 @@ def events_of(subjects: Iterable[Subject]) -> list[Event]:
 
 
 def event_of(subject: Subject) -> Event:
-    event_type = TYPES[type(subject), Detection.Status(subject.status)]
+    return written(subject, TYPES[type(subject), Detection.Status(subject.status)], TOLD[type(subject)])
+
+
+def write_decision_events(detections: Iterable[Detection]) -> None:
+    """Tell that staff approved or rejected these detections. Inside their transaction."""
+    told = (*TOLD[Detection], "moderation", "moderation_reason")
+    decided = [each for each in detections if (Detection, Decision(each.moderation)) in TYPES]
+    rows.write(
+        *outbox.rows_of(
+            [written(each, TYPES[Detection, Decision(each.moderation)], told) for each in decided]
+        )
+    )
+
+
+def written(subject: Subject, event_type: Event.Type, told: Sequence[str]) -> Event:
+    """Not saved."""
     with tracing.span(f"event {event_type}", subject.traceparent):
         return Event(
             user_id=subject.user_id,
             type=event_type,
             subject_id=subject.pk,
-            data={name: getattr(subject, name) for name in TOLD[type(subject)]},
+            data={name: getattr(subject, name) for name in told},
             request_id=subject.request_id,
             traceparent=tracing.current_traceparent(),
         )

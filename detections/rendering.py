@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import IO, Self, cast
+from uuid import UUID
 
 from detections import reports, storage
 from detections.images import pixels, stripping
@@ -90,9 +91,12 @@ def labels_of(image: DetectionImage, min_confidence: float, classes: str | Seque
     ]
 
 
-def annotated_picture(image: DetectionImage, labels: list[Box]) -> FilePieces:
-    """The upright JPEG with labels. Raises NoPictureError, FileMissingError, Busy, TooMany."""
-    with storage.open_file(image.image_path) as file, drawing.slot(image.user_id):
+def annotated_picture(image: DetectionImage, labels: list[Box], asked_by: UUID | None = None) -> FilePieces:
+    """The upright JPEG with labels. Raises NoPictureError, FileMissingError, Busy, TooMany.
+
+    `asked_by` waits in line for it: by default the owner.
+    """
+    with storage.open_file(image.image_path) as file, drawing.slot(asked_by or image.user_id):
         try:
             upright = pixels.upright(file)
         except pixels.UnreadableImageError as error:  # the worker's decoder is another, and forgives more

@@ -9,7 +9,13 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
+from detections.models import (
+    Detection,
+    DetectionImage,
+    DetectionQuerySet,
+    DetectionResult,
+    DetectionResultQuerySet,
+)
 
 # How many results a detection shows itself; pages have all of them.
 MOST_SHOWN_OF_IMAGE, MOST_SHOWN = 1_000, 10_000
@@ -34,12 +40,13 @@ def set_few_results(images: Iterable[DetectionImage], results: list[DetectionRes
     set_shown_results(images, results, Counter(result.image_id for result in results))
 
 
-def show_results(detection: Detection) -> None:
+def show_results(detection: Detection, among: DetectionResultQuerySet | None = None) -> None:
     """Set `results_total` and `shown_results` of the detection's images.
 
-    Shown are the most confident 1,000 of each image, and 10,000 in all.
+    Shown are the most confident 1,000 of each image, and 10,000 in all; of all results, or `among` these.
     """
-    results = DetectionResult.objects.filter(detection=detection).most_confident_first()
+    all_results = DetectionResult.objects.all() if among is None else among
+    results = all_results.filter(detection=detection).most_confident_first()
     totals = results.count_by_image()
     if totals.total() > MOST_SHOWN and max(totals.values()) > MOST_SHOWN_OF_IMAGE:
         results = results.most_confident_of_each_image(MOST_SHOWN_OF_IMAGE)

@@ -391,6 +391,13 @@ FRONTEND_ERROR_URL = env.url("FRONTEND_ERROR_URL")
 # Whether receivers may have addresses that are not public, such as those of the own network.
 WEBHOOK_ALLOW_PRIVATE = env.flag("WEBHOOK_ALLOW_PRIVATE", default=False)
 
+# --- Public results ------------------------------------------------------------------------------
+
+# Whether staff look at what users publish before others see it.
+MODERATION_REQUIRED = env.flag("MODERATION_REQUIRED", default=True)
+# Sites that may show pages of public and shared results in a frame.
+EMBED_ALLOWED_ORIGINS = env.origins("EMBED_ALLOWED_ORIGINS")
+
 # --- Uploads and detection -----------------------------------------------------------------------
 
 MAX_UPLOAD_MB = env.integer("MAX_UPLOAD_MB", 20, low=1)
@@ -539,7 +546,10 @@ if LOG_FILE:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"once_a_minute": {"()": "objectvision.lib.logs.OnceAMinuteFilter"}},
+    "filters": {
+        "once_a_minute": {"()": "objectvision.lib.logs.OnceAMinuteFilter"},
+        "without_tokens": {"()": "objectvision.lib.logs.TokenFilter"},
+    },
     "formatters": {"lines": {"()": "objectvision.lib.logs.formatter", "form": LOG_FORMAT}},
     "handlers": LOG_HANDLERS,
     "root": {
@@ -550,7 +560,8 @@ LOGGING = {
         # The servers' own handlers write another form.
         **{name: {"handlers": [], "propagate": True} for name in ("gunicorn.error", "uvicorn.error")},
         # Django logs every 4xx as a warning; the lines of requests have them already.
-        "django.request": {"level": "ERROR"},
+        "django.request": {"level": "ERROR", "filters": ["without_tokens"]},
+        "django.security.csrf": {"filters": ["without_tokens"]},
         # Any client can send a wrong Host header.
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Without its cache every request would log a traceback.

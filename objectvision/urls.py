@@ -2,6 +2,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from accounts.api.pages import EndAccessPage, ResetPasswordPage
+from detections.api.visitor_pages import PublicPage, SharedPage
 from objectvision.health import PARTS, HealthView
 from objectvision.monitoring.page import MetricsView
 from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
@@ -30,6 +31,8 @@ urlpatterns = [
     path("metrics", MetricsView.as_view()),
     path("reset-password", ResetPasswordPage.as_view(), name="reset-password"),
     path("end-access", EndAccessPage.as_view(), name="end-access"),
+    path("p/<str:pk>", PublicPage.as_view(), name="public-page"),
+    path("s/<str:token>", SharedPage.as_view(), name="shared-page"),
     path("favicon.ico", FaviconView.as_view()),
     path("admin/", admin.site.urls),
 ]

@@ -33,9 +33,12 @@ class ThrottledPage(View):
         throttle = AnonThrottle()
         if throttle.admits(request):
             return super().dispatch(request, *args, **options)
-        response = render_page(request, "too_many", status=429)
+        response = self.refuse()
         response["Retry-After"] = str(math.ceil(throttle.wait()))
         return response
+
+    def refuse(self) -> HttpResponse:
+        return render_page(self.request, "too_many", status=429)
 
 
 class ResetPasswordPage(ThrottledPage):

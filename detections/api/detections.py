@@ -40,6 +40,7 @@ from detections.exports import runs
 from detections.images import validation
 from detections.images.extensions import media_type
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
+from detections.publication import moderation
 from detections.rendering import (
     NoPictureError,
     annotated_picture,
@@ -118,9 +119,8 @@ class DetectionViewSet(OwnDetectionViewSet):
         detection = self.get_object()
         serializer = self.get_serializer(detection, data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
-        if not detection.change(**serializer.validated_data):
+        if not moderation.change_detection(detection, **serializer.validated_data):
             raise NotFound
-        caching.drop_after_commit([detection.user_id])
         return self.detection_response(detection)
 
     def detection_response(

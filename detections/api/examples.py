@@ -44,6 +44,8 @@ SUMMARY: dict[str, Any] = {
     "processed": 1,
     "failed": 0,
     "is_public": False,
+    "moderation": "pending",
+    "moderation_reason": "",
     "error": "",
     "created_at": "2026-11-25T00:37:55.120Z",
     "started_at": "2026-11-25T00:37:55.131Z",
@@ -140,3 +142,37 @@ DETECTOR: dict[str, Any] = {
     "is_default": True,
     "created_at": "2026-11-25T00:36:02.004Z",
 }
+SHOWN_SUMMARY: dict[str, Any] = {
+    "id": ID,
+    "owner_name": "Ada",
+    "total": 1,
+    "objects": [{"object_class": "bus", "objects": 1}],
+    "created_at": SUMMARY["created_at"],
+    "image_url": f"https://detect.example.com/api/v1/detect/public/{ID}/image",
+    "page_url": f"https://detect.example.com/p/{ID}",
+}
+SHOWN = {
+    **SHOWN_SUMMARY,
+    "images": [
+        {
+            "id": IMAGE["id"],
+            "width": IMAGE["width"],
+            "height": IMAGE["height"],
+            "image_url": f"{SHOWN_SUMMARY['image_url']}?image_id={IMAGE['id']}",
+            "results_total": 1,
+            "results": [
+                {name: RESULT[name] for name in ("object_class", "confidence", "bbox", "bbox_normalized")}
+            ],
+        }
+    ],
+}
+REPORT = {"reason": "It shows a number plate."}
+SHARE_REQUEST = {"expires_in": 86_400}
+SHARE = {
+    "id": "01a22740-9bc4-73a4-978b-dfb32995295c",
+    "expires_at": "2026-12-06T12:21:15.333108Z",
+    "created_at": "2026-11-29T12:21:15.333108Z",
+    "use_count": 3,
+}
+TOKEN = "2LpYwC0mE8mGmB1oJ0YxQwq0yqkQ0mX1u5bq7Wm3x9A"  # noqa: S105  # an example
+NEW_SHARE = {**SHARE, "use_count": 0, "url": f"https://detect.example.com/s/{TOKEN}", "token": TOKEN}

@@ -147,6 +147,11 @@ class DetectionSummarySerializer(StrictSerializer, serializers.ModelSerializer[D
 
     name = TextField(max_length=TITLE_LENGTH, required=False, allow_blank=True)
     is_public = TruthField(required=False)
+    moderation = serializers.ChoiceField(
+        Detection.Moderation.choices,
+        read_only=True,
+        help_text="What staff decided. Once public, it is shown if this is `approved`.",
+    )
     detector = serializers.CharField(source="detector.name", read_only=True)
     parameters = ParametersField(
         read_only=True, help_text="The parameters of the upload, with all defaults filled in."
@@ -156,7 +161,7 @@ class DetectionSummarySerializer(StrictSerializer, serializers.ModelSerializer[D
         model = Detection
         fields: tuple[str, ...] = (
             "id", "name", "status", "detector", "parameters", "total", "processed", "failed", "is_public",
-            "error", "created_at", "started_at", "finished_at",
+            "moderation", "moderation_reason", "error", "created_at", "started_at", "finished_at",
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = tuple(name for name in fields if name not in {"name", "is_public"})
 

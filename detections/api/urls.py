@@ -1,15 +1,18 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from detections.api import account, detections, exports, jobs, lists, uploads
+from detections.api import account, detections, exports, jobs, lists, shares, uploads, visitors
 from detections.live.views import EventsView
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("detect/results", lists.ResultViewSet, "result")
 router.register("detect/exports", exports.ExportViewSet, "export")
 router.register("detect/jobs", jobs.JobViewSet, "job")
+router.register("detect/public", visitors.PublicViewSet, "public")
+router.register("detect/shared", visitors.SharedViewSet, "shared")
 router.register("detect", uploads.UploadViewSet, "upload")
 router.register("detect", detections.DetectionViewSet, "detection")
+router.register("detect", shares.ShareViewSet, "share")
 router.register("detectors", lists.DetectorViewSet, "detector")
 
 urlpatterns = [

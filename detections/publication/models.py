@@ -82,3 +82,11 @@ class PublicReport(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class PublicDetection(Detection):
+    """What its owner has published, for the rights and the pages of moderators."""
+
+    class Meta:
+        proxy = True
+        verbose_name = "public detection"

@@ -14,6 +14,7 @@ from detections import caching, events, storage
 from detections.inference import Options
 from detections.jobs import backlog
 from detections.models import NAME_LENGTH, Detection, DetectionImage, DetectionResult, Detector
+from detections.publication import moderation
 from detections.uploads.inspection import (
     Upload,
     UploadedFiles,
@@ -56,6 +57,7 @@ class Submission:
             parameters=asdict(self.options),
             name=self.name,
             is_public=self.is_public,
+            moderation=moderation.first_state() if self.is_public else Detection.Moderation.PENDING,
             idempotency_key=self.key,
             request_hash=self.fingerprint,
             request_id=logs.current_request(),

@@ -4,7 +4,7 @@ from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from rest_framework import status
@@ -42,7 +42,7 @@ def conditional_headers(*parts: Any) -> dict[str, str]:
     }
 
 
-def not_modified(request: Request, headers: dict[str, str]) -> HttpResponseBase | None:
+def not_modified(request: HttpRequest | Request, headers: dict[str, str]) -> HttpResponseBase | None:
     """A 304 if the client's `If-None-Match` names the answer's ETag, else None."""
     known = HttpResponse(headers=headers)
     response = get_conditional_response(request, etag=headers.get("ETag"), response=known)

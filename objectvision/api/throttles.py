@@ -19,13 +19,14 @@ from rest_framework.throttling import BaseThrottle
 from objectvision.lib.redis import shared_cache
 
 if TYPE_CHECKING:
+    from django.http import HttpRequest
     from rest_framework.request import Request
     from rest_framework.views import APIView
 
 IPV6_NETWORK = 64  # one subscriber owns such a network and may use each of its addresses
 
 
-def address(request: Request) -> str:
+def address(request: HttpRequest | Request) -> str:
     """The sender's address. The server has applied `X-Forwarded-For` already (`TRUSTED_PROXIES`)."""
     return subscriber(request.META.get("REMOTE_ADDR", ""))
 

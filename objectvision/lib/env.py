@@ -1,6 +1,7 @@
 """Reads and checks the environment. Every refusal names the variable and what it may hold."""
 
 import os
+import re
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -16,6 +17,7 @@ TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
 PASSWORD_LENGTH = 12
+HOST = re.compile(r"[\w.*:\[\]-]+")  # with its port: what could end a header's directive is in none
 
 UNITS = {"s": 1, "min": 60, "hour": 3600, "day": 86400}
 
@@ -152,7 +154,8 @@ def origins(name: str) -> list[str]:
     def parse(value: str) -> list[str]:
         found = [item.strip() for item in value.split(",") if item.strip()]
         for parts in map(urlsplit, found):
-            if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path or parts.query:
+            is_one = HOST.fullmatch(parts.netloc) and not (parts.path or parts.query or parts.fragment)
+            if parts.scheme not in {"http", "https"} or not is_one:
                 raise ValueError
         return found
 

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from textwrap import indent
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 from structlog.typing import EventDict
@@ -24,6 +25,8 @@ FIELDS = (
     "webhook_id", "delivery_id", "duration_ms",
 )  # fmt: skip  # a list to read at a glance
 # Includes the line separators that some log readers know besides the newline.
+# Tokens of share links are 43 letters long, ids 36.
+TOKEN = re.compile(r"[\w-]{40,}", re.ASCII)
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 log = logging.getLogger(__name__)
@@ -63,6 +66,25 @@ def gathering_facts() -> Iterator[dict[str, Any]]:
 def note(**known: Any) -> None:
     """Add facts (`route`, `user_id`, `detection_id`) to the line of the current request, if there is one."""
     _facts.get({}).update(known)
+
+
+def without_tokens(text: str) -> str:
+    return TOKEN.sub("[token]", text)
+
+
+def path_without_tokens(raw: bytes) -> str:
+    """The path as it came in; decoded only if a token is in it, perhaps percent-encoded."""
+    path = raw.decode("latin-1")
+    plain = unquote(path)
+    return path if (masked := without_tokens(plain)) == plain else masked
+
+
+class TokenFilter(logging.Filter):
+    """For lines of Django that name the path of a request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = without_tokens(record.getMessage()), ()
+        return True
 
 
 def formatter(form: str) -> logging.Formatter:

@@ -26,7 +26,7 @@ from objectvision.api.plain_answers import closing_answer, error_body
 from objectvision.api.throttles import subscriber
 from objectvision.lib import connections, metrics, tracing
 from objectvision.lib.limits import DISK_FULL
-from objectvision.lib.logs import gathering_facts, on_behalf_of
+from objectvision.lib.logs import gathering_facts, on_behalf_of, path_without_tokens
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -98,7 +98,7 @@ class RequestStamp:
             except Exception:  # not handled by Django
                 if status or is_socket:
                     raise
-                log.exception("%s %s", scope["method"], scope["raw_path"].decode("latin-1"))
+                log.exception("%s %s", scope["method"], path_without_tokens(scope["raw_path"]))
                 await RefusedRequestError(500, "error", "Server Error (500)").answer(stamped)
             finally:
                 record_request(scope, status or CLIENT_LEFT, time.perf_counter() - started, facts)
@@ -106,7 +106,7 @@ class RequestStamp:
 
 
 def record_request(scope: Message, status: int, seconds: float, facts: dict[str, Any]) -> None:
-    method, path = scope.get("method", "GET"), scope["raw_path"].decode("latin-1")
+    method, path = scope.get("method", "GET"), path_without_tokens(scope["raw_path"])
     if scope["type"] == "http":
         metrics.record_request(method, facts.get("route", ""), status, seconds)
     known = {**facts, "method": method, "status": status, "duration_ms": round(seconds * 1000, 1)}

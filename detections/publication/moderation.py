@@ -1,0 +1,95 @@
+"""Whether visitors see a detection: its owner publishes it, and staff decide.
+
+An approval is of the pictures, which never change: it stays when their owner withdraws, publishes again or
+reprocesses them. A detection that was rejected before waits for staff in any case, and so its reason is kept
+until it is approved.
+"""
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.crypto import salted_hmac
+
+from detections import caching, events
+from detections.models import LOCKED_AT_ONCE, Detection
+from detections.publication.models import PublicReport
+from objectvision.lib import wakeups
+
+Moderation = Detection.Moderation
+
+MOST_REPORTS = 100  # open ones of a detection: more say nothing new
+DECIDED = ("moderation", "moderation_reason")
+
+
+def first_state() -> Moderation:
+    """Of what is published for the first time."""
+    return Moderation.PENDING if settings.MODERATION_REQUIRED else Moderation.APPROVED
+
+
+def change_detection(detection: Detection, **values: Any) -> bool:
+    """As `Detection.change`, with the moderation that publishing leads to."""
+    with transaction.atomic():
+        if values.get("is_public"):
+            for locked in Detection.objects.lock([detection.pk]):
+                values["moderation"] = submitted_state(locked)
+        caching.drop_after_commit([detection.user_id])
+        return detection.change(**values)
+
+
+def submitted_state(detection: Detection) -> str:
+    """After its owner has published it, perhaps again."""
+    match detection.moderation:
+        case Moderation.REJECTED:
+            return Moderation.PENDING
+        case Moderation.PENDING if not detection.moderation_reason:
+            return first_state()
+        case state:
+            return state
+
+
+def approve(ids: Collection[UUID]) -> int:
+    """Show these public detections. How many there are."""
+    return decide(ids, Moderation.APPROVED)
+
+
+def reject(ids: Collection[UUID], reason: str) -> int:
+    """Do not show these public detections, with a reason for their owners. How many there are."""
+    return decide(ids, Moderation.REJECTED, reason)
+
+
+def hide(ids: Collection[UUID]) -> int:
+    """Do not show these public detections any more. Only staff can show them again. How many there are."""
+    return decide(ids, Moderation.HIDDEN)
+
+
+def decide(ids: Collection[UUID], state: Moderation, reason: str = "") -> int:
+    """Their reports are resolved by it. Owners are told of approvals and rejections that are new."""
+    chosen = list(ids)
+    count = 0
+    for start in range(0, len(chosen), LOCKED_AT_ONCE):
+        with transaction.atomic():
+            detections = Detection.objects.filter(is_public=True).lock(chosen[start : start + LOCKED_AT_ONCE])
+            decided = [
+                each for each in detections if (each.moderation, each.moderation_reason) != (state, reason)
+            ]
+            for detection in decided:
+                detection.change(moderation=state, moderation_reason=reason)
+            PublicReport.objects.resolve([detection.pk for detection in detections])
+            events.write_decision_events(decided)
+            owners = {detection.user_id for detection in decided}
+            caching.drop_after_commit(owners)
+            wakeups.publish_after_commit(dict.fromkeys(owners, ""))
+            count += len(detections)
+    return count
+
+
+def report(detection: Detection, reason: str, address: str) -> None:
+    """Keep what a visitor has against a detection, once from each address."""
+    if detection.public_reports.open().count() >= MOST_REPORTS:
+        return
+    mark = salted_hmac("detections.report", f"{detection.pk} {address}", algorithm="sha256").hexdigest()
+    row = PublicReport(detection=detection, reason=reason, reporter_hash=mark)
+    PublicReport.objects.bulk_create([row], ignore_conflicts=True)
