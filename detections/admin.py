@@ -22,7 +22,6 @@ from detections.storage import FileMissingError
 from notifications.admin import ReadOnly
 from objectvision.lib.limits import Busy, TooMany
 
-MOST_PICTURES = 20  # on a page
 OPEN_REPORTS = PublicReport.objects.open().filter(detection=OuterRef("pk"))
 
 
@@ -91,10 +90,10 @@ class HasReports(admin.SimpleListFilter):
 class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
     """Moderators need no right to see other detections."""
 
-    list_display = ("picture", "user", "status", "total", "moderation", "open_reports", "created_at")
+    list_display = ("picture", "user", "total", "moderation", "open_reports", "created_at")
     list_display_links = ("picture",)
     list_select_related = ("user",)
-    list_filter = ("moderation", HasReports, "status")
+    list_filter = ("moderation", HasReports)
     list_per_page = 20  # a picture each
     search_fields = ("=id", "user__email")
     fields = ("user", "status", "moderation", "moderation_reason", "created_at", "pictures")
@@ -106,8 +105,9 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         reports = OPEN_REPORTS.order_by().values("detection").annotate(count=Count("pk")).values("count")
-        published: QuerySet[Any] = super().get_queryset(request).filter(is_public=True)
-        return published.annotate(reports=Subquery(reports))
+        published = super().get_queryset(request).filter(is_public=True)
+        counted: QuerySet[Any] = published.annotate(reports=Subquery(reports))
+        return counted
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.picture_view)
@@ -134,7 +134,7 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="Pictures")
     def pictures(self, detection: PublicDetection) -> str:
-        return pictures_of(showing.done_images(detection)[:MOST_PICTURES], width=480) or "None yet"
+        return pictures_of(showing.done_images(detection), width=480) or "None yet"
 
     @admin.display(description="Open reports", ordering="reports")
     def open_reports(self, detection: Any) -> int:

@@ -52,6 +52,15 @@ ENDPOINTS = {
     ("GET", "detect/<uuid:pk>/image"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>/thumbnail"): DETECTION,
+    ("GET", "detect/<uuid:pk>/shares"): DETECTION,
+    ("POST", "detect/<uuid:pk>/shares"): DETECTION,
+    ("DELETE", "detect/<uuid:pk>/shares/<uuid:share_id>"): DETECTION,
+    ("GET", "detect/public"): PUBLIC,  # see test_visitors
+    ("GET", "detect/public/<uuid:pk>"): PUBLIC,
+    ("GET", "detect/public/<uuid:pk>/image"): PUBLIC,
+    ("POST", "detect/public/<uuid:pk>/report"): PUBLIC,
+    ("GET", "detect/shared/<str:token>"): PUBLIC,
+    ("GET", "detect/shared/<str:token>/image"): PUBLIC,
     ("GET", "webhooks"): OWN,
     ("POST", "webhooks"): OWN,
     ("GET", "webhooks/<uuid:pk>"): WEBHOOK,
@@ -77,7 +86,7 @@ CHANGES = {
     ("POST", "webhooks/<uuid:pk>/replay"): {"since": "2026-01-01T00:00:00Z"},
 }
 # What paths name inside of an object.
-INNER = ("image", "delivery")
+INNER = ("image", "share", "delivery")
 QUESTIONS = {"detect/<uuid:pk>/export": {"format": "csv"}}
 
 

@@ -15,6 +15,7 @@ def owned(user, submit):
     from accounts.models import Session
     from detections.exports import runs
     from detections.jobs import processing
+    from detections.publication import shares
     from notifications.models import WebhookDelivery
     from notifications.webhooks import endpoints
 
@@ -33,6 +34,7 @@ def owned(user, submit):
         KEY: keys.issue(user, "Camera", ["read"], None)[0].pk,
         WEBHOOK: webhook.pk,
         "image": detection.images.get().pk,
+        "share": shares.create_share(detection, 60)[0].pk,
         "delivery": delivery.pk,
     }
 

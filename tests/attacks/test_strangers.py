@@ -7,6 +7,7 @@ from rest_framework.test import APIClient
 from accounts import keys
 from accounts.models import ApiKey, Scope, Session, User, UserSettings
 from detections.models import Detection, DetectionImage, DetectionResult, Export
+from detections.publication.models import PublicReport, ShareLink
 from notifications.models import WebhookDelivery, WebhookEndpoint
 from testing.api import faults
 from testing.endpoints import ENDPOINTS, OWN, PUBLIC, call, url_patterns
@@ -39,7 +40,7 @@ SCOPES = {
 }
 TABLES = (
     User, UserSettings, ApiKey, Detection, DetectionImage, DetectionResult, Export, WebhookEndpoint,
-    WebhookDelivery,
+    WebhookDelivery, ShareLink, PublicReport,
 )  # fmt: skip  # a list to read at a glance
 # HEAD behaves as GET does, OPTIONS describes a path.
 ALIKE = {"HEAD", "OPTIONS"}
@@ -110,7 +111,7 @@ def test_staff_may_read_profiles_of_other_users_and_nothing_else(api, owned, sta
 @pytest.mark.parametrize(("method", "path"), OBJECTS)
 def test_the_owner_may_use_every_endpoint_of_their_objects(api, owned, user, method, path):
     response = call(api(user), method, path, owned)
-    assert response.status_code in {200, 202, 204}
+    assert response.status_code in {200, 201, 202, 204}
     response.close()
 
 
