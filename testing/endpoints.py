@@ -100,6 +100,9 @@ def call(client, method, path, ids):
 
 def with_ids(path, pk, ids):
     """The path with the id of its object, and of what it names inside that object."""
+    if path.startswith("detect/public/"):
+        pk = ids.get("published", pk)
+    path = path.replace("<str:token>", ids.get("token", "unknown"))
     for name in INNER:
         path = path.replace(f"<uuid:{name}_id>", str(ids.get(name, pk)))
     return path.replace("<uuid:pk>", str(pk))

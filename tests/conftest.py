@@ -22,6 +22,8 @@ def owned(user, submit):
     detection = submit(user, photo())
     processing.process_waiting()
     export = runs.submit_export(user, "csv", {})
+    detection.change(is_public=True, moderation="approved")
+    share, token = shares.create_share(detection, 60)
     webhook, _ = endpoints.create_endpoint(user, None, url="https://hooks.example.com/")
     delivery = WebhookDelivery.objects.create(
         endpoint=webhook, event=webhook.pk, type="export.completed", state="failed"
@@ -34,7 +36,9 @@ def owned(user, submit):
         KEY: keys.issue(user, "Camera", ["read"], None)[0].pk,
         WEBHOOK: webhook.pk,
         "image": detection.images.get().pk,
-        "share": shares.create_share(detection, 60)[0].pk,
+        "share": share.pk,
+        "published": detection.pk,
+        "token": token,
         "delivery": delivery.pk,
     }
 

@@ -28,10 +28,9 @@ class TooManyShares(APIException):
 @extend_schema(tags=["shares"])
 class ShareViewSet(OwnDetectionViewSet):
     serializer_class: Any = ShareSerializer  # the links of a queryset of detections
-    pagination_class = Pagination
 
     @extend_schema(operation_id="list_shares", responses=ShareSerializer(many=True))
-    @action(detail=True)
+    @action(detail=True, pagination_class=Pagination)
     def shares(self, _request: Request, **_kwargs: Any) -> Response:
         """The share links of a detection.
 

@@ -126,7 +126,12 @@ class PublicViewSet(VisitorViewSet):
 
     @extend_schema(operation_id="get_public_image")
     @PICTURE
-    @action(detail=True, content_negotiation_class=OneForm, query_serializer_class=ShownPictureSerializer)
+    @action(
+        detail=True,
+        content_negotiation_class=OneForm,
+        query_serializer_class=ShownPictureSerializer,
+        pagination_class=None,
+    )
     def image(self, _request: Request, **_kwargs: Any) -> HttpResponseBase:
         """A picture of a public detection.
 
@@ -134,7 +139,7 @@ class PublicViewSet(VisitorViewSet):
         """
         return self.picture_response()
 
-    @extend_schema(operation_id="report_public_detection", responses={204: None})
+    @extend_schema(operation_id="create_public_report", responses={204: None})
     @action(detail=True, methods=["post"], serializer_class=ReportSerializer)
     def report(self, request: Request, **_kwargs: Any) -> Response:
         """Report a public detection.

@@ -31,12 +31,14 @@ def first_state() -> Moderation:
 
 def change_detection(detection: Detection, **values: Any) -> bool:
     """As `Detection.change`, with the moderation that publishing leads to."""
-    with transaction.atomic():
-        if values.get("is_public"):
-            for locked in Detection.objects.lock([detection.pk]):
-                values["moderation"] = submitted_state(locked)
-        caching.drop_after_commit([detection.user_id])
-        return detection.change(**values)
+    if not values.get("is_public"):
+        changed = detection.change(**values)
+    else:
+        with transaction.atomic():
+            states = [submitted_state(locked) for locked in Detection.objects.lock([detection.pk])]
+            changed = bool(states) and detection.change(**values, moderation=states[0])
+    caching.drop_after_commit([detection.user_id])
+    return changed
 
 
 def submitted_state(detection: Detection) -> str:

@@ -9,6 +9,7 @@ import json
 import pytest
 from django.apps import apps
 from django.db import models
+from django.test import Client
 
 from accounts.models import User
 from detections.detectors import registry
@@ -59,8 +60,6 @@ MADE_HERE = {
     "notifications.WebhookDelivery.error": "a reason of ours",
     "detections.ShareLink.token_hash": "a SHA-256",
     "detections.PublicReport.reporter_hash": "as above",
-    "detections.PublicReport.reason": "nothing writes it yet",
-    "detections.Detection.moderation_reason": "nothing writes it yet",
 }
 
 
@@ -150,6 +149,22 @@ class Outside:
         self.upload()
         return self.send(self.api(self.user).patch, f"/detect/{Detection.objects.get().pk}", {"name": text})
 
+    def report(self, text):
+        self.upload(is_public=True)
+        Detection.objects.update(moderation="approved", status="completed", processed=1)
+        return self.post(f"/detect/public/{Detection.objects.get().pk}/report", {"reason": text})
+
+    def rejection(self, text):
+        """As staff write it, into a form of the admin."""
+        self.upload(is_public=True)
+        self.user.is_staff = self.user.is_superuser = True
+        self.user.save()
+        client = Client()
+        client.force_login(self.user)
+        form = {"action": "reject", "reason": text, "_selected_action": [Detection.objects.get().pk]}
+        client.post("/admin/detections/publicdetection/", form)
+        return OK if Detection.objects.get().moderation == "rejected" else REFUSED
+
     def key_of_upload(self, text):
         return self.upload(headers={"Idempotency-Key": text})
 
@@ -229,6 +244,8 @@ WRITERS = [
     ("detections.Detection.request_id", REFUSED, Outside.request_id),
     ("detections.Export.request_id", REFUSED, Outside.request_id_of_export),
     ("notifications.Event.request_id", REFUSED, Outside.request_id_of_event),
+    ("detections.Detection.moderation_reason", REFUSED, Outside.rejection),
+    ("detections.PublicReport.reason", REFUSED, Outside.report),
     ("detections.DetectionImage.original_name", CUT, Outside.file_name),
     ("detections.DetectionImage.original_name", CUT, Outside.refused_file_name),
     ("detections.DetectionImage.original_name", CUT, Outside.entry),
