@@ -991,7 +991,7 @@ class Export(leases.Leased):
     """A file of results, made as a job, kept until `expires_at`.
 
     `total` and `processed` count images. `path` is saved before the file is stored: no file is forgotten when
-    a worker dies.
+    a worker dies. One that is not saved says what a file made at once shall be.
     """
 
     class Format(models.TextChoices):
@@ -1000,6 +1000,15 @@ class Export(leases.Leased):
         VOC = "voc"
         CSV = "csv"
         JSONL = "jsonl"
+        LABELSTUDIO = "labelstudio"
+
+    class Names(models.TextChoices):
+        UNIQUE = "unique"
+        ORIGINAL = "original"
+
+    class Dialect(models.TextChoices):
+        PLAIN = "plain"
+        EXCEL = "excel"
 
     Status = Detection.Status
     UNFINISHED = Detection.UNFINISHED
@@ -1008,12 +1017,23 @@ class Export(leases.Leased):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="exports")
-    format = models.CharField(max_length=5, choices=Format)
+    format = models.CharField(max_length=11, choices=Format)
+    reviewed = models.BooleanField(
+        default=False, db_default=False, help_text="Only what its owner has accepted or added."
+    )
+    images = models.BooleanField(default=False, db_default=False, help_text="With the pictures.")
+    names = models.CharField(
+        max_length=8, choices=Names, default=Names.UNIQUE, db_default=Names.UNIQUE, help_text="Of images."
+    )
+    dialect = models.CharField(
+        max_length=5, choices=Dialect, default=Dialect.PLAIN, db_default=Dialect.PLAIN, help_text="Of CSV."
+    )
     filters = models.JSONField(default=dict, help_text="Those of a history: which detections are in it.")
     status = models.CharField(max_length=10, choices=Detection.Status, default=Detection.Status.PENDING)
     total = models.PositiveIntegerField(default=0)
     processed = models.PositiveIntegerField(default=0)
     path = models.CharField(max_length=255, blank=True)
+    size = models.PositiveBigIntegerField(default=0, db_default=0, help_text="Bytes of the file.")
     error = models.TextField(blank=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)  # noqa: DJ001  # NULLs are not compared
     request_hash = models.CharField(max_length=64, blank=True)
@@ -1060,11 +1080,23 @@ class Export(leases.Leased):
         self.status, self.processed = self.Status.COMPLETED, self.total
         self.expires_at = timezone.now() + self.KEPT
         return self.update_claimed(
-            status=self.status, claim=None, processed=self.processed, expires_at=self.expires_at
+            status=self.status,
+            claim=None,
+            processed=self.processed,
+            size=self.size,
+            expires_at=self.expires_at,
+        )
+
+    def fail(self, reason: str) -> bool:
+        """End it, with a reason for its owner. False, and nothing saved, if the claim was taken away."""
+        self.status, self.error = self.Status.FAILED, reason
+        self.expires_at = timezone.now() + self.KEPT
+        return self.update_claimed(
+            status=self.status, claim=None, error=self.error, expires_at=self.expires_at
         )
 
     def put_back(self) -> None:
-        """Let it wait again, uncounted: the worker stops before it has stored anything."""
+        """Let it wait again, uncounted: the worker stops before it has stored the file."""
         self.update_claimed(
             status=self.Status.PENDING, claim=None, processed=0, attempts=F("attempts") - 1, path=""
         )

@@ -1,5 +1,6 @@
 """The pictures that are given out: annotated ones, stripped originals, and thumbnails."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from io import BytesIO
 from typing import IO, Self, cast
@@ -11,7 +12,12 @@ from detections.images.annotation import annotate
 from detections.images.boxes import Box
 from detections.models import DetectionImage
 from detections.search import named_classes
+from detections.storage import FileMissingError
+from objectvision.lib import fair_slots, wakeups
 from objectvision.lib.fair_slots import FairSlots
+from objectvision.lib.limits import DISK_FULL, Busy, TooMany
+
+log = logging.getLogger(__name__)
 
 BLOCK = 1 << 16
 MOST_IN_MEMORY = 1 << 18  # bytes, until they are sent
@@ -105,14 +111,17 @@ def annotated_picture(image: DetectionImage, labels: list[Box], asked_by: UUID |
     return FilePieces.of(content)
 
 
-def original_picture(image: DetectionImage) -> FilePieces:
-    """The upload without its metadata. Raises NoPictureError, FileMissingError, Busy, TooMany."""
+def original_picture(image: DetectionImage, *, upright: bool = False) -> FilePieces:
+    """The upload without its metadata; `upright`: its pixels, too, whatever orientation it names.
+
+    Raises NoPictureError, FileMissingError, Busy, TooMany.
+    """
     file = storage.open_file(image.image_path)
     try:
-        if not stripping.is_written_anew(image.extension):
+        if not stripping.is_written_anew(file, image.extension, upright=upright):
             return FilePieces(file, stripping.without_metadata(file, image.extension))
         with file, drawing.slot(image.user_id):
-            (content,) = stripping.without_metadata(file, image.extension)
+            (content,) = stripping.without_metadata(file, image.extension, upright=upright)
             return FilePieces.of(cast("bytes", content))
     except stripping.UnreadableOriginalError as error:
         file.close()
@@ -143,3 +152,23 @@ def new_thumbnail(image: DetectionImage) -> bytes:
     if not DetectionImage.objects.filter(pk=image.pk).exists():  # deleted before the thumbnail was there
         storage.delete_file(path)
     return content
+
+
+def wait_for_picture(image: DetectionImage, *, upright: bool = False) -> FilePieces:
+    """The original picture for an archive of many, after waiting for a slot.
+
+    Raises NoPictureError also for a file that is missing or cannot be read; at a stop Busy or TooMany.
+    """
+    while True:
+        try:
+            return original_picture(image, upright=upright)
+        except FileMissingError as error:
+            raise NoPictureError("The picture's file is no longer in the storage.") from error
+        except (Busy, TooMany):
+            if wakeups.stopping.wait(fair_slots.RETRY_SECONDS):
+                raise
+        except OSError as error:
+            if error.errno in DISK_FULL:  # the server cannot write; the picture is not at fault
+                raise
+            log.exception("The file of the image %s is left out of an archive", image.pk)
+            raise NoPictureError("The picture's file cannot be read.") from error

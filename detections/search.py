@@ -3,6 +3,7 @@
 from collections.abc import Container, Mapping, Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -25,6 +26,8 @@ def filter_detections(
     detections = detections.filter(**{COLUMNS[name]: given[name] for name in COLUMNS if name in given})
     if "object_class" in given or "min_confidence" in given:
         detections = detections.filter(has_result(user, given))
+    if "detection_ids" in given:
+        detections = detections.filter(pk__in=given["detection_ids"])
     if "search" in given:
         detections = detections.filter(is_named(user, given["search"]))
     return detections
@@ -48,10 +51,19 @@ def is_named(user: Any, text: str) -> Q:
 
 
 def as_json(filters: Mapping[str, Any]) -> dict[str, Any]:
-    """The conditions for a JSON column: times become ISO 8601 texts."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value for name, value in filters.items()
-    }
+    """The conditions for a JSON column: times become ISO 8601 texts, ids their usual texts."""
+    return {name: text_of(value) for name, value in filters.items()}
+
+
+def text_of(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case list():
+            return [text_of(item) for item in value]
+        case UUID():
+            return str(value)
+    return value
 
 
 def filter_results(

@@ -408,6 +408,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1 << 20
 
 # The only paths that take large bodies.
 UPLOAD_PATHS = frozenset({"/api/v1/detect/image", "/api/v1/detect/batch"})
+MAX_EXPORT_MB = env.integer("MAX_EXPORT_MB", 10_000, low=1)
 MAX_WAITING_IMAGES_PER_USER = env.integer("MAX_WAITING_IMAGES_PER_USER", 1000, low=1)
 # A batch has up to 100 images; Django refuses requests with more files than this.
 DATA_UPLOAD_MAX_NUMBER_FILES = 110

@@ -29,7 +29,7 @@ from detections.api.serializers import (
     AnnotationSerializer,
     DetectionSerializer,
     DetectionSummarySerializer,
-    FormatSerializer,
+    FileSerializer,
     ImageResultSerializer,
     ImageResultsSerializer,
     OriginalSerializer,
@@ -39,7 +39,7 @@ from detections.caching import Question
 from detections.exports import runs
 from detections.images import validation
 from detections.images.extensions import media_type
-from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
+from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Export
 from detections.publication import moderation
 from detections.rendering import (
     NoPictureError,
@@ -191,23 +191,25 @@ class DetectionViewSet(OwnDetectionViewSet):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(operation_id="get_detection_export", responses=FILES, tags=["exports"])
-    @action(detail=True, content_negotiation_class=OneForm, query_serializer_class=FormatSerializer)
+    @action(detail=True, content_negotiation_class=OneForm, query_serializer_class=FileSerializer)
     def export(self, _request: Request, pk: UUID) -> HttpResponseBase:
         """Export a detection.
 
         A file of the results so far: the processed images, each with all of its results. COCO is one JSON;
         its boxes are in pixels, and `score` is the confidence. YOLO is a ZIP of `data.yaml` and one text file
-        per image under `labels`. VOC is a ZIP of one XML file per image. CSV and JSON Lines have one line per
-        result.
+        per image under `labels`. VOC is a ZIP of one XML file per image. Label Studio gets one JSON of tasks:
+        predictions are what was found, annotations what you have accepted or added. CSV and JSON Lines have
+        one line per result.
 
-        Classes have the detector's ids, in COCO one higher. If several detectors found the results, each
-        class name has one id.
+        `reviewed` leaves out what you have not accepted or added, and images of which you have reviewed
+        nothing; classes are those that you gave. Classes have the detector's ids, in COCO one higher. If
+        several detectors or you named them, each class name has one id.
         """
         detection = self.get_object()
-        file_format = self.query()["format"]
+        export = Export(**self.query())
         with large_answer_slot(detection.user_id):
-            file = runs.file_of(detection, file_format)
-        return file_response(file, file_format, str(pk))
+            file = runs.file_of(detection, export)
+        return file_response(file, export, str(pk))
 
     @extend_schema(
         operation_id="get_annotated_image",

@@ -114,6 +114,10 @@ EXPORT_REQUEST = {"format": "coco", "object_class": "bus", "created_after": "202
 EXPORT: dict[str, Any] = {
     "id": EXPORT_ID,
     "format": "coco",
+    "reviewed": False,
+    "images": False,
+    "names": "unique",
+    "dialect": "plain",
     "filters": {"object_class": "bus", "created_after": "2026-11-01T00:00:00Z"},
     "status": "completed",
     "total": 40,

@@ -25,7 +25,7 @@ from detections.api.serializers import DownloadSerializer, ExportRequestSerializ
 from detections.api.streaming import stream_response
 from detections.api.uploads import POLL_AFTER_SECONDS
 from detections.exports import runs
-from detections.exports.formats import FORMATS
+from detections.exports.formats import FORMATS, type_of
 from detections.images.stripping import Span
 from detections.models import Export, ExportQuerySet
 from detections.rendering import FilePieces
@@ -42,6 +42,9 @@ FILES = {
     **{(200, made.media_type.partition(";")[0]): OpenApiTypes.BINARY for made in FORMATS.values()},
     (200, JSON): OpenApiResponse(OpenApiTypes.OBJECT, examples=[answered(examples.COCO)]),
 }
+
+
+OPTIONS = ("reviewed", "images", "names", "dialect")
 
 
 class TooManyExports(APIException):
@@ -73,6 +76,10 @@ class ExportViewSet(StrictViewSet[Export]):
 
         Queues a file of all detections that the history shows under these conditions. Its format is as in
         `GET /detect/{id}/export`. At most 5 exports may be unfinished, and 50 are kept.
+
+        With `images`, COCO, YOLO, VOC and Label Studio become archives with the pictures, upright and without
+        metadata: data sets that can be trained on. `missing.txt` in it names images whose pictures cannot be
+        read; they have no labels either. What your exports take together is limited.
         """
         key = idempotency.key_of(request)
         mark = idempotency.fingerprint(request) if key else ""
@@ -86,9 +93,11 @@ class ExportViewSet(StrictViewSet[Export]):
         serializer: Any = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         filters = dict(serializer.validated_data)
-        file_format = filters.pop("format")
+        options = {name: filters.pop(name) for name in OPTIONS if name in filters}
         try:
-            return runs.submit_export(current_user(request), file_format, filters, key=key, fingerprint=mark)
+            return runs.submit_export(
+                current_user(request), filters.pop("format"), filters, key=key, fingerprint=mark, **options
+            )
         except runs.TooManyError as error:
             raise TooManyExports(str(error)) from error
 
@@ -125,17 +134,17 @@ class ExportViewSet(StrictViewSet[Export]):
             file = open_file(export.path)
         except FileMissingError as error:
             raise NotFound from error
-        return file_response(file, export.format, str(export.pk))
+        return file_response(file, export, str(export.pk))
 
 
-def file_response(file: IO[bytes], file_format: str, name: str) -> StreamingHttpResponse:
+def file_response(file: IO[bytes], export: Export, name: str) -> StreamingHttpResponse:
     """The export's file as an attachment; the response closes it."""
-    made = FORMATS[file_format]
-    filename = f"{file_format}-{name}{made.extension}"
+    extension, media_type = type_of(export)
+    filename = f"{export.format}-{name}{extension}"
     headers = {
         "Content-Disposition": content_disposition_header(as_attachment=True, filename=filename)
         or "attachment",
         "Cache-Control": "private, no-store",
     }
     whole = Span(0, file.seek(0, os.SEEK_END))
-    return stream_response(FilePieces(file, [whole]), made.media_type, headers)
+    return stream_response(FilePieces(file, [whole]), media_type, headers)

@@ -9,14 +9,24 @@ from accounts.api.permissions import may_read
 from detections import reports
 from detections.api import examples
 from detections.exports import runs
+from detections.exports.formats import WITH_PICTURES
 from detections.models import Detection, DetectionImage, DetectionResult, Detector, Export
+from objectvision.api.errors import invalid
 from objectvision.api.examples import answered, sent
-from objectvision.api.fields import NumberField, QuerySerializer, TextField, TextsField, TruthField
+from objectvision.api.fields import (
+    IdListField,
+    NumberField,
+    QuerySerializer,
+    TextField,
+    TextsField,
+    TruthField,
+)
 from objectvision.api.serializers import StrictSerializer
 from objectvision.lib.links import absolute
 
 TITLE_LENGTH = 200
 CLASSES_LENGTH = 2000
+MOST_IDS = 1000
 
 
 class PixelBoxSerializer(serializers.Serializer[Any]):
@@ -342,15 +352,58 @@ class PeriodSerializer(QuerySerializer):
     )
 
 
-class FormatSerializer(QuerySerializer):
+# The formats that an option is for.
+OPTIONS: dict[str, list[str]] = {
+    "images": WITH_PICTURES,
+    "names": WITH_PICTURES,
+    "dialect": [Export.Format.CSV],
+}
+
+
+class ExportOptionsSerializer(serializers.Serializer[Any]):
+    """What the file of an export shall be."""
+
     format = serializers.ChoiceField(Export.Format.choices)
+    reviewed = TruthField(
+        default=False, help_text="Only what you have accepted or added, with the classes that you gave it."
+    )
+    names = serializers.ChoiceField(
+        Export.Names.choices,
+        required=False,
+        help_text="Of images: with their ids (`unique`), or as you named them, duplicates numbered.",
+    )
+    dialect = serializers.ChoiceField(
+        Export.Dialect.choices, required=False, help_text="Of CSV: `excel` begins with a byte order mark."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for option, formats in OPTIONS.items():
+            if attrs.get(option) and attrs["format"] not in formats:
+                raise invalid(option, f"Goes with {', '.join(formats)}.", "invalid")
+        return attrs
+
+
+class FileSerializer(ExportOptionsSerializer, QuerySerializer):
+    """What the file of a detection shall be."""
+
+
+@extend_schema_field(
+    {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 1, "maxItems": MOST_IDS}
+)
+class DetectionIdsField(IdListField):
+    pass
 
 
 @extend_schema_serializer(examples=[sent(examples.EXPORT_REQUEST)])
-class ExportRequestSerializer(StrictSerializer):
-    """The format, and the conditions of a history."""
+class ExportRequestSerializer(ExportOptionsSerializer, StrictSerializer):
+    """What the file shall be, and the conditions of a history."""
 
-    format = serializers.ChoiceField(Export.Format.choices)
+    images = TruthField(default=False, help_text="With the pictures, upright and without metadata: a ZIP.")
+    detection_ids = DetectionIdsField(
+        length=MOST_IDS,
+        required=False,
+        help_text="Only these detections; ids that are not yours are ignored.",
+    )
     status = serializers.ChoiceField(Detection.Status.choices, required=False)
     object_class = TextField(max_length=100, required=False, help_text="An image has a result of this class.")
     min_confidence = NumberField(min_value=0, max_value=1, required=False)
@@ -372,8 +425,8 @@ class ExportSerializer(serializers.ModelSerializer[Export]):
     class Meta:
         model = Export
         fields = (
-            "id", "format", "filters", "status", "total", "processed", "error", "created_at", "expires_at",
-            "download_url",
+            "id", "format", "reviewed", "images", "names", "dialect", "filters", "status", "total",
+            "processed", "error", "created_at", "expires_at", "download_url",
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = fields
 

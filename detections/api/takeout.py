@@ -1,7 +1,6 @@
 """All data of a user as a ZIP, made while it is sent: no copy of it is stored."""
 
 import json
-import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,12 +16,8 @@ from detections.api.serializers import DetectionSummarySerializer, ImageSerializ
 from detections.exports import runs
 from detections.exports.zip_writer import Archive
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
-from detections.rendering import FilePieces, NoPictureError, original_picture
-from detections.storage import FileMissingError
-from objectvision.lib import connections, fair_slots, wakeups
-from objectvision.lib.limits import DISK_FULL, Busy, TooMany
-
-log = logging.getLogger(__name__)
+from detections.rendering import NoPictureError, wait_for_picture
+from objectvision.lib import connections
 
 # Detections, images and results that are in memory at once.
 CHUNK, MOST_IMAGES, MOST_RESULTS = 20, 100, 500
@@ -156,30 +151,11 @@ def add_picture(archive: Archive, image: DetectionImage, missing: list[str]) -> 
     """Add the picture piece by piece, or the image's id to `missing`."""
     try:
         stream = wait_for_picture(image)
-    except (NoPictureError, FileMissingError):
-        missing.append(str(image.pk))
-        return
-    except OSError as error:
-        if error.errno in DISK_FULL:  # the server cannot write; the picture is not at fault
-            raise
-        log.exception("The file of the image %s is left out of a takeout", image.pk)
+    except NoPictureError:
         missing.append(str(image.pk))
         return
     with closing(stream):
         yield from archive.adding(f"images/{image.unique_name}", stream.blocks(), level=0)
-
-
-def wait_for_picture(image: DetectionImage) -> FilePieces:
-    """The picture, after waiting for a slot.
-
-    Raises NoPictureError, FileMissingError, and at a stop Busy or TooMany.
-    """
-    while True:
-        try:
-            return original_picture(image)
-        except (Busy, TooMany):
-            if wakeups.stopping.wait(fair_slots.RETRY_SECONDS):
-                raise
 
 
 def render_json(data: Any) -> bytes:

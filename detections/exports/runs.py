@@ -17,14 +17,23 @@ from django.core.files import File
 from django.core.files.storage import default_storage
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
-from django.db.models import F, Prefetch
+from django.db.models import Exists, F, OuterRef, Prefetch
 from django.utils import timezone
 
 from accounts.models import User
 from detections import events, search, storage
-from detections.exports.formats import FORMATS
+from detections.exports.formats import write_export
+from detections.exports.space import NoSpaceError, Space
 from detections.jobs.processing import stopping
-from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector, Export
+from detections.models import (
+    Detection,
+    DetectionImage,
+    DetectionQuerySet,
+    DetectionResult,
+    DetectionResultQuerySet,
+    Detector,
+    Export,
+)
 from objectvision.lib import doorbell, logs, tracing
 from objectvision.lib.limits import DISK_FULL
 
@@ -55,10 +64,12 @@ def submit_export(
     *,
     key: str | None = None,
     fingerprint: str = "",
+    **options: Any,
 ) -> Export:
     """A job for a file of all detections that fulfil the history's conditions.
 
-    Raises TooManyError, and User.DoesNotExist if the account was closed meanwhile.
+    `options` are columns that say what the file shall be, such as `reviewed`. Raises TooManyError, and
+    User.DoesNotExist if the account was closed meanwhile.
     """
     with transaction.atomic():
         # One request of a user at a time, so that parallel ones keep the limit; none of a closed account.
@@ -72,6 +83,7 @@ def submit_export(
         return Export.objects.create(
             user=user,
             format=file_format,
+            **options,
             filters=search.as_json(filters),
             idempotency_key=key,
             request_hash=fingerprint,
@@ -80,7 +92,7 @@ def submit_export(
         )
 
 
-def do_nothing() -> None:
+def do_nothing(*_: int) -> None:
     pass
 
 
@@ -103,7 +115,11 @@ def make_or_leave(export: Export, meanwhile: Callable[[], None]) -> None:
             make_export(export, meanwhile)
     except ExportInterruptedError:
         log.info("Export %s is left to another attempt", export.pk)
+        storage.delete_file(export.path)
         export.put_back()
+    except NoSpaceError as error:
+        log.warning("Export %s cannot be made: %s", export.pk, error)
+        fail_export(export, str(error))
     except OSError as error:
         if error.errno not in DISK_FULL:
             raise
@@ -120,12 +136,14 @@ def make_export(export: Export, meanwhile: Callable[[], None]) -> None:
     detections = search.filter_detections(
         Detection.objects.owned_by(export.user), export.user, export.filters
     )
-    ids = ids_of_images(detections)
+    ids = ids_of_images(detections, export)
     export.total = len(ids) // ID_BYTES
     keep = Keeper(export, meanwhile)
     keep.write(total=export.total)
     with storage.temporary_file() as file:
-        FORMATS[export.format].write(file, read_images(ids, keep.progress))
+        space = Space(export, file)
+        write_export(file, read_images(ids, export, keep.progress), export, space.check)
+        export.size = file.tell()
         store_file(export.path, file, keep)
     if complete_export(export):
         milliseconds = round((timezone.now() - export.created_at).total_seconds() * 1000)
@@ -142,6 +160,12 @@ def complete_export(export: Export) -> bool:
         if completed:
             events.write_export_events([export])
     return completed
+
+
+def fail_export(export: Export, reason: str) -> None:
+    with transaction.atomic():
+        if export.fail(reason):
+            events.write_export_events([export])
 
 
 class Keeper:
@@ -161,46 +185,87 @@ class Keeper:
             raise ExportInterruptedError
 
     def progress(self, processed: int) -> None:
-        if stopping.is_set():
-            raise ExportInterruptedError
+        check_stop()
         if monotonic() - self.written_at > PROGRESS_SECONDS:
             self.meanwhile()
             self.write(processed=processed)
+
+
+def check_stop() -> None:
+    if stopping.is_set():
+        raise ExportInterruptedError
+
+
+class StoppableFile(File):  # type: ignore[type-arg]
+    def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
+        for chunk in super().chunks(chunk_size):
+            check_stop()
+            yield chunk
 
 
 def store_file(path: str, file: IO[bytes], keep: Keeper) -> None:
     """Save the file under this path, and renew the claim meanwhile."""
     file.seek(0)
     with ThreadPoolExecutor(1, "store") as thread:
-        saved = thread.submit(default_storage.save, path, File(file))
+        saved = thread.submit(default_storage.save, path, StoppableFile(file))
         while wait([saved], timeout=settings.CLAIM_LEASE_SECONDS / 3).not_done:
             keep.export.renew()
         saved.result()
 
 
-def ids_of_images(detections: DetectionQuerySet) -> bytearray:
-    """The ids of processed images, oldest first. Others have no size and no results."""
+def ids_of_images(detections: DetectionQuerySet, export: Export) -> bytearray:
+    """The ids of processed images, oldest first. Others have no size and no results.
+
+    Of a reviewed export, images with a review: of others, nobody knows whether they show nothing else.
+    """
     done = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.DONE)
+    if export.reviewed:
+        reviewed = DetectionResult.objects.exclude(review=DetectionResult.Review.NONE)
+        done = done.filter(Exists(reviewed.filter(image=OuterRef("pk"))))
     ids = bytearray()
     for pk in done.order_by("pk").values_list("pk", flat=True).iterator():
         ids += pk.bytes
     return ids
 
 
-def read_images(ids: bytearray, progress: Callable[[int], None] | None = None) -> Iterator[DetectionImage]:
-    """The images that still exist, with detectors and results, few in memory at once."""
+def read_images(
+    ids: bytearray, export: Export, progress: Callable[[int], None] = do_nothing
+) -> Iterator[DetectionImage]:
+    """The images that still exist, with detectors and the export's results, few in memory at once.
+
+    `progress` is told how many were written.
+    """
     detector = cache(lambda pk: Detector.objects.get(pk=pk))
-    results = Prefetch("results", DetectionResult.objects.most_confident_first())
+    results = Prefetch("results", results_of(export).most_confident_first())
     for start in range(0, len(ids), CHUNK * ID_BYTES):
         chunk = ids[start : start + CHUNK * ID_BYTES]
         keys = [UUID(bytes=bytes(chunk[at : at + ID_BYTES])) for at in range(0, len(chunk), ID_BYTES)]
         totals = DetectionResult.objects.filter(image__in=keys).count_by_image()
+        written = start // ID_BYTES
         for group in grouped(keys, totals, MOST_RESULTS):
             for image in DetectionImage.objects.filter(pk__in=group).order_by("pk").prefetch_related(results):
                 image.detector = detector(image.detector_id)
+                if export.reviewed:
+                    correct_classes(image)
                 yield image
-        if progress:
-            progress((start + len(chunk)) // ID_BYTES)
+                written += 1
+                progress(written)
+        if written < (passed := (start + len(chunk)) // ID_BYTES):  # some were deleted meanwhile
+            progress(passed)
+
+
+def results_of(export: Export) -> DetectionResultQuerySet:
+    results = DetectionResult.objects.all()
+    return results.confirmed() if export.reviewed else results
+
+
+def correct_classes(image: DetectionImage) -> None:
+    """Give its results the classes that its owner gave them. Not saved."""
+    classes = image.detector.classes
+    for result in image.results.all():
+        if result.reviewed_class:
+            name = result.object_class = result.final_class
+            result.class_id = classes.index(name) if name in classes else len(classes)
 
 
 def grouped(keys: Iterable[UUID], totals: Mapping[UUID, int], most: int) -> Iterator[list[UUID]]:
@@ -217,12 +282,15 @@ def grouped(keys: Iterable[UUID], totals: Mapping[UUID, int], most: int) -> Iter
         yield group
 
 
-def file_of(detection: Detection, file_format: str) -> IO[bytes]:
-    """A file of the results so far, at its beginning, to be closed by the caller."""
+def file_of(detection: Detection, export: Export) -> IO[bytes]:
+    """A file of the results so far, at its beginning, to be closed by the caller.
+
+    `export` says what it shall be, and is not saved.
+    """
     file = storage.temporary_file()
     try:
-        ids = ids_of_images(Detection.objects.filter(pk=detection.pk))
-        FORMATS[file_format].write(file, read_images(ids))
+        ids = ids_of_images(Detection.objects.filter(pk=detection.pk), export)
+        write_export(file, read_images(ids, export), export)
         file.seek(0)
     except BaseException:  # whatever ends it: it is raised again, and nothing else closes the file
         file.close()

@@ -8,10 +8,13 @@ import shutil
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import partial
 from types import TracebackType
-from typing import Protocol, Self
+from typing import IO, Protocol, Self
 
 from detections.storage import temporary_file
+
+BLOCK = 1 << 16
 
 _VERSION = 45  # ZIP64
 _FLAGS = 0x808  # names in UTF-8; checksum and sizes follow a file's content
@@ -55,6 +58,12 @@ class Archive:
 
     def add(self, name: str, content: bytes) -> None:
         for _ in self.adding(name, [content]):
+            pass
+
+    def add_file(self, name: str, file: IO[bytes]) -> None:
+        """Add the whole content of a file."""
+        file.seek(0)
+        for _ in self.adding(name, iter(partial(file.read, BLOCK), b"")):
             pass
 
     def adding(self, name: str, pieces: Iterable[bytes], level: int = 6) -> Iterator[None]:

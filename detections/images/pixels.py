@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from io import SEEK_END, BytesIO
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from PIL import AvifImagePlugin, ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
@@ -29,6 +29,8 @@ JPEG_LONGEST_SIDE = 65_500  # libjpeg's own limit
 MOST_BYTES_A_PIXEL = 16
 MOST_BYTES_A_PIXEL_OF_HEIC = 24
 _PROFILE_COLOURS = slice(16, 20)  # the bytes of a colour profile that name what it is for
+QUALITY = 90  # of JPEGs
+_LOSSLESS: dict[str, dict[str, Any]] = {"PNG": {}, "WEBP": {"lossless": True, "exact": True}}
 STRIP_PIXELS = 1 << 20
 _MOST_SIGNED = (1 << 31) - 1
 _MULTIPLIED = _UNSIGNED = (1,)  # as TIFFs say what their alpha and their numbers are
@@ -159,14 +161,29 @@ def _reduced_jpeg(file: IO[bytes], side: int) -> Image.Image | None:
     return image
 
 
-def as_jpeg(file: IO[bytes]) -> bytes:
+def as_jpeg(file: IO[bytes], quality: int = QUALITY) -> bytes:
     """The upright picture with its colour profile, and nothing else. Raises UnreadableImageError."""
     with _reading():
-        image = _loaded(file)
-        profile = image.info.get("icc_profile", b"")
-        fits = profile[_PROFILE_COLOURS] == b"RGB "  # else it is one of grey
-        image = _turned(image, file)  # and what it was turned from goes
-        return jpeg(_rgb(image), profile if fits else None)
+        image, profile = _upright_rgb(file)
+        return jpeg(image, profile, quality)
+
+
+def lossless(file: IO[bytes], form: str) -> bytes:
+    """As `as_jpeg`, as a PNG or WebP with the same 8-bit RGB pixels. Raises UnreadableImageError."""
+    with _reading():
+        image, profile = _upright_rgb(file)
+        out = BytesIO()
+        image.save(out, form, icc_profile=profile, **_LOSSLESS[form])
+        return out.getvalue()
+
+
+def _upright_rgb(file: IO[bytes]) -> tuple[Image.Image, bytes | None]:
+    """The picture and its colour profile, where that is one of RGB."""
+    image = _loaded(file)
+    profile = image.info.get("icc_profile", b"")
+    fits = profile[_PROFILE_COLOURS] == b"RGB "  # else it is one of grey
+    image = _turned(image, file)  # and what it was turned from goes
+    return _rgb(image), profile if fits else None
 
 
 @contextmanager
@@ -381,12 +398,12 @@ def _range(image: Image.Image) -> tuple[float, float]:
     return next(((0.0, top) for top in usual if low >= 0 and high <= top), (low, high))
 
 
-def jpeg(image: Image.Image, icc_profile: bytes | None = None) -> bytes:
-    """A JPEG of quality 90 without metadata; a picture too long for the format is scaled down."""
+def jpeg(image: Image.Image, icc_profile: bytes | None = None, quality: int = QUALITY) -> bytes:
+    """A JPEG without metadata; a picture too long for the format is scaled down."""
     if max(image.size) > JPEG_LONGEST_SIDE:
         image = image.copy()
         image.thumbnail((JPEG_LONGEST_SIDE, JPEG_LONGEST_SIDE))
     out = BytesIO()
     # Pillow would copy a comment from where it was opened
-    image.save(out, "JPEG", quality=90, comment=b"", icc_profile=icc_profile)
+    image.save(out, "JPEG", quality=quality, comment=b"", icc_profile=icc_profile)
     return out.getvalue()

@@ -13,10 +13,10 @@ from io import SEEK_END
 from typing import IO, NamedTuple
 
 from detections.images import pixels
-from detections.images.extensions import GIVEN_AS_JPEG
+from detections.images.extensions import GIVEN_AS_JPEG, IN_DATA_SETS, JPEG, PNG, data_set_extension
 from detections.images.formats import containers, tiff
 from detections.images.formats.containers import BrokenError, Source
-from detections.images.orientation import UPRIGHT, orientation_of
+from detections.images.orientation import UPRIGHT, orientation_of, read_orientation
 
 
 class Span(NamedTuple):
@@ -27,6 +27,8 @@ class Span(NamedTuple):
 
 
 Pieces = list[bytes | Span]
+DATA_SET_QUALITY = 95
+DAMAGED = "The picture's file cannot be read: it is damaged."
 MOST_PIECES = 1000  # each streamed piece costs a switch of threads; a file of more is read at once
 
 
@@ -34,23 +36,44 @@ class UnreadableOriginalError(ValueError):
     """Why a file cannot be sent, as a sentence for its owner."""
 
 
-def is_written_anew(extension: str) -> bool:
-    """Whether `without_metadata` decodes such files, and so needs memory for their pixels."""
-    return extension not in _COPIED
+def is_written_anew(file: IO[bytes], extension: str, *, upright: bool = False) -> bool:
+    """Whether `without_metadata` decodes this file, and so needs memory for its pixels.
 
-
-def without_metadata(file: IO[bytes], extension: str) -> Pieces:
-    """The pieces of the stripped file, in order. Raises UnreadableOriginalError."""
+    Raises UnreadableOriginalError.
+    """
     try:
+        turned = upright and read_orientation(file) != UPRIGHT
+    except BrokenError as error:
+        raise UnreadableOriginalError(DAMAGED) from error
+    return turned or extension not in (IN_DATA_SETS if upright else _COPIED)
+
+
+def without_metadata(file: IO[bytes], extension: str, *, upright: bool = False) -> Pieces:
+    """The pieces of the stripped file, in order. Raises UnreadableOriginalError.
+
+    `upright` is for data sets, most of whose readers do not look for an orientation: the pixels themselves
+    are upright. Such a file is a JPEG, PNG or WebP; what has to be drawn anew keeps its 8-bit pixels, but
+    JPEG, HEIC and AVIF become JPEGs of quality 95.
+    """
+    is_new = is_written_anew(file, extension, upright=upright)
+    try:
+        if is_new and upright:
+            return [_drawn_anew(file, data_set_extension(extension))]
         if extension in GIVEN_AS_JPEG:
             return [pixels.as_jpeg(file)]
-        if is_written_anew(extension):
+        if is_new:
             return [pixels.rewritten(file)]
         source = Source(file, 0, file.seek(0, SEEK_END))
         pieces = join_neighbours(list(_COPIED[extension](source)))
         return pieces if len(pieces) <= MOST_PIECES else [content_of(file, pieces)]
     except (BrokenError, pixels.UnreadableImageError) as error:
-        raise UnreadableOriginalError("The picture's file cannot be read: it is damaged.") from error
+        raise UnreadableOriginalError(DAMAGED) from error
+
+
+def _drawn_anew(file: IO[bytes], extension: str) -> bytes:
+    if extension == JPEG:
+        return pixels.as_jpeg(file, DATA_SET_QUALITY)
+    return pixels.lossless(file, "PNG" if extension == PNG else "WEBP")
 
 
 def join_neighbours(pieces: Pieces) -> Pieces:

@@ -4,6 +4,7 @@ DRF's own fields take `0` for false, `5` for "5" and "5" for 5, even in JSON.
 """
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.core.validators import RegexValidator
 from rest_framework import serializers
@@ -91,6 +92,29 @@ class TruthField(Strict, serializers.BooleanField):
         if not isinstance(data, str) or data.lower() not in truths:
             self.fail("invalid")
         return truths[data.lower()]
+
+
+class IdListField(serializers.Field):  # type: ignore[type-arg]  # typed by `to_internal_value`
+    """A list of ids, refused as a whole: the document cannot show errors of single items."""
+
+    default_error_messages: ClassVar = {
+        "invalid": "Must be a list of ids, with at least one.",
+        "max_length": "Must have at most {length} items.",
+    }
+
+    def __init__(self, *, length: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.length = length
+
+    def to_internal_value(self, data: Any) -> list[UUID]:
+        if not isinstance(data, list) or not data:
+            self.fail("invalid")
+        if len(data) > self.length:
+            self.fail("max_length", length=self.length)
+        try:
+            return [UUID(item) for item in data]
+        except (ValueError, TypeError, AttributeError):
+            self.fail("invalid")
 
 
 class TextListField(serializers.Field):  # type: ignore[type-arg]  # typed by `to_internal_value`

@@ -373,17 +373,17 @@ def test_the_zip_waits_for_busy_rendering_instead_of_omitting_pictures(
     monkeypatch.setattr(fair_slots, "LONGEST_WAIT_SECONDS", 0)
     monkeypatch.setattr(fair_slots, "RETRY_SECONDS", 0.01)
     monkeypatch.setattr(fair_slots, "MOST_QUEUED", 2)
-    told, draw = [], takeout.original_picture
+    told, draw = [], rendering.original_picture
 
-    def watched(image):
+    def watched(image, **options):
         try:
-            return draw(image)
+            return draw(image, **options)
         except (Busy, TooMany) as error:
             told.append(type(error))
             others.close()
             raise
 
-    monkeypatch.setattr(takeout, "original_picture", watched)
+    monkeypatch.setattr(rendering, "original_picture", watched)
     with ExitStack() as others:
         for _ in range({"slot": 1, "queue": 2}[taken]):
             others.enter_context(getattr(rendering.drawing, taken)(user.pk))

@@ -33,12 +33,18 @@ FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]
 WIDTH, HEIGHT = 640, 480
 
 
-def made(detections, name):
+def made(detections, name, **options):
     """An export's file, by the writer itself."""
+    export = Export(format=name, **options)
     with zip_writer.temporary_file() as file:
-        formats.FORMATS[name].write(file, runs.read_images(runs.ids_of_images(detections)))
+        formats.write_export(file, read(detections, export), export)
         file.seek(0)
         return file.read()
+
+
+def read(detections, export=None):
+    export = export or Export()
+    return runs.read_images(runs.ids_of_images(detections, export), export)
 
 
 def boxes(detections):
@@ -440,14 +446,14 @@ def test_images_are_read_in_chunks_of_limited_results(user, fill, monkeypatch, d
     monkeypatch.setattr(runs, "MOST_RESULTS", 3)
     fill(user, 3, 2)
     fill(user, 1, 4)
-    ids = runs.ids_of_images(Detection.objects.all())
+    ids = runs.ids_of_images(Detection.objects.all(), Export())
     with django_assert_num_queries(
         1 + 1 + 4 * 2
     ):  # how many results, the detector; for each image, it and they
-        assert [len(image.results.all()) for image in runs.read_images(ids)] == [2, 2, 2, 4]
+        assert [len(image.results.all()) for image in runs.read_images(ids, Export())] == [2, 2, 2, 4]
     monkeypatch.setattr(runs, "MOST_RESULTS", 4)
     with django_assert_num_queries(1 + 1 + 3 * 2):
-        assert [len(image.results.all()) for image in runs.read_images(ids)] == [2, 2, 2, 4]
+        assert [len(image.results.all()) for image in runs.read_images(ids, Export())] == [2, 2, 2, 4]
 
 
 def test_a_second_export_in_a_request_answers_503_and_others_are_served(
@@ -988,9 +994,9 @@ def test_an_expired_export_whose_file_cannot_be_deleted_is_retried(waiting, medi
 
 def test_a_detection_deleted_during_an_export_is_omitted(user, fill):
     gone, kept = fill(user, 2, 1)
-    ids = runs.ids_of_images(Detection.objects.all())
+    ids = runs.ids_of_images(Detection.objects.all(), Export())
     erasure.delete_detections([gone.pk])
-    assert [image.detection_id for image in runs.read_images(ids)] == [kept.pk]
+    assert [image.detection_id for image in runs.read_images(ids, Export())] == [kept.pk]
 
 
 KEY = {"Idempotency-Key": "holiday-1"}
