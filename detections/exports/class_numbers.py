@@ -45,3 +45,12 @@ def with_numbered_classes(items: Iterable[NamedImage], numbers: ClassNumbers) ->
     for item in items:
         numbers.meet(item.image.detector)
         yield item
+
+
+def with_classes(items: Iterable[NamedImage], classes: dict[str, None]) -> Iterator[NamedImage]:
+    """The same images, while `classes` becomes the names of all classes, each once and in order."""
+    for item in items:
+        classes.update(dict.fromkeys(item.image.detector.classes))
+        for result in item.image.results.all():
+            classes.update(dict.fromkeys((result.object_class, result.final_class)))
+        yield item

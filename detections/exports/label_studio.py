@@ -8,6 +8,7 @@ from typing import IO, Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
+from detections.exports.class_numbers import with_classes
 from detections.exports.file_names import NamedImage
 from detections.exports.texts import compact, xml_text
 from detections.exports.zip_writer import Archive
@@ -27,14 +28,6 @@ def pack_tasks(archive: Archive, items: Iterable[NamedImage], export: Export) ->
         write_tasks(file, with_classes(items, classes), export)
         archive.add_file("tasks.json", file)
     archive.add("label_config.xml", label_config(classes))
-
-
-def with_classes(items: Iterable[NamedImage], classes: dict[str, None]) -> Iterable[NamedImage]:
-    for item in items:
-        classes.update(dict.fromkeys(item.image.detector.classes))
-        for result in item.image.results.all():
-            classes.update(dict.fromkeys((result.object_class, result.final_class)))
-        yield item
 
 
 def label_config(classes: Iterable[str]) -> bytes:

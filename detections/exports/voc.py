@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from xml.etree import ElementTree as ET
 
+from detections.exports.class_numbers import with_classes
 from detections.exports.file_names import NamedImage
 from detections.exports.texts import xml_text
 from detections.exports.zip_writer import Archive
@@ -14,12 +15,19 @@ PICTURES = "JPEGImages"
 
 def pack_voc(archive: Archive, items: Iterable[NamedImage], export: Export) -> None:
     folder = PICTURES if export.images else "images"
+    classes: dict[str, None] = {}
     with temporary_file() as stems:
-        for item in items:
+        for item in with_classes(items, classes):
             archive.add(f"Annotations/{item.stem}.xml", voc_annotation(item, folder))
             stems.write(f"{item.stem}\n".encode())
         if export.images:
             archive.add_file("ImageSets/Main/default.txt", stems)
+            archive.add("labelmap.txt", label_map(classes).encode())
+
+
+def label_map(classes: Iterable[str]) -> str:
+    """The classes for readers that know only VOC's own; no name in it can have a colon."""
+    return "".join(f"{xml_text(name)}:::\n" for name in classes if ":" not in name)
 
 
 def voc_annotation(item: NamedImage, folder: str) -> bytes:
