@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("detections", "0004_review"),
+        ("detections", "0005_publication"),
     ]
 
     operations = [
