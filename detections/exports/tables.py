@@ -37,19 +37,18 @@ def about(result: DetectionResult) -> dict[str, Any]:
         "object_class": result.object_class,
         "class_id": result.class_id,
         "confidence": result.confidence,
-        "bbox": result.pixels,
-        "bbox_normalized": result.shares,
         "source": result.source,
         "review": result.review,
         "reviewed_class": result.reviewed_class,
+        "bbox": result.pixels,
+        "bbox_normalized": result.shares,
     }
 
 
 COLUMNS = (
     "id", "detection_id", "image_id", "original_name", "width", "height", "detector", "created_at",
-    "object_class", "class_id", "confidence", "x1", "y1", "x2", "y2", "bbox_width", "bbox_height",
-    "normalized_x", "normalized_y", "normalized_width", "normalized_height", "source",
-    "review", "reviewed_class",
+    "object_class", "class_id", "confidence", "source", "review", "reviewed_class", "x1", "y1", "x2", "y2",
+    "bbox_width", "bbox_height", "normalized_x", "normalized_y", "normalized_width", "normalized_height",
 )  # fmt: skip  # a list to read at a glance
 
 

@@ -13,7 +13,7 @@ import requests
 from testing.files.pictures import photo
 from testing.waiting import until
 
-FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]
+FORMATS = ["coco", "yolo", "voc", "labelstudio", "csv", "jsonl"]
 MEGABYTES_OVER_IDLE = 64
 
 
@@ -55,6 +55,9 @@ def test_an_export_of_each_format_holds_all_results(stack):
     assert len(json.loads(files["coco"])["annotations"]) == found
     assert len(files["csv"].splitlines()) == found + 1
     assert len(files["jsonl"].splitlines()) == found
+    tasks = json.loads(files["labelstudio"])
+    assert sum(len(task["predictions"][0]["result"]) for task in tasks) == found
+    assert tasks[0]["data"]["image"].startswith("http")
     with zipfile.ZipFile(BytesIO(files["yolo"])) as archive:
         labels = [archive.read(name) for name in archive.namelist() if name.startswith("labels/")]
     assert sum(len(label.splitlines()) for label in labels) == found

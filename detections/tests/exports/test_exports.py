@@ -6,7 +6,6 @@ import json
 import tempfile
 import zipfile
 from collections import Counter
-from contextlib import redirect_stdout
 from datetime import timedelta
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -15,7 +14,6 @@ from uuid import uuid4
 import pytest
 from django.core.files.storage import FileSystemStorage, default_storage
 from django.utils import timezone
-from PIL import Image
 
 from accounts import closing, link_tokens, passwords
 from accounts.models import User
@@ -24,158 +22,12 @@ from detections.api import large_answers
 from detections.exports import formats, runs, zip_writer
 from detections.jobs import processing
 from detections.models import MAX_ATTEMPTS, Detection, DetectionImage, DetectionResult, Detector, Export
+from detections.tests.exports.reading import FORMATS, HEIGHT, READERS, WIDTH, boxes, made, read_voc
 from testing.api import content_of
 from testing.files.pictures import photo
 from testing.waiting import until
 
 EXPORTS = "/api/v1/detect/exports"
-FORMATS = ["coco", "yolo", "voc", "csv", "jsonl"]
-WIDTH, HEIGHT = 640, 480
-
-
-def made(detections, name, **options):
-    """An export's file, by the writer itself."""
-    export = Export(format=name, **options)
-    with zip_writer.temporary_file() as file:
-        formats.write_export(file, read(detections, export), export)
-        file.seek(0)
-        return file.read()
-
-
-def read(detections, export=None):
-    export = export or Export()
-    return runs.read_images(runs.ids_of_images(detections, export), export)
-
-
-def boxes(detections):
-    """Counts of image, class and box in pixels, from the tables."""
-    results = DetectionResult.objects.filter(detection__in=detections).select_related("image")
-    return Counter((str(r.image_id), r.object_class, *rounded(r.corners(WIDTH, HEIGHT))) for r in results)
-
-
-def rounded(corners):
-    return tuple(round(float(corner)) for corner in corners)
-
-
-def read_coco(data, folder):
-    file = folder / "coco.json"
-    file.write_bytes(data)
-    from pycocotools.coco import COCO
-
-    with redirect_stdout(StringIO()):  # COCO prints
-        coco = COCO(file)
-    images = {image["id"]: image for image in coco.loadImgs(coco.getImgIds())}
-    names = {category["id"]: category["name"] for category in coco.loadCats(coco.getCatIds())}
-    found = Counter()
-    for annotation in coco.loadAnns(coco.getAnnIds()):
-        x, y, width, height = annotation["bbox"]
-        image = images[annotation["image_id"]]["image_id"]
-        name = names[annotation["category_id"]]
-        found[image, name, *rounded((x, y, x + width, y + height))] += 1
-    return {image["image_id"] for image in images.values()}, found
-
-
-def unpacked(data, folder):
-    """The archive's files beside empty pictures of the right size, where supervision looks for them."""
-    with zipfile.ZipFile(BytesIO(data)) as archive:
-        assert archive.testzip() is None
-        archive.extractall(folder)
-    pictures = folder / "pictures"
-    pictures.mkdir()
-    stems = [file.stem for file in folder.rglob("*") if file.suffix in {".txt", ".xml"}]
-    blank = BytesIO()
-    Image.new("L", (WIDTH, HEIGHT)).save(blank, "PNG")
-    for stem in stems:
-        (pictures / f"{stem}.jpg").write_bytes(blank.getvalue())  # by its content: this is a test of labels
-    return pictures
-
-
-def read_by_supervision(dataset):
-    images, found = set(), Counter()
-    for path, detections in dataset.annotations.items():
-        image = path.rpartition("/")[2].removesuffix(".jpg")[-36:]
-        images.add(image)
-        for corners, class_id in zip(detections.xyxy, detections.class_id, strict=True):
-            found[image, dataset.classes[class_id], *rounded(corners)] += 1
-    return images, found
-
-
-def read_yolo(data, folder):
-    import supervision
-
-    pictures = unpacked(data, folder)
-    return read_by_supervision(
-        supervision.DetectionDataset.from_yolo(
-            images_directory_path=str(pictures),
-            annotations_directory_path=str(folder / "labels"),
-            data_yaml_path=str(folder / "data.yaml"),
-        )
-    )
-
-
-def read_voc(data, folder):
-    import supervision
-
-    pictures = unpacked(data, folder)
-    return read_by_supervision(
-        supervision.DetectionDataset.from_pascal_voc(
-            images_directory_path=str(pictures), annotations_directory_path=str(folder / "Annotations")
-        )
-    )
-
-
-def read_csv(data, folder):
-    rows = list(csv.DictReader(StringIO(data.decode(), newline="")))
-    corners = ("x1", "y1", "x2", "y2")
-    found = Counter(
-        (row["image_id"], row["object_class"], *rounded(row[corner] for corner in corners)) for row in rows
-    )
-    return {row["image_id"] for row in rows}, found
-
-
-def read_jsonl(data, folder):
-    rows = [json.loads(line) for line in data.splitlines()]
-    corners = ("x1", "y1", "x2", "y2")
-    found = Counter(
-        (row["image_id"], row["object_class"], *rounded(row["bbox"][corner] for corner in corners))
-        for row in rows
-    )
-    return {row["image_id"] for row in rows}, found
-
-
-READERS = {"coco": read_coco, "yolo": read_yolo, "voc": read_voc, "csv": read_csv, "jsonl": read_jsonl}
-
-
-@pytest.fixture
-def fill(detector):
-    """Creates `count` detections of one image with `each` results at whole pixels."""
-
-    def fill(user, count, each, name="photo.jpg"):
-        detections = Detection.objects.bulk_create(
-            Detection(user=user, detector=detector, status="completed", total=1, processed=1)
-            for _ in range(count)
-        )
-        images = DetectionImage.objects.bulk_create(
-            DetectionImage(
-                detection=detection, user=user, detector=detector, original_name=name, state="done",
-                image_path="users/x/images/x.jpg", width=WIDTH, height=HEIGHT, processed_at=timezone.now(),
-            )
-            for detection in detections
-        )  # fmt: skip
-        DetectionResult.objects.bulk_create(
-            DetectionResult(
-                user=user, detection=image.detection, image=image,
-                object_class=("alpha", "beta")[number % 2], class_id=number % 2,
-                confidence=(number * 37 % 100) / 100,
-                bbox_x=(number * 7 % 300) / WIDTH, bbox_y=(number * 11 % 200) / HEIGHT,
-                bbox_width=(1 + number % 300) / WIDTH, bbox_height=(1 + number % 200) / HEIGHT,
-            )
-            for image in images
-            for number in range(each)
-        )  # fmt: skip
-        return detections
-
-    return fill
 
 
 @pytest.mark.slow
@@ -192,7 +44,7 @@ def test_an_export_of_10000_results_is_read_back_equal_in_every_format(user, fil
         assert (name, found, images) == (name, expected, stored)
 
 
-@pytest.mark.parametrize("name", ["coco", "yolo", "voc"])
+@pytest.mark.parametrize("name", ["coco", "yolo", "voc", "labelstudio"])
 def test_an_image_without_results_is_in_the_export(user, fill, tmp_path, name):
     fill(user, 2, 0)
     images, found = READERS[name](made(Detection.objects.all(), name), tmp_path)
@@ -211,7 +63,7 @@ def test_an_unprocessed_image_is_not_in_the_export(user, submit, fill, tmp_path,
 @pytest.mark.parametrize("name", FORMATS)
 def test_an_empty_export_is_a_valid_file(user, tmp_path, name):
     data = made(Detection.objects.none(), name)
-    if name in {"coco", "csv", "jsonl"}:
+    if name in {"coco", "labelstudio", "csv", "jsonl"}:
         assert READERS[name](data, tmp_path) == (set(), Counter())
     else:
         assert zipfile.ZipFile(BytesIO(data)).testzip() is None
