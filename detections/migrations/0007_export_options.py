@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("detections", "0005_publication"),
+        ("detections", "0006_public_detection"),
     ]
 
     operations = [
