@@ -234,9 +234,17 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         """
         return self.select_related("detector").prefetch_related(Detection.images_in_order())
 
-    def lock(self, ids: Collection[UUID]) -> list["Detection"]:
+    def lock_all(self) -> list["Detection"]:
         """Lock these rows until the transaction ends, in id order against deadlocks."""
-        return list(self.filter(pk__in=ids).order_by("pk").select_for_update(of=("self",)))
+        return list(self.order_by("pk").select_for_update(of=("self",)))
+
+    def lock(self, ids: Collection[UUID]) -> list["Detection"]:
+        """As `lock_all`, those with these ids."""
+        return self.filter(pk__in=ids).lock_all()
+
+    def lock_with_reruns(self, ids: Collection[UUID]) -> list["Detection"]:
+        """As `lock`, and those that have one of them as their source."""
+        return self.filter(Q(pk__in=ids) | Q(source__in=ids)).lock_all()
 
     def lock_claimed(self, ids: Collection[UUID], fence: UUID) -> tuple[list["Detection"], dict[UUID, bool]]:
         """As `lock`, those of them with images that still carry this claim: these images are locked, too.
@@ -345,6 +353,15 @@ class Detection(models.Model):
     status = models.CharField(max_length=10, choices=Status, default=Status.PENDING)
     detector = models.ForeignKey(Detector, models.PROTECT, related_name="detections", db_index=False)
     parameters = models.JSONField(default=dict, help_text="All that a repetition needs beside the images.")
+    source = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="reruns",
+        db_index=False,
+        help_text="The detection that it reruns, with the same files.",
+    )
     total = models.PositiveIntegerField(default=0)
     processed = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
@@ -394,6 +411,7 @@ class Detection(models.Model):
             models.Index(
                 fields=["id"], name="detections_unfinished", condition=Q(status__in=("pending", "processing"))
             ),
+            models.Index(fields=["source"], name="detections_reruns", condition=~Q(source=None)),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["user", "idempotency_key"], name="detections_idempotency"),
@@ -555,7 +573,18 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         for turn, image in enumerate(images, first or 0):
             image.turn = turn
 
-    def done_alike(self, detection: Detection, sha256s: Collection[str]) -> Self:
+    def with_a_file(self) -> Self:
+        return self.exclude(image_path="")
+
+    def share_files(self) -> None:
+        """Say that other images have the files of these. Needs the locks of their detections."""
+        self.filter(shares_file=False).update(shares_file=True)
+
+    def shared_paths(self, paths: Collection[str]) -> set[str]:
+        """Those of these paths that images still have, after a row of each was deleted."""
+        return set(self.filter(shares_file=True, image_path__in=paths).values_list("image_path", flat=True))
+
+    def done_alike(self, detection: Detection, sha256s: Any) -> Self:
         """The user's done images of equal bytes, detector and parameters, newest first."""
         return self.filter(
             user=detection.user_id,
@@ -704,6 +733,9 @@ class DetectionImage(models.Model):
     image_path = models.CharField(
         max_length=255, blank=True, help_text="In the storage; empty where refused."
     )
+    shares_file = models.BooleanField(
+        default=False, db_default=False, help_text="Other images may have the same file."
+    )
     original_name = models.CharField(max_length=NAME_LENGTH, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
     width = models.PositiveIntegerField(null=True, help_text="Pixels of the upright image.")
@@ -738,6 +770,7 @@ class DetectionImage(models.Model):
             models.Index(fields=["user", "sha256"], name="detections_known", condition=Q(state="done")),
             models.Index(fields=["claim"], name="detections_claim", condition=Q(state="claimed")),
             models.Index(fields=["claimed_at"], name="detections_lease", condition=Q(state="claimed")),
+            models.Index(fields=["image_path"], name="detections_shared", condition=Q(shares_file=True)),
             # Covers a search of names: it takes a third of the time of reading the rows.
             models.Index(fields=["user", "detection", "original_name"], name="detections_image_names"),
         ]
@@ -777,6 +810,20 @@ class DetectionImage(models.Model):
     def unique_name(self) -> str:
         return f"{self.unique_stem}{self.given_extension}"
 
+    def copied_to(self, detection: Detection) -> "DetectionImage":
+        """The same file as a waiting image of another detection of its owner. Not saved."""
+        return DetectionImage(
+            detection=detection,
+            user_id=detection.user_id,
+            detector_id=detection.detector_id,
+            image_path=self.image_path,
+            shares_file=True,
+            original_name=self.original_name,
+            sha256=self.sha256,
+            width=self.width,
+            height=self.height,
+        )
+
     def copy_outcome(self, earlier: "DetectionImage", now: datetime) -> None:
         """Make it done like an earlier image of the same bytes. The caller saves."""
         self.state = self.State.DONE
@@ -802,6 +849,22 @@ class DetectionImage(models.Model):
         self.claim = self.claimed_at = None
         self.error_code, self.error = code, reason
         self.processed_at = timezone.now()
+
+
+class DiscardedFile(models.Model):
+    """The file of an image whose row is gone: named here until it is deleted, however a process ends."""
+
+    GRACE = timedelta(minutes=10)
+    """The process that deleted the row deletes the file meanwhile."""
+    PAUSE = timedelta(hours=1)
+    """Before a storage that failed is asked again."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    path = models.CharField(max_length=255)
+    due_at = models.DateTimeField(db_index=True, help_text="When the sweep deletes it.")
+
+    def __str__(self) -> str:
+        return self.path
 
 
 class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):

@@ -45,6 +45,7 @@ def sweep() -> None:
         doorbell.ring_doorbell("detections.process_images")
     if runs.sweep_exports():
         doorbell.ring_doorbell("detections.make_export")
+    erasure.delete_left_files()
     erasure.erase_closed_accounts()
 
 

@@ -47,6 +47,7 @@ ENDPOINTS = {
     ("GET", "detect/<uuid:pk>"): DETECTION,
     ("PATCH", "detect/<uuid:pk>"): DETECTION,
     ("DELETE", "detect/<uuid:pk>"): DETECTION,
+    ("POST", "detect/<uuid:pk>/rerun"): DETECTION,
     ("GET", "detect/<uuid:pk>/export"): DETECTION,
     ("GET", "detect/<uuid:pk>/results"): DETECTION,
     ("GET", "detect/<uuid:pk>/image"): DETECTION,

@@ -40,6 +40,7 @@ SUMMARY: dict[str, Any] = {
         "tile": 0,
         "overlap": 0.2,
     },
+    "source": None,
     "total": 1,
     "processed": 1,
     "failed": 0,
@@ -54,6 +55,7 @@ SUMMARY: dict[str, Any] = {
 DETECTION = {**SUMMARY, "images": [IMAGE]}
 CHANGE = {"name": "Bus stop", "is_public": True}
 UPLOAD = {"image": "(the bytes of bus.jpg)", "confidence": 0.4, "classes": "bus,person", "name": "Bus stop"}
+RERUN = {"confidence": 0.1, "tile": 640}
 BATCH = {"images": ["(the bytes of bus.jpg)", "(the bytes of square.jpg)"], "name": "City"}
 ACCEPTED = {"detection_id": ID, "job_id": ID, "status": "pending", "job_url": JOB_URL}
 JOB: dict[str, Any] = {

@@ -1,4 +1,4 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
@@ -170,10 +170,17 @@ class DetectionSummarySerializer(StrictSerializer, serializers.ModelSerializer[D
     class Meta:
         model = Detection
         fields: tuple[str, ...] = (
-            "id", "name", "status", "detector", "parameters", "total", "processed", "failed", "is_public",
-            "moderation", "moderation_reason", "error", "created_at", "started_at", "finished_at",
+            "id", "name", "status", "detector", "parameters", "source", "total", "processed", "failed",
+            "is_public", "moderation", "moderation_reason", "error", "created_at", "started_at",
+            "finished_at",
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = tuple(name for name in fields if name not in {"name", "is_public"})
+        extra_kwargs: ClassVar = {
+            "source": {
+                "pk_field": serializers.UUIDField(),
+                "help_text": "The detection that this one runs again, while there is one.",
+            }
+        }
 
 
 @extend_schema_serializer(examples=[answered(examples.DETECTION), sent(examples.CHANGE)])

@@ -124,6 +124,23 @@ class ParametersSerializer(StrictSerializer):
         return value
 
 
+@extend_schema_serializer(examples=[sent(examples.RERUN)])
+class RerunSerializer(ParametersSerializer):
+    """What to change; the rest is as in the detection that is run again."""
+
+    tile = IntegerField(
+        min_value=0,
+        max_value=LARGEST_SIZE,
+        required=False,
+        help_text=f"Pixels of square tiles, at least {SMALLEST_TILE}; 0: no tiles.",
+    )
+
+    def validate_tile(self, value: int) -> int:
+        if 0 < value < SMALLEST_TILE:
+            raise serializers.ValidationError(f"Must be 0, or at least {SMALLEST_TILE}.", "min_value")
+        return value
+
+
 @extend_schema_serializer(examples=[sent(examples.UPLOAD, "multipart/form-data")])
 class DetectImageSerializer(ParametersSerializer):
     image = ImageFileField(help_text="JPEG, PNG, WebP, BMP, TIFF, GIF (its first frame), HEIC or AVIF.")

@@ -1,8 +1,8 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
@@ -44,6 +44,8 @@ HEADERS = [
     ),
     idempotency.PARAMETER,
 ]
+Submit = Callable[[dict[str, Any], User, str | None, str], Detection]
+"""Makes a detection of validated data, its owner, and the request's key and fingerprint."""
 ANSWERS = {200: DetectionSerializer, 202: AcceptedSerializer, 422: ClientErrorSerializer}
 
 
@@ -84,7 +86,7 @@ def upload_errors() -> Iterator[None]:
         raise Unavailable(text, "no_detector") from error
 
 
-def submit(wanted: dict[str, Any], user: User, key: str | None, fingerprint: str) -> Detection:
+def submit_upload(wanted: dict[str, Any], user: User, key: str | None, fingerprint: str) -> Detection:
     """Raises ValidationError, Unavailable, TooMany, Busy."""
     with upload_errors():
         detector = chosen_detector(wanted.get("detector"))
@@ -105,7 +107,10 @@ def submit(wanted: dict[str, Any], user: User, key: str | None, fingerprint: str
         return intake.submit_images(submission, wanted["images"])
 
 
-def extend_parameter_errors(view: type[StrictViewSet[Detection]]) -> type[StrictViewSet[Detection]]:
+V = TypeVar("V", bound=type[StrictViewSet[Detection]])
+
+
+def extend_parameter_errors(view: V) -> V:
     """Describes the errors that no field can know by itself."""
     for field, code in (
         ("classes", "unknown_class"),
@@ -118,50 +123,22 @@ def extend_parameter_errors(view: type[StrictViewSet[Detection]]) -> type[Strict
     return view
 
 
-@extend_parameter_errors
-@extend_validation_errors(validation.CODES, "image", actions=["image"])
-@extend_validation_errors([*validation.CODES, "required", "too_many_tiles"], "images", actions=["batch"])
-@extend_validation_errors(
-    [zip_reader.BAD_ARCHIVE, *validation.CODES, "too_many_tiles"], "archive", actions=["batch"]
-)
-class UploadViewSet(StrictViewSet[Detection]):
+class SubmittingViewSet(StrictViewSet[Detection]):
+    """Makes detections, once for each key, and answers with the job or the finished detection."""
+
     key_scopes: ClassVar = {"POST": Scope.DETECT}
     throttle_classes = (UploadThrottle,)
-    parser_classes = (MultiPartParser,)
 
-    @extend_schema(operation_id="upload_image", parameters=HEADERS, responses=ANSWERS)
-    @action(detail=False, methods=["post"], serializer_class=DetectImageSerializer)
-    def image(self, request: Request) -> HttpResponse:
-        """Detect objects on one image.
-
-        Stores the image and queues it. Answers 202 with the job to follow or, with `Prefer: wait=N`, 200 with
-        the detection if it is finished by then. While too many of your images wait, 429 says when there may
-        be room.
-        """
-        return self.upload(request)
-
-    @extend_schema(operation_id="upload_batch", parameters=HEADERS, responses=ANSWERS)
-    @action(detail=False, methods=["post"], serializer_class=DetectBatchSerializer)
-    def batch(self, request: Request) -> HttpResponse:
-        """Detect objects on many images.
-
-        Takes up to 100 files as `images`, or one ZIP `archive` of up to 1000. A file that is no usable
-        picture becomes a failed image with its code, and the others go on; only a batch of such files is
-        refused. Answers 202 with the job to follow or, with `Prefer: wait=N`, 200 with the detection if it is
-        finished by then. While too many of your images wait, 429 says when there may be room.
-        """
-        return self.upload(request)
-
-    def upload(self, request: Request) -> HttpResponse:
+    def submit(self, request: Request, make: Submit) -> HttpResponse:
         """Holds no database connection while it parses, hashes and waits."""
         user = current_user(request)
         connections.give_back()
         key = idempotency.key_of(request)
         data = request.data  # parsed before the key is looked up: a broken body is no fault of a key
         fingerprint = idempotency.fingerprint(request) if key else ""
-        make = partial(self.make_detection, data, user, key, fingerprint)
+        once = partial(self.make_detection, make, data, user, key, fingerprint)
         asked_at = monotonic()
-        detection = idempotency.once(user.detections.all(), key, fingerprint, make)
+        detection = idempotency.once(user.detections.all(), key, fingerprint, once)
         if seconds := preferred_wait(request):
             request.close()  # the body and its files need not wait in memory
             is_new = not key and not detection.is_finished
@@ -187,12 +164,47 @@ class UploadViewSet(StrictViewSet[Detection]):
         with tracing.span("wait"):
             return wakeups.wait_for(detection.pk, look, seconds, read=read, unchanged_at=unchanged_at)
 
-    def make_detection(self, data: Any, user: User, key: str | None, fingerprint: str) -> Detection:
+    def make_detection(
+        self, make: Submit, data: Any, user: User, key: str | None, fingerprint: str
+    ) -> Detection:
         serializer = self.get_serializer(data=data)
         serializer.is_valid(raise_exception=True)
-        return submit(serializer.validated_data, user, key, fingerprint)
+        return make(serializer.validated_data, user, key, fingerprint)
 
     def accepted(self, detection: Detection) -> Response:
         job = AcceptedSerializer(detection, context=self.get_serializer_context()).data
         headers = {"Location": job["job_url"], "Retry-After": str(POLL_AFTER_SECONDS)}
         return Response(job, status.HTTP_202_ACCEPTED, headers=headers)
+
+
+@extend_parameter_errors
+@extend_validation_errors(validation.CODES, "image", actions=["image"])
+@extend_validation_errors([*validation.CODES, "required", "too_many_tiles"], "images", actions=["batch"])
+@extend_validation_errors(
+    [zip_reader.BAD_ARCHIVE, *validation.CODES, "too_many_tiles"], "archive", actions=["batch"]
+)
+class UploadViewSet(SubmittingViewSet):
+    parser_classes = (MultiPartParser,)
+
+    @extend_schema(operation_id="upload_image", parameters=HEADERS, responses=ANSWERS)
+    @action(detail=False, methods=["post"], serializer_class=DetectImageSerializer)
+    def image(self, request: Request) -> HttpResponse:
+        """Detect objects on one image.
+
+        Stores the image and queues it. Answers 202 with the job to follow or, with `Prefer: wait=N`, 200 with
+        the detection if it is finished by then. While too many of your images wait, 429 says when there may
+        be room.
+        """
+        return self.submit(request, submit_upload)
+
+    @extend_schema(operation_id="upload_batch", parameters=HEADERS, responses=ANSWERS)
+    @action(detail=False, methods=["post"], serializer_class=DetectBatchSerializer)
+    def batch(self, request: Request) -> HttpResponse:
+        """Detect objects on many images.
+
+        Takes up to 100 files as `images`, or one ZIP `archive` of up to 1000. A file that is no usable
+        picture becomes a failed image with its code, and the others go on; only a batch of such files is
+        refused. Answers 202 with the job to follow or, with `Prefer: wait=N`, 200 with the detection if it is
+        finished by then. While too many of your images wait, 429 says when there may be room.
+        """
+        return self.submit(request, submit_upload)

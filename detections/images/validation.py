@@ -48,6 +48,10 @@ class ImageFacts:
     width: int
     height: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
 
 class SlowFileError(ValidationError):
     """The files of this request have used up their processor time."""

@@ -38,7 +38,7 @@ def retry(detection_id: UUID) -> int:
     with transaction.atomic():
         detections = Detection.objects.lock([detection_id])
         failed = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.FAILED)
-        images = list(failed.exclude(image_path="").select_related("user").order_by("pk"))
+        images = list(failed.with_a_file().select_related("user").order_by("pk"))
         for image in images:
             image.wait_again()
             image.priority = images[0].priority

@@ -47,7 +47,7 @@ class Reprocessing:
         if not self.failed_only:
             states.append(DetectionImage.State.DONE)
         ended = DetectionImage.objects.filter(state__in=states, processed_at__lt=self.before)
-        return ended.exclude(image_path="")
+        return ended.with_a_file()
 
     def chosen(self) -> DetectionQuerySet:
         return self.among.filter(

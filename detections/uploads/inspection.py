@@ -67,7 +67,7 @@ def inspect_image(file: "File[bytes]", user_id: UUID, options: Options) -> Uploa
             upload = Upload(file, read_image(file))
     except ValidationError as error:
         raise refusal("image", error) from error
-    if reason := too_many_tiles(upload.facts, options):
+    if reason := too_many_tiles(upload.facts.size, options):
         raise UploadError("tile", reason, "too_many_tiles")
     return UploadedFiles("image", 1, (each for each in [upload]))
 
@@ -137,7 +137,7 @@ def inspect_next(
         raise
     except ValidationError as error:
         return RefusedUpload(file.name or "", error.code or "invalid", error.messages[0])
-    if reason := too_many_tiles(upload.facts, options):
+    if reason := too_many_tiles(upload.facts.size, options):
         return RefusedUpload(upload.name, "too_many_tiles", reason)
     return upload
 

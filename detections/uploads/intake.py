@@ -100,10 +100,14 @@ def submit_files(submission: Submission, files: UploadedFiles) -> Detection:
             insert_rows(detection, images, reuse=submission.reuse, turn=None if serial else end.turn)
             doorbell.ring_after_commit("detections.process_images")
             caching.drop_after_commit([detection.user_id])
+    count_refused(images)
+    return detection
+
+
+def count_refused(images: Sequence[DetectionImage]) -> None:
     for image in images:
         if image.error_code:
             metrics.FAILURES.labels(image.error_code).inc()
-    return detection
 
 
 def insert_rows(detection: Detection, images: list[DetectionImage], *, reuse: bool, turn: int | None) -> None:

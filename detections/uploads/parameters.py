@@ -7,7 +7,6 @@ from django.conf import settings
 
 from accounts.models import User, UserSettings
 from detections.detectors import registry
-from detections.images.validation import ImageFacts
 from detections.inference import Options, geometry
 from detections.models import Detector, UnknownClassesError
 from detections.search import named_classes
@@ -110,9 +109,8 @@ def chosen_image_size(wanted: int | None, detector: Detector) -> int | None:
     return None
 
 
-def too_many_tiles(facts: ImageFacts, options: Options) -> str:
-    """Why an image cannot be looked at in tiles of the wanted size; empty if it can."""
-    size = facts.width, facts.height
+def too_many_tiles(size: tuple[int, int], options: Options) -> str:
+    """Why an image of this size cannot be looked at in tiles of the wanted size; empty if it can."""
     count = geometry.tile_count(size, options.tile, options.overlap) if options.tile else 0
     if count <= MOST_TILES:
         return ""

@@ -44,6 +44,7 @@ MADE_HERE = {
     "detections.Detector.path": "name, version and backend",
     "detections.Detection.request_hash": "a SHA-256",
     "detections.DetectionImage.image_path": "UUIDs and an extension",
+    "detections.DiscardedFile.path": "as above",
     "detections.DetectionImage.sha256": "a SHA-256",
     "detections.DetectionImage.error_code": "a code of ours",
     "detections.Export.path": "UUIDs",

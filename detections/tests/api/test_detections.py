@@ -444,8 +444,8 @@ def test_a_detection_shows_its_images_and_results_by_confidence(api, user, submi
     results = image.pop("results")
     assert image.pop("results_total") == len(results)
     assert set(content) == {
-        "id", "name", "status", "detector", "parameters", "total", "processed", "failed", "is_public",
-        "moderation", "moderation_reason",
+        "id", "name", "status", "detector", "parameters", "source", "total", "processed", "failed",
+        "is_public", "moderation", "moderation_reason",
         "error", "created_at", "started_at", "finished_at",
     }  # fmt: skip  # as the contract lists them
     assert (content["id"], content["status"], content["detector"]) == (

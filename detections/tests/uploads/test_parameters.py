@@ -3,7 +3,6 @@
 import pytest
 
 from accounts.models import UserSettings
-from detections.images.validation import ImageFacts
 from detections.inference import Options
 from detections.uploads.parameters import (
     ALL_CLASSES,
@@ -95,6 +94,6 @@ def test_choosing_fails_when_no_detector_is_registered():
 
 @pytest.mark.parametrize(("tile", "is_refused"), [(0, False), (512, False), (64, True)])
 def test_an_image_of_over_64_tiles_is_refused_with_the_limit(tile, is_refused):
-    reason = too_many_tiles(ImageFacts("jpeg", ".jpg", 2000, 1000), Options(tile=tile))
+    reason = too_many_tiles((2000, 1000), Options(tile=tile))
     assert ("at most 64 are allowed" in reason) is is_refused
     assert bool(reason) is is_refused
