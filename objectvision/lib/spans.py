@@ -106,9 +106,11 @@ def request_span(method: str, path: str, headers: Iterable[tuple[bytes, bytes]])
     if UNTRACED.match(path):
         yield
         return
-    sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    # Not `tracestate`: nothing here passes it on, and the library logs what it cannot read of it.
+    sent = dict(headers).get(b"traceparent", b"").decode("latin-1")
     known = method if method in METHODS else "HTTP"
-    with recorded(tracer().start_span(known, propagator.extract(sent, Context()), SpanKind.SERVER)):
+    parent = propagator.extract({"traceparent": sent}, Context())
+    with recorded(tracer().start_span(known, parent, SpanKind.SERVER)):
         yield
 
 

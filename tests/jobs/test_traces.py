@@ -185,7 +185,8 @@ def test_spans_hold_no_secrets_and_nothing_personal(traced):
     trace_id, headers = new_context()
     closed = f"http://127.0.0.1:{free_port()}/path-s3cret?query=s3cret"
     client = traced.client(closed)
-    client.get("detect/history", params={"search": "s3cret"}, headers=headers)
+    state = {"tracestate": "no member s3cret"}
+    client.get("detect/history", params={"search": "s3cret"}, headers={**headers, **state})
     client.post("auth/login", json={"email": "s3cret@example.com", "password": PASSWORD}, headers=headers)
     client.http.request("S3CRET", f"{client.api}/s3cret-path", headers=headers)
     upload(client, {**headers, "X-Request-ID": "seen"})
@@ -198,6 +199,7 @@ def test_spans_hold_no_secrets_and_nothing_personal(traced):
     assert attributes_of(named(spans, "POST"))["error.type"] == "ConnectionRefusedError"
     assert not any(span.events or span.status.message for span in spans)  # where texts of errors would be
     assert traced.collector.asked[-1].headers["x-collector-key"] == "s3cret"
+    assert "no member" not in "".join(map(traced.stack.log, traced.stack.processes))
 
 
 @pytest.mark.slow
