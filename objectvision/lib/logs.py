@@ -29,6 +29,8 @@ FIELDS = (
 TOKEN = re.compile(r"[\w-]{40,}", re.ASCII)
 CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
+LONGEST = 1000  # characters of a text: paths and methods may have 60,000
+
 log = logging.getLogger(__name__)
 
 request_id: ContextVar[str] = ContextVar("request_id", default=NO_REQUEST)
@@ -107,7 +109,13 @@ def describe(_logger: Any, level: str, event: EventDict) -> EventDict:
         described["request_id"] = request
     if traceparent := tracing.current_traceparent():
         described["trace_id"] = traceparent.split("-")[1]
-    return described | {name: record[name] for name in FIELDS if record.get(name) is not None}
+    facts = {name: record[name] for name in FIELDS if record.get(name) is not None}
+    texts = {"event": event["event"], **facts}
+    return described | {name: shortened(known) for name, known in texts.items()}
+
+
+def shortened(known: Any) -> Any:
+    return f"{known[:LONGEST]}…" if isinstance(known, str) and len(known) > LONGEST else known
 
 
 def as_json(_logger: Any, _level: str, event: EventDict) -> str:

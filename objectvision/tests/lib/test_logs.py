@@ -34,6 +34,13 @@ def test_control_characters_in_a_message_are_escaped(form, control):
     assert len(line.splitlines()) == 1
 
 
+@FORMS
+def test_a_line_keeps_the_beginning_of_a_long_text_that_a_client_sent(form):
+    line = written(form, "%s /%s 431", "GET", "x" * 60_000, method="M" * 8000)
+    assert len(line) < 3000
+    assert "GET /xxx" in line
+
+
 def failed(form):
     error = ValueError(f"bad\n{FORGED}\x1b[31m")
     return written(form, "failed", exc_info=(ValueError, error, None))
