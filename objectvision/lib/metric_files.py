@@ -57,9 +57,13 @@ class Record:
         lock = unlocked.open("wb")
         fcntl.flock(lock, fcntl.LOCK_EX)
         unlocked.rename(folder / f"{name}.lock")  # others see it locked only
-        for kind, size in SIZES.items():
-            with (folder / f"{kind}_{name}.db").open("wb") as file:
-                file.writelines([BLOCK] * (size // len(BLOCK)))
+        try:
+            for kind, size in SIZES.items():
+                with (folder / f"{kind}_{name}.db").open("wb") as file:
+                    file.writelines([BLOCK] * (size // len(BLOCK)))
+        except OSError:
+            delete_files([name])  # else they take the last of a full disk
+            raise
         return cls(name, lock)
 
 
@@ -183,9 +187,9 @@ def fold(dead: Collection[str], sums: Sums) -> None:
 
 
 def is_free(file: Path) -> bool:
-    with file.open("r+b") as lock:
+    with file.open("rb") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)  # several may ask at once
         except BlockingIOError:
             return False
         return True
@@ -259,9 +263,10 @@ def read_sums() -> Sums:
 def try_to_read() -> Sums:
     """Raises FileNotFoundError if files of a dead process were folded meanwhile."""
     files = [*settings.METRICS_DIR.glob("*.db")]
+    dead = find_dead()  # on a full disk they stay
     folded, sums = read_past()
     for file in files:
-        _, name = kind_and_name(file)
-        if name not in folded:
+        kind, name = kind_and_name(file)
+        if name not in folded and not (kind == GAUGE and name in dead):
             add(sums, read_values(file))
     return sums

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from textwrap import dedent
 
 import pytest
@@ -219,3 +220,19 @@ def test_a_full_disk_ends_no_process(run, folder):
         assert run(FULL) == 7
         assert run("metrics.begin('web'); forked(lambda: count(1)); count(1); os.wait(); os._exit(7)") == 7
         assert counted()[0] == 1
+
+
+def test_a_process_for_which_there_is_no_place_leaves_the_disk_as_it_was(run, folder):
+    with mounted(folder, "size=3M"):
+        assert run("metrics.begin('web'); count(1); os._exit(7)") == 7
+        assert names(folder) == ["folding"]
+
+
+def test_gauges_of_dead_processes_are_not_read_while_a_full_disk_keeps_their_files(run, folder):
+    with mounted(folder, "size=4M"):
+        run("life(5)")
+        with suppress(OSError), (folder / "full").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        assert counted() == (5, 5, 0)
+        assert "gauge" in names(folder)
