@@ -191,6 +191,18 @@ def test_sentry_gets_nothing_of_what_clients_sent_and_no_values_of_variables(liv
         assert not any("vars" in frame for frame in frames)
 
 
+def test_serve_writes_all_lines_to_standard_output(tmp_path, standin_folder):
+    with (
+        stacks.embedded(tmp_path, standin_folder) as stack,
+        stack.begun("serve", "--port", str(stack.port)) as process,
+    ):
+        stack.until_up()
+        process.terminate()
+        lines, errors = process.communicate()
+    assert "GET /health 200" in lines
+    assert errors == ""
+
+
 def test_two_processes_lose_no_line_while_their_file_is_rotated(tmp_path):
     stack = stacks.Stack(
         tmp_path,

@@ -3,6 +3,7 @@ import signal
 import socket
 import sys
 import threading
+from importlib import import_module
 from typing import Any
 
 import uvicorn
@@ -67,6 +68,7 @@ class Command(BaseCommand):
         if unapplied_migrations():
             raise CommandError("The tables are not up to date: run manage.py setup first.")
         connection.close()
+        import_module("objectvision.asgi")  # it sets logging up anew, and so does a worker that is made
         logs.take_over_output()
         # uvicorn raises the signal that stopped it again when it is done: that must not end the process
         # before the worker has stopped.
@@ -117,6 +119,7 @@ def start_worker() -> threading.Thread:
         without_gossip=True,
         without_mingle=True,
     )
+    logs.take_over_output()
     thread = threading.Thread(target=worker.start, name="worker", daemon=True)
     thread.start()
     return thread
