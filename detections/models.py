@@ -851,6 +851,44 @@ class DetectionImage(models.Model):
         self.processed_at = timezone.now()
 
 
+class BulkActionQuerySet(leases.LeasedQuerySet["BulkAction"]):
+    def claimable(self) -> Self:
+        """Those that no worker has, or that one did not keep; the one that was worked on last comes last."""
+        lease = timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
+        free = Q(claim=None) | leases.lapsed(timezone.now(), lease)
+        return self.filter(free).select_related("user").order_by(F("claimed_at").asc(nulls_first=True), "pk")
+
+
+class BulkAction(leases.Leased):
+    """What a user wants done with many detections. Deleted with the last of them.
+
+    Doing it twice does no harm: of a claim that has lapsed, only the part that was not saved is done again.
+    """
+
+    class Action(models.TextChoices):
+        DELETE = "delete"
+        REPROCESS = "reprocess"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="bulk_actions")
+    action = models.CharField(max_length=10, choices=Action)
+    detection_ids = models.JSONField(help_text="Those that are left.")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = BulkActionQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.action} {len(self.detection_ids)}"
+
+    def values_of_claimed(self) -> dict[str, Any]:
+        return {}
+
+    def save_progress(self, left: Sequence[str]) -> bool:
+        """Keep the claim. False, and nothing saved, if it was taken away."""
+        self.detection_ids = list(left)
+        return self.update_claimed(detection_ids=self.detection_ids, claimed_at=timezone.now())
+
+
 class DiscardedFile(models.Model):
     """The file of an image whose row is gone: named here until it is deleted, however a process ends."""
 

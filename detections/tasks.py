@@ -5,10 +5,11 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 
 from accounts import closing
-from detections import erasure
+from detections import bulk, erasure
 from detections.exports import runs
 from detections.jobs import processing
 from detections.jobs.sweep import sweep_detections
+from detections.models import BulkAction
 from objectvision.lib import doorbell
 
 
@@ -38,6 +39,13 @@ def let_images_pass() -> None:
         processing.process_waiting()
 
 
+@shared_task(name=bulk.TASK)
+def change_many() -> None:
+    """Go on with users' bulk actions for a while."""
+    if bulk.work_off():
+        doorbell.ring_doorbell(bulk.TASK)
+
+
 @shared_task(name="detections.sweep")
 def sweep() -> None:
     """End every state that could stick, and ring while rows wait."""
@@ -45,6 +53,8 @@ def sweep() -> None:
         doorbell.ring_doorbell("detections.process_images")
     if runs.sweep_exports():
         doorbell.ring_doorbell("detections.make_export")
+    if BulkAction.objects.claimable().exists():
+        doorbell.ring_doorbell(bulk.TASK)
     erasure.delete_left_files()
     erasure.erase_closed_accounts()
 

@@ -33,6 +33,7 @@ ENDPOINTS = {
     ("GET", "users/export"): OWN,
     ("POST", "detect/image"): OWN,
     ("POST", "detect/batch"): OWN,
+    ("POST", "detect/bulk"): OWN,
     ("POST", "detect/jobs/<uuid:pk>/cancel"): DETECTION,
     ("POST", "detect/jobs/<uuid:pk>/retry"): DETECTION,
     ("GET", "detect/history"): OWN,

@@ -55,6 +55,7 @@ SUMMARY: dict[str, Any] = {
 DETECTION = {**SUMMARY, "images": [IMAGE]}
 CHANGE = {"name": "Bus stop", "is_public": True}
 UPLOAD = {"image": "(the bytes of bus.jpg)", "confidence": 0.4, "classes": "bus,person", "name": "Bus stop"}
+BULK = {"action": "publish", "detection_ids": [ID, "01a20edd-8d6d-7d2f-8dd2-3f1ec13c9ec5"]}
 RERUN = {"confidence": 0.1, "tile": 640}
 BATCH = {"images": ["(the bytes of bus.jpg)", "(the bytes of square.jpg)"], "name": "City"}
 ACCEPTED = {"detection_id": ID, "job_id": ID, "status": "pending", "job_url": JOB_URL}

@@ -1,7 +1,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from detections.api import account, detections, exports, jobs, lists, rerun, shares, uploads, visitors
+from detections.api import account, bulk, detections, exports, jobs, lists, rerun, shares, uploads, visitors
 from detections.live.views import EventsView
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
@@ -11,6 +11,7 @@ router.register("detect/jobs", jobs.JobViewSet, "job")
 router.register("detect/public", visitors.PublicViewSet, "public")
 router.register("detect/shared", visitors.SharedViewSet, "shared")
 router.register("detect", uploads.UploadViewSet, "upload")
+router.register("detect", bulk.BulkViewSet, "bulk")
 router.register("detect", detections.DetectionViewSet, "detection")
 router.register("detect", rerun.RerunViewSet, "rerun")
 router.register("detect", shares.ShareViewSet, "share")

@@ -40,7 +40,8 @@ class Reprocessing:
     images: int = 0
     left_alone: list[str] = field(default_factory=list)
     """Which chosen detections could not be put back, or not wholly, and why."""
-    _turn: int = 0
+    turn: int = 0
+    """Of the last image before these."""
 
     def ended_images(self) -> DetectionImageQuerySet:
         states = [DetectionImage.State.FAILED]
@@ -120,11 +121,11 @@ class Reprocessing:
         """One behind the other: together they wait as one more user's images would."""
         # `lowest_turn` is an annotation, which the plugin of mypy does not see.
         lowest = Detector.objects.with_waiting_images().values_list("lowest_turn", flat=True).first()  # type: ignore[misc]
-        self._turn = max(self._turn, lowest or 0)
+        self.turn = max(self.turn, lowest or 0)
         for image in images:
-            self._turn += 1
+            self.turn += 1
             image.wait_again()
-            image.turn, image.priority = self._turn, DetectionImage.Priority.BACKGROUND
+            image.turn, image.priority = self.turn, DetectionImage.Priority.BACKGROUND
             if self.to_detector and image.detector_id != self.to_detector.pk:
                 image.detector = self.to_detector
                 image.processed_at = (

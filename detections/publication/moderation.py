@@ -11,12 +11,13 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from detections import caching, events
 from detections.models import LOCKED_AT_ONCE, Detection
 from detections.publication.models import PublicReport
-from objectvision.lib import wakeups
+from objectvision.lib import rows, wakeups
 
 Moderation = Detection.Moderation
 
@@ -39,6 +40,19 @@ def change_detection(detection: Detection, **values: Any) -> bool:
             changed = bool(states) and detection.change(**values, moderation=states[0])
     caching.drop_after_commit([detection.user_id])
     return changed
+
+
+def change_visibility(ids: Collection[UUID], *, is_public: bool) -> None:
+    """As `change_detection`, of many detections."""
+    now = timezone.now()
+    with transaction.atomic():
+        detections = Detection.objects.lock(ids)
+        for detection in detections:
+            if is_public:
+                detection.moderation = submitted_state(detection)
+            detection.is_public, detection.updated_at = is_public, now
+        rows.write((detections, ("is_public", "moderation", "updated_at")))
+        caching.drop_after_commit(detection.user_id for detection in detections)
 
 
 def submitted_state(detection: Detection) -> str:

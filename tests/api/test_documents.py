@@ -182,7 +182,7 @@ def test_query_parameters_are_documented_with_their_ranges(document):
 
 
 VERBS = {
-    "cancel", "check", "confirm", "create", "delete", "end", "follow", "get",
+    "cancel", "change", "check", "confirm", "create", "delete", "end", "follow", "get",
     "list", "login", "logout", "ping", "redeliver", "refresh", "replay", "rerun", "retry", "revoke",
     "rotate", "signup", "update", "upload", "verify",
 }  # fmt: skip  # a list to read at a glance
