@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
 from django.core.exceptions import PermissionDenied
-from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet
 from django.forms import CharField
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -74,6 +74,9 @@ class PublicReportInline(ReadOnly, admin.TabularInline):
     extra = 0
     ordering = ("-pk",)
 
+    def has_view_permission(self, request: HttpRequest, _obj: Any = None) -> bool:
+        return bool(request.user.has_perm("detections.view_publicdetection"))
+
 
 class HasReports(admin.SimpleListFilter):
     title = "reports"
@@ -83,14 +86,14 @@ class HasReports(admin.SimpleListFilter):
         return [("open", "Some are open")]
 
     def queryset(self, _request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(Exists(OPEN_REPORTS)) if self.value() else queryset
+        return queryset.filter(is_reported=True) if self.value() else queryset
 
 
 @admin.register(PublicDetection)
 class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
     """Moderators need no right to see other detections."""
 
-    list_display = ("picture", "user", "total", "moderation", "open_reports", "created_at")
+    list_display = ("picture", "user", "total", "moderation", "reported", "created_at")
     list_display_links = ("picture",)
     list_select_related = ("user",)
     list_filter = ("moderation", HasReports)
@@ -104,10 +107,9 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
     actions = ("approve", "reject", "hide")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        reports = OPEN_REPORTS.order_by().values("detection").annotate(count=Count("pk")).values("count")
         published = super().get_queryset(request).filter(is_public=True)
-        counted: QuerySet[Any] = published.annotate(reports=Subquery(reports))
-        return counted
+        marked: QuerySet[Any] = published.annotate(is_reported=Exists(OPEN_REPORTS))
+        return marked
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view(self.picture_view)
@@ -136,9 +138,9 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
     def pictures(self, detection: PublicDetection) -> str:
         return pictures_of(showing.done_images(detection), width=480) or "None yet"
 
-    @admin.display(description="Open reports", ordering="reports")
-    def open_reports(self, detection: Any) -> int:
-        return detection.reports or 0
+    @admin.display(description="Reported", boolean=True, ordering="is_reported")
+    def reported(self, detection: Any) -> bool:
+        return bool(detection.is_reported)
 
     def has_moderate_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.has_perm("detections.change_publicdetection"))

@@ -10,6 +10,7 @@ from detections.exports import runs
 from detections.jobs import processing
 from detections.jobs.sweep import sweep_detections
 from detections.models import BulkAction
+from detections.publication.models import ShareLink
 from objectvision.lib import doorbell
 
 
@@ -67,6 +68,7 @@ def erase_closed_accounts() -> None:
 @shared_task(name="detections.delete_expired")
 def delete_expired() -> None:
     erasure.delete_expired_detections()
+    ShareLink.objects.delete_ended()
     runs.delete_expired_exports()
 
 

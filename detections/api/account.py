@@ -49,8 +49,9 @@ class TakeoutView(StrictView):
         """Everything of mine as a ZIP.
 
         `account.json` has your profile, your settings, your webhooks, and the sessions (the latest 1,000) and
-        API keys that have not ended, without secrets. `detections` has one JSON for each detection, `images`
-        the pictures without their metadata. `missing.json` names images whose files cannot be read.
+        API keys that have not ended, without secrets. `detections` has one JSON for each detection, with its
+        share links, `images` the pictures without their metadata. `missing.json` names images whose files
+        cannot be read.
 
         The ZIP is made while it is sent, so its length is not known before. It holds results: API keys need
         the scope `read` as well.

@@ -13,9 +13,11 @@ from rest_framework.renderers import JSONRenderer
 
 from accounts.models import User
 from detections.api.serializers import DetectionSummarySerializer, ImageSerializer, ResultSerializer
+from detections.api.visitor_serializers import ShareSerializer
 from detections.exports import runs
 from detections.exports.zip_writer import Archive
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
+from detections.publication.models import ShareLink
 from detections.rendering import NoPictureError, wait_for_picture
 from objectvision.lib import connections
 
@@ -77,7 +79,8 @@ class ImageResults:
 
 def detection_json(detection: Detection, found: Iterable[ImageResults]) -> Iterator[bytes]:
     """The detection as the API shows it, with all results and not only the most confident."""
-    yield open_object(DetectionSummarySerializer(detection).data) + b'"images":['
+    shares = ShareSerializer(detection.shares.all(), many=True).data
+    yield open_object({**DetectionSummarySerializer(detection).data, "shares": shares}) + b'"images":['
     for number, of_image in enumerate(found):
         image = {**ImageSerializer(of_image.image).data, "results_total": of_image.total}
         yield (b"," if number else b"") + open_object(image) + b'"results":['
@@ -100,12 +103,16 @@ def detections_of(user: User) -> Iterator[tuple[Detection, Iterator[ImageResults
     last = FIRST
     own = Detection.objects.owned_by(user).order_by("pk")
     while ids := next_ids(own.filter(pk__gt=last)):
-        chunk = list(own.with_images().filter(pk__in=ids))
+        chunk = list(own.with_images().prefetch_related(working_shares()).filter(pk__in=ids))
         found = read_results([image for detection in chunk for image in detection.images.all()])
         connections.give_back()
         for detection in chunk:
             yield detection, islice(found, len(detection.images.all()))
         last = ids[-1]
+
+
+def working_shares() -> "Prefetch[Any]":
+    return Prefetch("shares", ShareLink.objects.alive().order_by("pk"))
 
 
 def read_results(images: Sequence[DetectionImage]) -> Iterator[ImageResults]:

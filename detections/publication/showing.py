@@ -4,6 +4,7 @@ Neither its name nor names of files are in it; its owner's name is, if the owner
 shown is read from its row for every request. What is shown is kept for an hour, as of `updated_at`.
 """
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
@@ -57,7 +58,7 @@ def owner_name(detection: Detection) -> str | None:
 
 def version_of(detection: Detection) -> str:
     """Changes with everything that visitors see of it."""
-    return f"{detection.pk} {detection.updated_at.isoformat()} {owner_name(detection)}"
+    return json.dumps([str(detection.pk), detection.updated_at.isoformat(), owner_name(detection)])
 
 
 def kept_for(detection: Detection, part: str, make: Callable[[], T]) -> T:
@@ -153,7 +154,7 @@ def kept_image(detection: Detection, number: int) -> dict[str, Any] | None:
     """What the page of this image shows, counted from 1. None if there is none."""
     if not 1 <= number <= detection.processed:
         return None
-    return kept_for(detection, f"image {number}", lambda: described_image(detection, number))
+    return kept_for(detection, f"image-{number}", lambda: described_image(detection, number))
 
 
 def described_image(detection: Detection, number: int) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ PAGES = [
     "detections/detection",
     "detections/detector",
     "detections/export",
+    "detections/publicdetection",
     "notifications/mail",
     "notifications/webhookendpoint",
     "notifications/webhookdelivery",

@@ -8,6 +8,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+import requests
 
 from testing import receivers, stacks
 from testing.clients import PASSWORD
@@ -67,6 +68,8 @@ def lived(tmp_path_factory, standin_folder):
         client.get(f"detect/{detection['id']}?nothing={WORD}")
         with client.socket():
             pass
+        share = client.post(f"detect/{detection['id']}/shares", json={}).json()["token"]
+        open_link(stack, share)
         fail_in_web(stack, client)
         fail_in_worker(stack, client)
         until(lambda: sentry.of("query-fails") and sentry.of("worker-fails"), 20)
@@ -75,10 +78,27 @@ def lived(tmp_path_factory, standin_folder):
             stack.stop(name)
         yield SimpleNamespace(
             stack=stack, sentry=sentry, file=folder / "all.log", detection=detection["id"],
-            token=client.authorization()["Authorization"].removeprefix("Bearer "),
+            token=client.authorization()["Authorization"].removeprefix("Bearer "), share=share,
             web=stack.lines("web"), inference=stack.lines("inference"), default=stack.lines("default"),
             beat=stack.lines("beat"),
         )  # fmt: skip  # what tests ask for
+
+
+def open_link(stack, share):
+    """In ways that succeed, fail, and are refused before and after Django has read the path."""
+    paths = [f"/s/{share}", f"/api/v1/detect/shared/{share}", f"/api/v1/detect/shared/{share}/image"]
+    encoded = "".join(f"%{ord(letter):02x}" for letter in share)
+    for path in paths:
+        assert requests.get(stack.url + path).status_code == 200
+    for path in (f"/s/{encoded}", f"/s/({share})", f"/x/{share}.", f"{paths[1]}/imag"):
+        assert requests.get(stack.url + path).status_code in {200, 404}
+    for path in paths:
+        assert requests.post(stack.url + path, data={"reason": "x"}).status_code in {400, 403, 405, 415}
+    stack.connection.execute("ALTER TABLE detections_sharelink RENAME TO away")
+    for path in paths:
+        headers = {"X-Request-ID": "link-fails"}
+        assert requests.get(stack.url + path, headers=headers).status_code == 500
+    stack.connection.execute("ALTER TABLE away RENAME TO detections_sharelink")
 
 
 def fail_in_web(stack, client):
@@ -159,6 +179,18 @@ def test_what_clients_sent_is_in_no_line(lived):
     written = lived.file.read_text()
     assert WORD not in written
     assert PASSWORD not in written
+
+
+def test_tokens_of_share_links_are_in_no_line_and_not_in_sentry(lived):
+    encoded = "".join(f"%{ord(letter):02x}" for letter in lived.share)
+    for told in (lived.file.read_text(), lived.stack.log("web"), *lived.sentry.bodies):
+        assert lived.share not in told
+        assert encoded not in told
+    assert "GET /s/[token] 200" in [line["event"] for line in named(lived.web, "objectvision.requests")]
+    assert len(lived.sentry.of("link-fails")) >= 1
+    asked = [line for line in named(lived.web, "django.request") if line["request_id"] == "link-fails"]
+    assert all("[token]" in line["event"] for line in asked)
+    assert len(asked) == 3
 
 
 def test_the_file_has_every_line_of_all_processes(lived):
