@@ -55,8 +55,9 @@ def embedded_stack(tmp_path_factory, standin_folder):
 @pytest.fixture(scope="session")
 def production_stack(tmp_path_factory, standin_folder):
     """The same system on PostgreSQL and Redis."""
+    environment = {**stacks.UNTHROTTLED, "FLOWER_PASSWORD": "correct horse: battery"}
     with stacks.running(
-        "production", tmp_path_factory.mktemp("production"), standin_folder, **stacks.UNTHROTTLED
+        "production", tmp_path_factory.mktemp("production"), standin_folder, **environment
     ) as stack:
         yield stack
 

@@ -246,6 +246,14 @@ def test_settings_of_logs_that_cannot_hold_are_refused_by_name(read_settings, va
         read_settings(**{variable: value})
 
 
+def test_workers_send_events_of_their_tasks_where_flower_may_run_only(read_settings):
+    sent = "CELERY_WORKER_SEND_TASK_EVENTS"
+    redis, password = {"REDIS_URL": "redis://localhost"}, {"FLOWER_PASSWORD": "correct horse"}
+    assert not read_settings(**redis)[sent]
+    assert not read_settings(**password)[sent]
+    assert read_settings(**redis, **password)[sent]
+
+
 def test_deployments_log_json_and_development_logs_lines(read_settings):
     assert read_settings()["LOG_FORMAT"] == "line"
     assert read_settings(**PRODUCTION)["LOG_FORMAT"] == "json"
