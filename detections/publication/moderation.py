@@ -22,7 +22,6 @@ from objectvision.lib import rows, wakeups
 Moderation = Detection.Moderation
 
 MOST_REPORTS = 100  # open ones of a detection: more say nothing new
-DECIDED = ("moderation", "moderation_reason")
 
 
 def first_state() -> Moderation:

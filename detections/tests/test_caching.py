@@ -23,7 +23,7 @@ from detections import caching, erasure
 from detections.caching import Question
 from detections.jobs import actions, processing, progress, sweep
 from detections.jobs.reprocessing import Reprocessing
-from detections.models import Detection, DetectionImage
+from detections.models import Detection, DetectionImage, DetectionResult
 from detections.operations import seeding
 from testing.api import change_job, send_batch
 from testing.files.pictures import photo
@@ -540,3 +540,42 @@ def test_every_page_has_the_right_total(api, user, submit):
         found = answer(client, f"{HISTORY}?limit={limit}&offset={offset}")
         assert (found["total"], len(found["items"])) == (3, len(range(3)[offset : offset + limit]))
         flush()
+
+
+@pytest.fixture
+def public(user, detect):
+    detection = detect(user)
+    Detection.objects.filter(pk=detection.pk).update(is_public=True, moderation="approved")
+    return f"/api/v1/detect/public/{detection.pk}"
+
+
+def test_what_visitors_see_is_kept_as_of_its_row(store, api, public, django_assert_num_queries):
+    first = api().get(public).json()
+    with django_assert_num_queries(1):
+        assert api().get(public).json() == first
+    DetectionResult.objects.update(reviewed_class="tram")
+    assert api().get(public).json() == first  # code that changes what is shown changes the row's version
+    Detection.objects.get().change()
+    assert api().get(public).json()["objects"] == [{"object_class": "tram", "objects": 2}]
+    Detection.objects.get().change(is_public=False)
+    assert api().get(public).status_code == 404
+
+
+def test_redis_holds_what_visitors_see_as_json_for_an_hour(use_redis, redis_url, api, public):
+    use_redis(redis_url)
+    flush()
+    shown = api().get(public).json()
+    with redis.Redis.from_url(redis_url) as client:
+        (key,) = client.keys("answers:*shown:*")
+        _, kept = json.loads(client.get(key))
+        assert kept["objects"] == shown["objects"]
+        assert 3500 < client.ttl(key) <= 3600
+
+
+def test_visitors_see_the_rows_while_redis_is_away(server, api, public):
+    shown = api().get(public).json()
+    server.shut()
+    Detection.objects.get().change(moderation="hidden")
+    assert api().get(public).status_code == 404
+    Detection.objects.get().change(moderation="approved")
+    assert api().get(public).json() == shown
