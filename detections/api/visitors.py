@@ -1,5 +1,6 @@
 """Public and shared results, for everybody who asks."""
 
+from time import monotonic
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -22,16 +23,19 @@ from detections.api.visitor_serializers import (
     ShownSerializer,
     ShownSummarySerializer,
 )
-from detections.models import Detection, DetectionQuerySet
+from detections.images.boxes import Box
+from detections.models import Detection, DetectionImage, DetectionQuerySet
 from detections.publication import moderation, shares, showing
-from detections.rendering import annotated_picture, labels_of
+from detections.rendering import FilePieces, annotated_picture, labels_of
 from objectvision.api.negotiation import OneForm, conditional_headers, not_modified
 from objectvision.api.pagination import Pagination
 from objectvision.api.throttles import address
 from objectvision.api.views import StrictViewSet
+from objectvision.lib import fair_slots, wakeups
 from objectvision.lib.limits import Busy, TooMany
 from objectvision.lib.links import absolute
 
+LOOK_AGAIN_SECONDS = 0.1
 VISITORS = UUID(int=0)  # draw pictures as one user does, so that they do not hold up the owners
 
 
@@ -86,11 +90,18 @@ class VisitorViewSet(StrictViewSet[Detection]):
             return response
         labels = labels_of(image, 0, "")
         with picture_refusals():
-            try:
-                picture = annotated_picture(image, labels, asked_by=VISITORS)
-            except TooMany as error:
+            return stream_response(drawn_in_turn(image, labels), "image/jpeg", headers)
+
+
+def drawn_in_turn(image: DetectionImage, labels: list[Box]) -> FilePieces:
+    """The annotated picture, after those of other visitors. Raises as `annotated_picture`, no TooMany."""
+    deadline = monotonic() + fair_slots.LONGEST_WAIT_SECONDS
+    while True:
+        try:
+            return annotated_picture(image, labels, asked_by=VISITORS)
+        except TooMany as error:  # ten are in line already
+            if monotonic() > deadline or wakeups.stopping.wait(LOOK_AGAIN_SECONDS):
                 raise Busy("Many pictures are being drawn; try again shortly.") from error
-            return stream_response(picture, "image/jpeg", headers)
 
 
 PICTURE = extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY, **NO_PICTURE})

@@ -5,10 +5,14 @@ from html import unescape
 from html.parser import HTMLParser
 
 import pytest
+from django.test import Client
 
+from detections import rendering
+from detections.api import visitors
 from detections.jobs.processing import process_waiting
 from detections.models import DetectionResult
 from detections.publication import shares
+from objectvision.lib import fair_slots
 from testing.files.pictures import photo
 
 ATTACKS = [
@@ -164,3 +168,19 @@ def test_a_picture_without_objects_says_so(published, client):
     page = client.get(f"/p/{published.pk}").content.decode()
     assert "Nothing was found in this picture." in page
     assert meta_of(page)["og:title"] == "No objects"
+
+
+def test_many_visitors_at_once_get_the_picture_one_after_the_other(published, at_once, monkeypatch):
+    monkeypatch.setattr(fair_slots, "MOST_QUEUED", 2)
+    path = f"/api/v1/detect/public/{published.pk}/image"
+    answers = at_once(*[lambda: Client().get(path)] * 8)
+    assert [answer.status_code for answer in answers] == [200] * 8
+
+
+def test_visitors_do_not_hold_up_the_owner(published, api, user, monkeypatch):
+    """All of their places are taken, and the owner has one."""
+    monkeypatch.setattr(fair_slots, "MOST_QUEUED", 1)
+    monkeypatch.setattr(fair_slots, "LONGEST_WAIT_SECONDS", 0)
+    paths = [f"/api/v1/detect/public/{published.pk}/image", f"/api/v1/detect/{published.pk}/image"]
+    with rendering.drawing.queue(visitors.VISITORS):
+        assert [api(user).get(path).status_code for path in paths] == [503, 200]

@@ -142,6 +142,9 @@ def test_only_finished_detections_are_shown(published, seen, listed, submit, use
     process_waiting()
     assert seen(paths_of(waiting))
     assert listed() == [str(waiting.pk), str(published.pk)]
+    waiting.change(status="processing")  # with results of some images
+    assert not seen(paths_of(waiting))
+    assert listed() == [str(published.pk)]
 
 
 def test_a_reprocessed_detection_comes_back_without_a_new_approval(published, api):
