@@ -515,7 +515,7 @@ SIMPLE_JWT = {
 
 # --- Metrics -------------------------------------------------------------------------------------
 
-METRICS_TOKEN = env.text("METRICS_TOKEN")
+METRICS_TOKEN = env.password("METRICS_TOKEN")
 METRICS_ALLOWED_NETWORKS = env.networks("METRICS_ALLOWED_NETWORKS")
 # Without either, `/metrics` is closed, and nothing is recorded.
 HAS_METRICS = bool(METRICS_TOKEN or METRICS_ALLOWED_NETWORKS)

@@ -32,7 +32,8 @@ ENTRY_BYTES = 32  # of a value beside its key, at most
 GAUGE = "gauge"
 PAST, FOLDING = "past.json", "folding"
 # What a file that was cut short or overwritten raises.
-UNREADABLE = (struct.error, RuntimeError, ValueError, TypeError, AttributeError)
+UNREADABLE = (struct.error, RuntimeError, ValueError, TypeError, AttributeError, KeyError)
+FILES = "*_*.db"
 MOST_TRIES = 20
 
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
@@ -178,7 +179,7 @@ def find_dead() -> list[str]:
 def fold(dead: Collection[str], sums: Sums) -> None:
     if not dead:
         return
-    for file in settings.METRICS_DIR.glob("*.db"):
+    for file in settings.METRICS_DIR.glob(FILES):
         kind, name = kind_and_name(file)
         if name in dead and kind != GAUGE:
             add(sums, read_values(file))
@@ -219,6 +220,11 @@ def read_values(file: Path) -> list[tuple[Key, float]]:
 
 
 def key_of(metric: str, sample: str, labels: dict[str, str], _text: str = "") -> Key:
+    """Raises UNREADABLE."""
+    if sample.endswith("_bucket"):
+        float(labels["le"])
+    if not all(isinstance(text, str) for text in labels.values()):
+        raise TypeError(f"labels of {sample}")
     return metric, sample, tuple(sorted(labels.items()))
 
 
@@ -236,7 +242,7 @@ def read_past() -> tuple[set[str], Sums]:
         return set(past["names"]), sums
     except FileNotFoundError:
         return set(), sums
-    except (*UNREADABLE, KeyError) as error:
+    except UNREADABLE as error:
         log.warning("The metrics of processes that are gone cannot be read: %s", error)
         return set(), sums
 
@@ -262,7 +268,7 @@ def read_sums() -> Sums:
 
 def try_to_read() -> Sums:
     """Raises FileNotFoundError if files of a dead process were folded meanwhile."""
-    files = [*settings.METRICS_DIR.glob("*.db")]
+    files = [*settings.METRICS_DIR.glob(FILES)]
     dead = find_dead()  # on a full disk they stay
     folded, sums = read_past()
     for file in files:

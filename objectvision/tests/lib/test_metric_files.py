@@ -1,8 +1,10 @@
 """What processes counted stays when they are killed, and their files do not pile up."""
 
 import fcntl
+import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from contextlib import suppress
@@ -179,7 +181,24 @@ def test_counts_never_go_back_while_processes_die_and_are_folded(begin):
 ENTRY = b"\x40\0\0\0" + bytes(4) + b"\x10\0\0\0[1, 2]" + b" " * 99  # of a library that is another one
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xff\xff\x7f" * 64, ENTRY], ids=["empty", "noise", "other"])
+def entry(key):
+    """A file with one value, as the library writes it."""
+    text = json.dumps(key).encode()
+    text += b" " * (8 - (len(text) + 4) % 8)
+    return struct.pack("ii", 8 + 4 + len(text) + 16, 0) + struct.pack("i", len(text)) + text + bytes(99)
+
+
+DAMAGED = {
+    "empty": b"",
+    "noise": b"\xff\xff\xff\x7f" * 64,
+    "other": ENTRY,
+    "bucket": entry(["objectvision_decode_seconds", "objectvision_decode_seconds_bucket", {"le": "abc"}, ""]),
+    "no limit": entry(["objectvision_decode_seconds", "objectvision_decode_seconds_bucket", {}, ""]),
+    "list": entry(["objectvision_requests", "objectvision_requests_total", {"kind": []}, ""]),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_file_costs_what_is_in_it_and_no_more(run, folder, content):
     run("life(5)")
     (dead,) = folder.glob("counter_*.db")
