@@ -9,6 +9,7 @@ from io import BytesIO
 import psutil
 import pytest
 import requests
+from PIL import Image
 
 from testing.files.pictures import photo
 from testing.waiting import until
@@ -126,22 +127,46 @@ def test_a_stopping_worker_releases_its_export_at_once(working):
     completed(client, place)
 
 
+def most_over_idle(working, client, **wanted):
+    """Makes an export. The most bytes that its worker takes over those of an empty one, and the export."""
+    completed(client, ask(client, format="csv", created_before="2020-01-01T00:00:00Z"))
+    (worker,) = psutil.Process(working.processes["default"].pid).children()
+    idle = most = worker.memory_info().rss
+    place = ask(client, **wanted)
+    while state(client, place)["status"] in {"pending", "processing"}:
+        most = max(most, worker.memory_info().rss)
+        time.sleep(0.1)
+    print(f"{wanted}: {(most - idle) / 1e6:.0f} MB over idle")  # noqa: T201  # to be read by a person
+    return most - idle, state(client, place)
+
+
 @pytest.mark.soak
 @pytest.mark.services
 def test_exporting_a_million_results_takes_under_64_megabytes(working):
     client = working.client().sign_up()
     assert client.upload(photo(), wait=30).status_code == 200
-    found = multiply(working, 100_000, 10)
-    assert found > 1_000_000
-    completed(client, ask(client, format="csv", created_before="2020-01-01T00:00:00Z"))
-    (worker,) = psutil.Process(working.processes["default"].pid).children()
-    idle = worker.memory_info().rss
-    for name in FORMATS:
-        place, most = ask(client, format=name), 0
-        while state(client, place)["status"] in {"pending", "processing"}:
-            most = max(most, worker.memory_info().rss)
-            time.sleep(0.1)
-        print(f"{name}: {(most - idle) / 1e6:.0f} MB over idle")  # noqa: T201  # to be read by a person
-        assert most - idle < MEGABYTES_OVER_IDLE * 1e6
-        export = state(client, place)
+    assert multiply(working, 100_000, 10) > 1_000_000
+    for wanted in [*({"format": name} for name in FORMATS), {"format": "coco", "names": "original"}]:
+        most, export = most_over_idle(working, client, **wanted)
+        assert most < MEGABYTES_OVER_IDLE * 1e6
         assert (export["status"], export["processed"]) == ("completed", 100_001)
+
+
+@pytest.mark.soak
+@pytest.mark.services
+def test_a_data_set_of_a_gigabyte_takes_under_64_megabytes(working):
+    client = working.client().sign_up()
+    assert client.upload(large_photo(), wait=30).status_code == 200
+    multiply(working, 100, 1)
+    most, export = most_over_idle(working, client, format="yolo", images=True)
+    assert most < MEGABYTES_OVER_IDLE * 1e6
+    size = int(requests.head(export["download_url"], timeout=60).headers["Content-Length"])
+    assert size > 1e9
+
+
+def large_photo():
+    """Over 10 MB, upright."""
+    out = BytesIO()
+    Image.effect_noise((4000, 3000), 100).convert("RGB").save(out, "JPEG", quality=95)
+    assert 10_000_000 < out.tell() < 20 << 20
+    return out.getvalue()

@@ -216,8 +216,9 @@ def test_a_new_class_gets_the_next_number_and_a_known_one_its_own(user, detector
     assert {(row["object_class"], row["class_id"]) for row in rows if row["reviewed_class"]} == {("beta", 1)}
     DetectionResult.objects.filter(reviewed_class="beta").update(reviewed_class="tram")
     with zipfile.ZipFile(BytesIO(made(own, "yolo", reviewed=True))) as archive:
-        names = yaml.safe_load(archive.read("data.yaml"))["names"]
-    assert names == {0: "alpha", 1: "beta", 2: "tram"}
+        data = yaml.safe_load(archive.read("data.yaml"))
+    assert data["names"] == {0: "alpha", 1: "beta", 2: "tram"}
+    assert "path" not in data  # ultralytics takes one as relative to the folder in which it is started
     rows = [json.loads(line) for line in made(own, "jsonl", reviewed=True).splitlines()]
     assert {row["class_id"] for row in rows if row["reviewed_class"]} == {2}
 
