@@ -172,6 +172,10 @@ class Detector(models.Model):
         """
         return {str(class_id): [class_id] for class_id in range(len(self.classes))} | self.ids_by_name
 
+    def number_of(self, name: str) -> int:
+        """The id of the first class called so; the number of classes for a name that is not known."""
+        return self.classes.index(name) if name in self.classes else len(self.classes)
+
     def class_ids(self, wanted: Collection[str], known: dict[str, list[int]] | None = None) -> list[int]:
         """The ids of all classes called so, in ascending order; `known` is `known_classes` unless given.
 
@@ -573,6 +577,11 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         for turn, image in enumerate(images, first or 0):
             image.turn = turn
 
+    def without_reviews(self) -> Self:
+        """Those of which no result was reviewed, and to which no box was added."""
+        reviewed = DetectionResult.objects.reviewed().filter(image=OuterRef("pk"))
+        return self.exclude(models.Exists(reviewed))
+
     def with_a_file(self) -> Self:
         return self.exclude(image_path="")
 
@@ -922,6 +931,13 @@ class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):
     def found_by_models(self) -> Self:
         return self.filter(source=DetectionResult.Source.MODEL)
 
+    def reviewed(self) -> Self:
+        """What an owner has accepted, added or rejected."""
+        return self.filter(review__in=DetectionResult.REVIEWED)
+
+    def not_rejected(self) -> Self:
+        return self.exclude(review=DetectionResult.Review.REJECTED)
+
     def confirmed(self) -> Self:
         """What an owner has accepted or added."""
         return self.filter(review=DetectionResult.Review.ACCEPTED)
@@ -937,6 +953,10 @@ class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):
         By time, not by id alone: with that, PostgreSQL would walk through the results of all users.
         """
         return self.order_by("-created_at", "id")
+
+    def of_final_class(self, names: Collection[str]) -> Self:
+        by_model = Q(reviewed_class="", object_class__in=names)
+        return self.filter(by_model | Q(reviewed_class__in=[name for name in names if name]))
 
 
 class DetectionResult(models.Model):
@@ -985,6 +1005,7 @@ class DetectionResult(models.Model):
     reviewed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
 
+    REVIEWED = (Review.ACCEPTED, Review.REJECTED)
     UNREVIEWED: ClassVar[dict[str, Any]] = {
         "review": Review.NONE, "reviewed_class": "", "reviewed_by": None, "reviewed_at": None,
     }  # fmt: skip  # a list to read at a glance
@@ -1010,6 +1031,10 @@ class DetectionResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.object_class} {self.confidence:.2f}"
+
+    @property
+    def is_added(self) -> bool:
+        return self.source == self.Source.PERSON
 
     @property
     def final_class(self) -> str:

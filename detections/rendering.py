@@ -76,17 +76,18 @@ class FilePieces:
 
 
 def labels_of(image: DetectionImage, min_confidence: float, classes: str | Sequence[str]) -> list[Box]:
-    """The most confident results, of the named classes; without names, of all.
+    """The most confident results that are not rejected, of the named classes; without names, of all.
 
-    Not all results: the time that drawing takes grows with the square of their number.
+    They have the classes that their owner gave them. Not all results: the time that drawing takes grows with
+    the square of their number.
     """
-    results = image.results.filter(confidence__gte=min_confidence).most_confident_first()
+    results = image.results.not_rejected().filter(confidence__gte=min_confidence).most_confident_first()
     if names := named_classes(classes, image.detector.classes) if classes else []:
-        results = results.filter(object_class__in=names)
+        results = results.of_final_class(names)
     return [
         Box(
-            result.class_id,
-            result.object_class,
+            image.detector.number_of(result.reviewed_class) if result.reviewed_class else result.class_id,
+            result.final_class,
             result.confidence,
             result.bbox_x,
             result.bbox_y,

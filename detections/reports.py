@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, Sum
-from django.db.models.functions import TruncDate
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Floor, TruncDate
 from django.utils import timezone
 
 from detections.models import (
@@ -15,11 +15,16 @@ from detections.models import (
     DetectionQuerySet,
     DetectionResult,
     DetectionResultQuerySet,
+    Detector,
 )
 
 # How many results a detection shows itself; pages have all of them.
 MOST_SHOWN_OF_IMAGE, MOST_SHOWN = 1_000, 10_000
 FEW = 500
+MOST_CLASSES = 1_000  # that statistics name: owners may invent more
+TENTHS = 10
+
+Review, Source = DetectionResult.Review, DetectionResult.Source
 
 
 def show_few_results(detection: Detection) -> bool:
@@ -67,23 +72,97 @@ def set_shown_results(
 
 
 def statistics(user: Any, days: int) -> dict[str, Any]:
-    """Counts of the user's rows: in all, by class, by day for the last `days`."""
+    """Counts of the user's rows: in all, by class, by detector, by day for the last `days`."""
     detections = Detection.objects.owned_by(user)
     count, images = detections.aggregate(count=Count("*"), images=Sum("total", default=0)).values()
-    per_class = objects_by_class(user)
+    found = objects_by_class_and_tenth(user)
+    agreement = agreement_by_class(user)
+    objects = found.total()
     return {
         "detections": count,
         "images": images,
-        "objects": sum(row["objects"] for row in per_class),
-        "per_class": per_class,
+        "objects": objects,
+        "per_class": objects_by_class(found),
+        "per_detector": objects_by_detector(user, objects),
+        "agreement": agreement[:MOST_CLASSES],
+        "confidences": objects_by_tenth(found, added=sum(row["added"] for row in agreement)),
         "per_day": detections_by_day(detections, days),
     }
 
 
-def objects_by_class(user: Any) -> list[dict[str, Any]]:
-    classes = DetectionResult.objects.owned_by(user).values_list("object_class")
-    counts = classes.annotate(count=Count("*")).order_by("-count", "object_class")
-    return [{"object_class": name, "objects": count} for name, count in counts]
+def objects_by_class_and_tenth(user: Any) -> Counter[tuple[str, int]]:
+    """One pass through the index: the counts by class and by tenth of the confidence, 0..9, together."""
+    results = DetectionResult.objects.owned_by(user).annotate(tenth=Floor(F("confidence") * TENTHS))
+    counts = results.order_by().values_list("object_class", "tenth").annotate(count=Count("*"))
+    found = Counter[tuple[str, int]]()
+    for name, tenth, count in counts:
+        found[name, min(int(tenth), TENTHS - 1)] += count
+    return found
+
+
+def objects_by_class(found: Counter[tuple[str, int]]) -> list[dict[str, Any]]:
+    counts = Counter[str]()
+    for (name, _), count in found.items():
+        counts[name] += count
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return [{"object_class": name, "objects": count} for name, count in ordered[:MOST_CLASSES]]
+
+
+def objects_by_tenth(found: Counter[tuple[str, int]], *, added: int) -> list[dict[str, Any]]:
+    """What models found; boxes that were added have the highest confidence by definition."""
+    counts = Counter({TENTHS - 1: -added})
+    for (_, tenth), count in found.items():
+        counts[tenth] += count
+    return [
+        {"min_confidence": tenth / TENTHS, "max_confidence": (tenth + 1) / TENTHS, "objects": counts[tenth]}
+        for tenth in range(TENTHS)
+    ]
+
+
+def objects_by_detector(user: Any, objects: int) -> list[dict[str, Any]]:
+    """Done images and their results; the detector of most images is left what the others have not."""
+    done = DetectionImage.objects.filter(user=user, state=DetectionImage.State.DONE)
+    images = Counter(dict(done.order_by().values_list("detector").annotate(count=Count("*"))))
+    main, *others = [pk for pk, _ in images.most_common()] or [None]
+    results = DetectionResult.objects.owned_by(user).filter(image__detector__in=others)
+    of_others = results.order_by().values_list("image__detector").annotate(count=Count("*"))
+    counts = Counter(dict(of_others)) if others else Counter()
+    counts[main] = objects - counts.total()
+    known = Detector.objects.in_bulk(images)
+    return [
+        {**named(known[pk]), "images": count, "objects": counts[pk]} for pk, count in images.most_common()
+    ]
+
+
+def named(detector: Detector) -> dict[str, str]:
+    return {"detector": detector.name, "version": detector.version}
+
+
+def agreement_by_class(user: Any) -> list[dict[str, Any]]:
+    """How often its owner agrees with a detector about a class of the detector's; most reviewed first."""
+    accepted = Q(source=Source.MODEL, review=Review.ACCEPTED)
+    results = DetectionResult.objects.owned_by(user).reviewed().order_by()
+    counts = results.values("image__detector", "object_class").annotate(
+        accepted=Count("pk", filter=accepted & Q(reviewed_class="")),
+        relabelled=Count("pk", filter=accepted & ~Q(reviewed_class="")),
+        rejected=Count("pk", filter=Q(source=Source.MODEL, review=Review.REJECTED)),
+        added=Count("pk", filter=Q(source=Source.PERSON)),
+    )
+    known = Detector.objects.in_bulk({row["image__detector"] for row in counts})
+    rows = [{**named(known[row["image__detector"]]), **agreement_of(row)} for row in counts]
+    return sorted(rows, key=lambda row: (-row["reviewed"], row["object_class"], row["detector"]))
+
+
+def agreement_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    counts = {name: row[name] for name in ("accepted", "relabelled", "rejected")}
+    reviewed = sum(counts.values())
+    return {
+        "object_class": row["object_class"],
+        "reviewed": reviewed,
+        **counts,
+        "added": row["added"],
+        "agreement": round(row["accepted"] / reviewed, 4) if reviewed else None,
+    }
 
 
 def detections_by_day(detections: DetectionQuerySet, days: int) -> list[dict[str, Any]]:

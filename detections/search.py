@@ -74,6 +74,8 @@ def filter_results(
     results = results.filter(**of_class(given))
     if "min_confidence" in given:
         results = results.filter(confidence__gte=given["min_confidence"])
+    if "review" in given:
+        results = results.filter(review=given["review"])
     if "created_after" in given:
         results = results.filter(created_at__gte=given["created_after"])
     if "created_before" in given:

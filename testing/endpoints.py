@@ -51,6 +51,10 @@ ENDPOINTS = {
     ("POST", "detect/<uuid:pk>/rerun"): DETECTION,
     ("GET", "detect/<uuid:pk>/export"): DETECTION,
     ("GET", "detect/<uuid:pk>/results"): DETECTION,
+    ("POST", "detect/<uuid:pk>/results"): DETECTION,
+    ("PATCH", "detect/<uuid:pk>/results/<uuid:result_id>"): DETECTION,
+    ("DELETE", "detect/<uuid:pk>/results/<uuid:result_id>"): DETECTION,
+    ("POST", "detect/<uuid:pk>/review"): DETECTION,
     ("GET", "detect/<uuid:pk>/image"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>"): DETECTION,
     ("GET", "detect/<uuid:pk>/images/<uuid:image_id>/thumbnail"): DETECTION,
@@ -82,22 +86,31 @@ ENDPOINTS = {
 }
 CHANGES = {
     ("PATCH", "detect/<uuid:pk>"): {"name": "Mine now", "is_public": True},
+    ("POST", "detect/<uuid:pk>/results"): {
+        "image_id": "<uuid:image_id>",
+        "object_class": "mine",
+        "bbox_normalized": {"x": 0, "y": 0, "width": 1, "height": 1},
+    },
+    ("PATCH", "detect/<uuid:pk>/results/<uuid:result_id>"): {"object_class": "mine"},
+    ("POST", "detect/<uuid:pk>/review"): {"review": "rejected", "min_confidence": 0},
     ("PATCH", "users/<uuid:pk>"): {"name": "Mine now"},
     ("DELETE", "users/<uuid:pk>"): {"password": "a-long-passphrase"},
     ("PATCH", "webhooks/<uuid:pk>"): {"description": "Mine now", "is_active": False},
     ("POST", "webhooks/<uuid:pk>/replay"): {"since": "2026-01-01T00:00:00Z"},
 }
 # What paths name inside of an object.
-INNER = ("image", "share", "delivery")
+INNER = ("image", "result", "share", "delivery")
 QUESTIONS = {"detect/<uuid:pk>/export": {"format": "csv"}}
 
 
 def call(client, method, path, ids):
     """Request an endpoint with the ids of `owned`, or with ids of nothing where `ids` is empty."""
     pk = ids.get(ENDPOINTS[method, path], UUID(int=0))
-    data = QUESTIONS.get(path, CHANGES.get((method, path)))
+    data = QUESTIONS.get(path) or CHANGES.get((method, path), {})
+    if "image_id" in data:
+        data = {**data, "image_id": with_ids(data["image_id"], pk, ids)}
     ask = getattr(client, method.lower())
-    return ask(f"/api/v1/{with_ids(path, pk, ids)}", data)
+    return ask(f"/api/v1/{with_ids(path, pk, ids)}", data or None)
 
 
 def with_ids(path, pk, ids):

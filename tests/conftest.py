@@ -13,6 +13,7 @@ def owned(user, submit):
     """The ids in the paths of what belongs to the user."""
     from accounts import keys
     from accounts.models import Session
+    from detections import reviews
     from detections.exports import runs
     from detections.jobs import processing
     from detections.publication import shares
@@ -21,6 +22,8 @@ def owned(user, submit):
 
     detection = submit(user, photo())
     processing.process_waiting()
+    image = detection.images.get()
+    box = {"x": 0.1, "y": 0.1, "width": 0.1, "height": 0.1}
     export = runs.submit_export(user, "csv", {})
     detection.change(is_public=True, moderation="approved")
     share, token = shares.create_share(detection, 60)
@@ -35,7 +38,8 @@ def owned(user, submit):
         SESSION: Session.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1)).pk,
         KEY: keys.issue(user, "Camera", ["read"], None)[0].pk,
         WEBHOOK: webhook.pk,
-        "image": detection.images.get().pk,
+        "image": image.pk,
+        "result": reviews.add_result(detection, image.pk, "alpha", box).pk,
         "share": share.pk,
         "published": detection.pk,
         "token": token,

@@ -86,8 +86,10 @@ class StatisticsView(StrictView):
     def get(self, request: Request) -> Response:
         """My statistics.
 
-        The number of your detections, images and objects; objects by class, the most frequent first;
-        detections and images by day (UTC), the latest first, without days that have none.
+        The number of your detections, images and objects; objects by class of the model's (of added boxes
+        yours), the most frequent first, by detector, and by confidence. `agreement` says for each class how
+        often you agree with a detector. Detections and images by day (UTC), the latest first, without days
+        that have none.
         """
         user, days = current_user(request), self.query()["days"]
 

@@ -13,7 +13,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
 from rest_framework.exceptions import APIException, NotFound
-from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -30,8 +29,6 @@ from detections.api.serializers import (
     DetectionSerializer,
     DetectionSummarySerializer,
     FileSerializer,
-    ImageResultSerializer,
-    ImageResultsSerializer,
     OriginalSerializer,
 )
 from detections.api.streaming import stream_response
@@ -39,7 +36,7 @@ from detections.caching import Question
 from detections.exports import runs
 from detections.images import validation
 from detections.images.extensions import media_type
-from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Export
+from detections.models import Detection, DetectionImage, DetectionQuerySet, Export
 from detections.publication import moderation
 from detections.rendering import (
     NoPictureError,
@@ -170,26 +167,6 @@ class DetectionViewSet(OwnDetectionViewSet):
         rows = self.paginate_queryset(detections)
         return self.get_paginated_response(self.get_serializer(rows, many=True).data).data
 
-    @extend_schema(operation_id="list_detection_results", responses=ImageResultSerializer(many=True))
-    @action(
-        detail=True,
-        serializer_class=ImageResultSerializer,
-        pagination_class=KeptTotals,
-        query_serializer_class=ImageResultsSerializer,
-        key_scopes={"GET": Scope.READ},
-    )
-    def results(self, _request: Request, **_kwargs: Any) -> Response:
-        """All results of a detection.
-
-        Those of all its images or of one of them, the most confident first.
-        """
-        detection = self.get_object()
-        results: Any = DetectionResult.objects.filter(detection=detection).most_confident_first()
-        if image_id := self.query().get("image_id"):
-            results = results.filter(image=get_object_or_404(detection.images.all(), pk=image_id))
-        page = self.paginate_queryset(results.prefetch_related("image"))  # a join slows late pages down
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
-
     @extend_schema(operation_id="get_detection_export", responses=FILES, tags=["exports"])
     @action(detail=True, content_negotiation_class=OneForm, query_serializer_class=FileSerializer)
     def export(self, _request: Request, pk: UUID) -> HttpResponseBase:
@@ -219,17 +196,18 @@ class DetectionViewSet(OwnDetectionViewSet):
     def image(self, _request: Request, pk: UUID) -> HttpResponseBase:
         """The annotated picture.
 
-        An image of the detection, upright, with boxes, classes and confidences drawn on it.
+        An image of the detection, upright, with boxes, classes and confidences drawn on it: those that you
+        have not rejected, under the classes that you gave them.
         """
         query = self.query()
         image = self.find_image(query.get("image_id"))
         if not image.processed:
             raise NotProcessed(f"The image is {image.state}; there is a picture once it is done.")
-        version = f"{image.pk} {image.processed_at} {query['min_confidence']} {query['classes']}"
+        labels = labels_of(image, query["min_confidence"], query["classes"])
+        version = f"{image.pk} {image.processed_at} {query['min_confidence']} {query['classes']} {labels}"
         headers = picture_headers(version, f"{pk}.jpg", download=query["download"])
         if response := not_modified(self.request, headers):
             return response
-        labels = labels_of(image, query["min_confidence"], query["classes"])
         with picture_refusals():
             return stream_response(annotated_picture(image, labels), "image/jpeg", headers)
 

@@ -11,6 +11,9 @@ RESULT: dict[str, Any] = {
     "confidence": 0.935,
     "bbox": {"x1": 0.0, "y1": 228.66, "x2": 808.31, "y2": 752.62, "width": 808.31, "height": 523.97},
     "bbox_normalized": {"x": 0.0, "y": 0.2117, "width": 0.9979, "height": 0.4852},
+    "source": "model",
+    "review": "none",
+    "reviewed_class": "",
 }
 IMAGE: dict[str, Any] = {
     "id": "01a20edd-8d6d-7d2f-8dd2-3f1ec13c9ec4",
@@ -25,6 +28,15 @@ IMAGE: dict[str, Any] = {
     "results": [RESULT],
 }
 IMAGE_RESULT = {**RESULT, "image_id": IMAGE["id"]}
+RELABELLING = {"object_class": "tram"}
+REVIEWED_RESULT = {**IMAGE_RESULT, "review": "accepted", "reviewed_class": "tram"}
+ADDED_BOX = {
+    "image_id": IMAGE["id"],
+    "object_class": "scooter",
+    "bbox_normalized": {"x": 0.1, "y": 0.5, "width": 0.2, "height": 0.3},
+}
+REVIEW = {"review": "accepted", "min_confidence": 0.8, "classes": "bus,person"}
+CHANGED = {"changed": 3}
 SUMMARY: dict[str, Any] = {
     "id": ID,
     "name": "Bus stop",
@@ -83,6 +95,24 @@ STATISTICS: dict[str, Any] = {
     "images": 40,
     "objects": 133,
     "per_class": [{"object_class": "person", "objects": 121}, {"object_class": "bus", "objects": 12}],
+    "per_detector": [{"detector": "yolo26n", "version": "57f846da9328", "images": 40, "objects": 133}],
+    "agreement": [
+        {
+            "detector": "yolo26n",
+            "version": "57f846da9328",
+            "object_class": "bus",
+            "reviewed": 10,
+            "accepted": 8,
+            "relabelled": 1,
+            "rejected": 1,
+            "added": 2,
+            "agreement": 0.8,
+        }
+    ],
+    "confidences": [
+        {"min_confidence": tenth / 10, "max_confidence": (tenth + 1) / 10, "objects": objects}
+        for tenth, objects in enumerate([0, 0, 4, 9, 11, 13, 15, 21, 27, 31])
+    ],
     "per_day": [{"day": "2026-11-25", "detections": 2, "images": 30}],
 }
 COCO: dict[str, Any] = {

@@ -1,8 +1,8 @@
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.db.models.expressions import OrderBy
 from django.forms import CharField, Form
 from django_filters import rest_framework as filters
@@ -11,6 +11,8 @@ from drf_spectacular.utils import extend_schema_field
 
 from detections import search
 from detections.models import Detection, DetectionQuerySet, DetectionResult
+
+M = TypeVar("M", bound=Model)
 
 
 class FilterForm(Form):
@@ -39,7 +41,7 @@ class MomentFilter(filters.IsoDateTimeFilter):  # type: ignore[misc]  # untyped 
 class Ordering(filters.OrderingFilter):  # type: ignore[misc]  # untyped library
     """Rows that are equal in the chosen field are ordered by id, so that pages have each row once."""
 
-    def filter(self, queryset: QuerySet[Detection], value: list[str] | None) -> QuerySet[Detection]:
+    def filter(self, queryset: QuerySet[M], value: list[str] | None) -> QuerySet[M]:
         fields = [self.get_ordering_value(param) for param in value or () if param]
         if not fields:
             return queryset
@@ -61,7 +63,9 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
     """The conditions of a history; `detections.search` applies them, for exports as well."""
 
     status = filters.ChoiceFilter(choices=Detection.Status.choices)
-    object_class = filters.CharFilter(max_length=100, help_text="An image has a result of this class.")
+    object_class = filters.CharFilter(
+        max_length=100, help_text="An image has a result of this class of the model's."
+    )
     min_confidence = confidence(
         "A result has at least this confidence (and this `object_class`, if it is given)."
     )
@@ -86,11 +90,17 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
 
 
 class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
-    object_class = filters.CharFilter(max_length=100)
+    object_class = filters.CharFilter(max_length=100, help_text="The model's own, whatever the review says.")
     min_confidence = confidence("The result has at least this confidence.")
     created_after = MomentFilter(help_text="The result was found at this time or later.")
     created_before = MomentFilter(help_text="The result was found before this time.")
     detector = filters.CharFilter(max_length=100, help_text="Name of the detector that found it.")
+    review = filters.ChoiceFilter(
+        choices=DetectionResult.Review.choices, help_text="`none`: those that wait for a review."
+    )
+    ordering = Ordering(
+        fields=["confidence"], help_text="By confidence; by default the newest results come first."
+    )
 
     class Meta:
         model = DetectionResult
@@ -98,4 +108,7 @@ class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
         form = FilterForm
 
     def filter_queryset(self, queryset: QuerySet[DetectionResult]) -> QuerySet[DetectionResult]:
-        return search.filter_results(queryset, self.form.cleaned_data)
+        conditions = self.form.cleaned_data
+        results = search.filter_results(queryset, conditions)
+        # django-filter has no types.
+        return self.filters["ordering"].filter(results, conditions["ordering"])  # type: ignore[no-any-return]

@@ -54,7 +54,8 @@ class ResultSerializer(serializers.ModelSerializer[DetectionResult]):
     class Meta:
         model = DetectionResult
         fields: tuple[str, ...] = (
-            "id", "object_class", "class_id", "confidence", "bbox", "bbox_normalized",
+            "id", "object_class", "class_id", "confidence", "bbox", "bbox_normalized", "source", "review",
+            "reviewed_class",
         )  # fmt: skip  # a list to read at a glance
         read_only_fields = fields
 
@@ -67,6 +68,9 @@ class ResultSerializer(serializers.ModelSerializer[DetectionResult]):
             "confidence": instance.confidence,
             "bbox": instance.pixels,
             "bbox_normalized": instance.shares,
+            "source": instance.source,
+            "review": instance.review,
+            "reviewed_class": instance.reviewed_class,
         }
 
 
@@ -331,11 +335,47 @@ class ImageResultsSerializer(QuerySerializer):
     """Which results of a detection are listed."""
 
     image_id = serializers.UUIDField(required=False, help_text="Only the results of this image.")
+    review = serializers.ChoiceField(
+        DetectionResult.Review.choices, required=False, help_text="`none`: those that wait for a review."
+    )
+    ordering = serializers.ChoiceField(
+        ["confidence", "-confidence"], default="-confidence", help_text="`confidence`: the lowest first."
+    )
 
 
 class ClassCountSerializer(serializers.Serializer[Any]):
     object_class = serializers.CharField()
     objects = serializers.IntegerField(min_value=1)
+
+
+class DetectorCountSerializer(serializers.Serializer[Any]):
+    detector = serializers.CharField()
+    version = serializers.CharField()
+    images = serializers.IntegerField(min_value=0, help_text="Images that are done.")
+    objects = serializers.IntegerField(min_value=0)
+
+
+class AgreementSerializer(serializers.Serializer[Any]):
+    detector = serializers.CharField()
+    version = serializers.CharField()
+    object_class = serializers.CharField(help_text="The model's; of added boxes yours.")
+    reviewed = serializers.IntegerField(min_value=0, help_text="The model's results that you have reviewed.")
+    accepted = serializers.IntegerField(min_value=0)
+    relabelled = serializers.IntegerField(min_value=0)
+    rejected = serializers.IntegerField(min_value=0)
+    added = serializers.IntegerField(min_value=0, help_text="Boxes that you have added.")
+    agreement = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        allow_null=True,
+        help_text="`accepted` of `reviewed`; null: none is reviewed.",
+    )
+
+
+class ConfidenceCountSerializer(serializers.Serializer[Any]):
+    min_confidence = serializers.FloatField(min_value=0, max_value=1)
+    max_confidence = serializers.FloatField(min_value=0, max_value=1)
+    objects = serializers.IntegerField(min_value=0, help_text="Without boxes that were added.")
 
 
 class DayCountSerializer(serializers.Serializer[Any]):
@@ -349,7 +389,10 @@ class StatisticsSerializer(serializers.Serializer[Any]):
     detections = serializers.IntegerField(min_value=0)
     images = serializers.IntegerField(min_value=0)
     objects = serializers.IntegerField(min_value=0)
-    per_class = ClassCountSerializer(many=True)
+    per_class = ClassCountSerializer(many=True, help_text="The 1,000 most frequent.")
+    per_detector = DetectorCountSerializer(many=True)
+    agreement = AgreementSerializer(many=True, help_text="The 1,000 most reviewed.")
+    confidences = ConfidenceCountSerializer(many=True, help_text="Ten tenths, the lowest first.")
     per_day = DayCountSerializer(many=True)
 
 

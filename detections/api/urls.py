@@ -1,7 +1,19 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from detections.api import account, bulk, detections, exports, jobs, lists, rerun, shares, uploads, visitors
+from detections.api import (
+    account,
+    bulk,
+    detections,
+    exports,
+    jobs,
+    lists,
+    rerun,
+    reviews,
+    shares,
+    uploads,
+    visitors,
+)
 from detections.live.views import EventsView
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
@@ -15,6 +27,7 @@ router.register("detect", bulk.BulkViewSet, "bulk")
 router.register("detect", detections.DetectionViewSet, "detection")
 router.register("detect", rerun.RerunViewSet, "rerun")
 router.register("detect", shares.ShareViewSet, "share")
+router.register("detect", reviews.ReviewViewSet, "review")
 router.register("detectors", lists.DetectorViewSet, "detector")
 
 urlpatterns = [

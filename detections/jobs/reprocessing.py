@@ -17,6 +17,7 @@ from detections.models import (
     DetectionImage,
     DetectionImageQuerySet,
     DetectionQuerySet,
+    DetectionResult,
     Detector,
     UnknownClassesError,
 )
@@ -29,7 +30,7 @@ class Reprocessing:
 
     Images that have been processed since are not chosen again, so another run with the same time completes
     an interrupted one. Without `to_detector` each detection keeps its detector. Cancelled and unfinished
-    detections are left alone.
+    detections are left alone, and so are images whose results were reviewed: no work of a person is lost.
     """
 
     among: DetectionQuerySet
@@ -48,7 +49,12 @@ class Reprocessing:
         if not self.failed_only:
             states.append(DetectionImage.State.DONE)
         ended = DetectionImage.objects.filter(state__in=states, processed_at__lt=self.before)
-        return ended.with_a_file()
+        return ended.with_a_file().without_reviews()
+
+    def reviewed(self) -> int:
+        """How many images of `among` have reviews."""
+        results = DetectionResult.objects.reviewed().filter(detection__in=self.among)
+        return results.order_by().values("image").distinct().count()
 
     def chosen(self) -> DetectionQuerySet:
         return self.among.filter(

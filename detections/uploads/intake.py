@@ -137,7 +137,8 @@ def known_results(detection: Detection, images: Sequence[DetectionImage]) -> lis
             break
     known = lock_unchanged(detection, known)
     results: dict[Any, list[DetectionResult]] = {}
-    for result in DetectionResult.objects.filter(image__in=known.values()).order_by("pk"):
+    found = DetectionResult.objects.found_by_models().filter(image__in=known.values())
+    for result in found.order_by("pk"):
         results.setdefault(result.image_id, []).append(result)
     now = timezone.now()
     copies = []

@@ -110,7 +110,7 @@ class AutoSchema(StandardAutoSchema):
         return schemes if self.key_scope() else [scheme for scheme in schemes if "api_key" not in scheme]
 
     def get_override_parameters(self) -> list[Any]:
-        query = getattr(self.view, "query_serializer_class", None)
+        query = getattr(self.view, "query_serializer_class", None) if self.method == "GET" else None
         return [*super().get_override_parameters(), *([query()] if query else [])]
 
     def map_parsers(self) -> list[str]:
@@ -187,6 +187,14 @@ def close_request_bodies(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     operations = [operation for path in result["paths"].values() for operation in path.values()]
     bodies = [operation["requestBody"] for operation in operations if "requestBody" in operation]
     for media in (media for body in bodies for media in body["content"].values()):
-        name = media["schema"]["$ref"].removeprefix(SCHEMAS)
-        result["components"]["schemas"][name]["additionalProperties"] = False
+        close(media["schema"], result["components"]["schemas"])
     return result
+
+
+def close(schema: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """As `close_request_bodies`, what a reference leads to, and the objects inside of it."""
+    found = schemas.get(schema.get("$ref", "").removeprefix(SCHEMAS), {})
+    if found.get("type") == "object":
+        found["additionalProperties"] = False
+        for field in found["properties"].values():
+            close(field, schemas)

@@ -25,7 +25,7 @@ class StrictView(APIView):
     The fields of a body are the serializer's to refuse (`StrictSerializer`).
     """
 
-    # Reads the query string where no filter does. An action has its own: `@action(query_serializer_class=…)`.
+    # Reads the query string of a GET where no filter does. An action may have its own.
     query_serializer_class: Any = None
     filterset_class: Any = None
     # Methods that read a body.
@@ -56,7 +56,7 @@ class StrictView(APIView):
         sent = self.request.query_params
         if not sent or self.request.method in self.lenient_methods:
             return {}
-        serializer_class = self.query_serializer_class
+        serializer_class = self.query_serializer_class if self.request.method in SAFE_METHODS else None
         fields = serializer_class().fields if serializer_class else {}
         lists = {name for name, field in fields.items() if isinstance(field, Repeatable)}
         return name_faults(sent, [*fields, *self.list_parameters()], lists)

@@ -17,7 +17,7 @@ from detections.detectors.preparation import PreparationError
 from detections.inference import Options
 from detections.jobs import actions
 from detections.jobs.processing import process_waiting
-from detections.models import Detection, DetectionImage, Detector
+from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from detections.uploads import intake
 from notifications.mail import outbox
 from notifications.models import Mail
@@ -118,6 +118,13 @@ class Outside:
         self.user.save()
         body = {"email": self.user.email, "password": PASSWORD}
         return self.post("/auth/login", body, headers={"User-Agent": text})
+
+    def right_class(self, text):
+        self.upload()
+        process_waiting()
+        result = DetectionResult.objects.first()
+        path = f"/detect/{result.detection_id}/results/{result.pk}"
+        return self.send(self.api(self.user).patch, path, {"object_class": text})
 
     def key(self, text):
         return self.post("/users/api-keys", {"name": text, "scopes": ["read"]}, by=self.user)
@@ -252,6 +259,7 @@ WRITERS = [
     ("detections.DetectionImage.original_name", CUT, Outside.entry),
     ("detections.DetectionImage.original_name", CUT, Outside.refused_entry),
     ("detections.DetectionResult.object_class", REFUSED, Outside.class_name),
+    ("detections.DetectionResult.reviewed_class", REFUSED, Outside.right_class),
     ("detections.Export.idempotency_key", REFUSED, Outside.key_of_export),
 ]
 written = pytest.mark.parametrize(

@@ -14,7 +14,7 @@ ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
 TIMES_TAKEN = (" inference_ms", " duration_ms")
 # What differs from detector to detector, in JSON and in text.
-BY_DETECTOR = {"results", "results_total", "detector", "classes"}
+BY_DETECTOR = {"results", "results_total", "changed", "detector", "classes"}
 FOUND = re.compile(r"(bus|person)\b")
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 

@@ -182,8 +182,8 @@ def test_query_parameters_are_documented_with_their_ranges(document):
 
 
 VERBS = {
-    "cancel", "change", "check", "confirm", "create", "delete", "end", "follow", "get",
-    "list", "login", "logout", "ping", "redeliver", "refresh", "replay", "rerun", "retry", "revoke",
+    "add", "cancel", "change", "check", "confirm", "create", "delete", "end", "follow", "get",
+    "list", "login", "logout", "ping", "redeliver", "refresh", "replay", "rerun", "retry", "review", "revoke",
     "rotate", "signup", "update", "upload", "verify",
 }  # fmt: skip  # a list to read at a glance
 

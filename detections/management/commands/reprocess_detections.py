@@ -17,7 +17,7 @@ STATUSES = [Detection.Status.COMPLETED, Detection.Status.FAILED]
 class Command(terminal.TerminalCommand):
     help = (
         "Puts the images of finished detections back into the backlog, behind new uploads. Results stay "
-        "until new ones replace them. Cancelled detections are left alone."
+        "until new ones replace them. Cancelled detections are left alone, and so are images with reviews."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -54,6 +54,8 @@ class Command(terminal.TerminalCommand):
             failed_only=failed_only,
             to_detector=chosen_detector(to_detector) if to_detector else None,
         )
+        if reviewed := reprocessing.reviewed():
+            self.say(f"Images with reviews stay as they are: {reviewed}.")
         total = reprocessing.chosen().count()
         if dry_run:
             images = reprocessing.chosen_images().count()

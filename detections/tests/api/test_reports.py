@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from detections import reviews
 from detections.jobs import processing
 from detections.models import Detection, DetectionResult, Detector
 from testing.files.pictures import photo
@@ -25,6 +26,14 @@ def detect(submit):
         return detection
 
     return detect
+
+
+@pytest.fixture
+def other(detector):
+    """Another detector, on which nothing has run."""
+    return Detector.objects.create(
+        name="other", version="1", path="other", backend="openvino", image_size=64, classes=["alpha"]
+    )
 
 
 @pytest.fixture
@@ -124,6 +133,13 @@ def test_searching_results_takes_four_queries(search, detect, user, count, djang
         search()
 
 
+def tenths(*counts):
+    return [
+        {"min_confidence": tenth / 10, "max_confidence": (tenth + 1) / 10, "objects": count}
+        for tenth, count in enumerate(counts)
+    ]
+
+
 def test_statistics_count_only_own_rows(api, detect, submit, user, stranger):
     detect(user, BLACK, WHITE)
     detect(stranger, WHITE)
@@ -134,13 +150,17 @@ def test_statistics_count_only_own_rows(api, detect, submit, user, stranger):
         "images": 5,
         "objects": 4,
         "per_class": [{"object_class": "alpha", "objects": 2}, {"object_class": "beta", "objects": 2}],
+        "per_detector": [{"detector": "standin", "version": "1", "images": 2, "objects": 4}],
+        "agreement": [],
+        "confidences": tenths(0, 0, 0, 0, 2, 1, 0, 0, 0, 1),
         "per_day": [{"day": today, "detections": 2, "images": 5}],
     }
 
 
 def test_statistics_without_detections_are_zero(api, user):
-    nothing = {"detections": 0, "images": 0, "objects": 0, "per_class": [], "per_day": []}
-    assert api(user).get(STATISTICS).json() == nothing
+    nothing = {"detections": 0, "images": 0, "objects": 0, "confidences": tenths(*[0] * 10)}
+    lists = {name: [] for name in ("per_class", "per_detector", "agreement", "per_day")}
+    assert api(user).get(STATISTICS).json() == {**nothing, **lists}
 
 
 def test_statistics_by_day_cover_the_requested_days(api, submit, user):
@@ -170,9 +190,40 @@ def test_an_invalid_number_of_days_is_refused(api, user, days):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_statistics_take_four_queries(api, detect, user, count, django_assert_num_queries):
+def test_statistics_take_eight_queries(api, detect, user, count, django_assert_num_queries):
     for _ in range(count):
-        detect(user, BLACK)
+        reviews.review_results(detect(user, BLACK), "accepted")
     client = api(user)
-    with django_assert_num_queries(4):  # the session, the whole, the classes, the days
+    # The session, the whole, the classes, the days; the reviews, the images, and the detectors of both.
+    with django_assert_num_queries(8):
         client.get(STATISTICS)
+
+
+def test_statistics_say_how_often_owners_agree_with_detectors(api, detect, user, stranger, other):
+    mine = detect(user, BLACK, WHITE, WHITE)
+    alphas = [result.pk for result in mine.results.filter(object_class="alpha").order_by("pk")]
+    reviews.review_result(mine, alphas[0], {"review": "accepted"})
+    reviews.review_result(mine, alphas[1], {"object_class": "gamma"})
+    reviews.review_result(mine, alphas[2], {"review": "rejected"})
+    image = mine.images.first()
+    box = {"x": 0, "y": 0, "width": 0.5, "height": 0.5}
+    for name in ("alpha", "scooter"):
+        reviews.add_result(mine, image.pk, name, box)
+    foreign = detect(stranger, WHITE)
+    reviews.review_results(foreign, "rejected")
+    moved = detect(user, BLACK)
+    moved.images.update(detector=other)
+    answer = api(user).get(STATISTICS).json()
+    standin = {"detector": "standin", "version": "1"}
+    assert answer["agreement"] == [
+        {**standin, "object_class": "alpha", "reviewed": 3, "accepted": 1, "relabelled": 1, "rejected": 1,
+         "added": 1, "agreement": 0.3333},
+        {**standin, "object_class": "scooter", "reviewed": 0, "accepted": 0, "relabelled": 0, "rejected": 0,
+         "added": 1, "agreement": None},
+    ]  # fmt: skip  # rows at a glance
+    assert answer["per_detector"] == [
+        {**standin, "images": 3, "objects": 8},
+        {"detector": "other", "version": "1", "images": 1, "objects": 2},
+    ]
+    assert answer["objects"] == 10
+    assert sum(row["objects"] for row in answer["confidences"]) == 8  # without added boxes

@@ -88,7 +88,7 @@ def ordered(**conditions):
 def test_a_detection_shows_its_most_confident_results_per_image_and_in_all(api, user, found, few, counts):
     detection = found(user, *counts)
     images = images_of(api(user).get(url(detection)))
-    of_each = {row.pk: ordered(image=row)[:3] for row in detection.images.all()}
+    of_each = {row.pk: ordered(image=row)[:3] for row in detection.images.order_by("pk")}
     among_all = [pk for pk in ordered(detection=detection) if any(pk in shown for shown in of_each.values())]
     for image, count, shown in zip(images, counts, of_each.values(), strict=True):
         assert image["results_total"] == count
