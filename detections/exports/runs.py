@@ -220,8 +220,7 @@ def ids_of_images(detections: DetectionQuerySet, export: Export) -> bytearray:
     """
     done = DetectionImage.objects.filter(detection__in=detections, state=DetectionImage.State.DONE)
     if export.reviewed:
-        reviewed = DetectionResult.objects.exclude(review=DetectionResult.Review.NONE)
-        done = done.filter(Exists(reviewed.filter(image=OuterRef("pk"))))
+        done = done.filter(Exists(DetectionResult.objects.reviewed().filter(image=OuterRef("pk"))))
     ids = bytearray()
     for pk in done.order_by("pk").values_list("pk", flat=True).iterator():
         ids += pk.bytes
@@ -261,11 +260,10 @@ def results_of(export: Export) -> DetectionResultQuerySet:
 
 def correct_classes(image: DetectionImage) -> None:
     """Give its results the classes that its owner gave them. Not saved."""
-    classes = image.detector.classes
     for result in image.results.all():
         if result.reviewed_class:
-            name = result.object_class = result.final_class
-            result.class_id = classes.index(name) if name in classes else len(classes)
+            result.object_class = result.final_class
+            result.class_id = image.detector.number_of(result.final_class)
 
 
 def grouped(keys: Iterable[UUID], totals: Mapping[UUID, int], most: int) -> Iterator[list[UUID]]:
