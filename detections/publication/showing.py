@@ -66,11 +66,6 @@ def kept_for(detection: Detection, part: str, make: Callable[[], T]) -> T:
     return caching.kept_as_of(f"shown:{detection.pk}:{part}", version_of(detection), KEPT_SECONDS, make)
 
 
-def results() -> Any:
-    """All but those that their owners have rejected."""
-    return DetectionResult.objects.exclude(review=DetectionResult.Review.REJECTED)
-
-
 def done_images(detection: Detection) -> Any:
     return DetectionImage.objects.filter(detection=detection, state=DetectionImage.State.DONE).order_by("pk")
 
@@ -78,14 +73,15 @@ def done_images(detection: Detection) -> Any:
 def load_results(detection: Detection) -> list[DetectionImage]:
     """The done images with `results_total` and `shown_results`, as `reports.show_results` sets them."""
     detection.load_images()
-    reports.show_results(detection, results())
+    reports.show_results(detection, DetectionResult.objects.not_rejected())
     return [image for image in detection.images.all() if image.processed]
 
 
 def count_classes(ids: Collection[UUID]) -> dict[UUID, list[dict[str, Any]]]:
     """The most frequent classes of each of these detections."""
     counts: dict[UUID, Counter[str]] = defaultdict(Counter)
-    found = results().filter(detection__in=ids).annotate(final=FINAL_CLASS).order_by()
+    results = DetectionResult.objects.not_rejected().filter(detection__in=ids)
+    found = results.annotate(final=FINAL_CLASS).order_by()
     for pk, name, count in found.values_list("detection", "final").annotate(count=Count("pk")):
         counts[pk][name] += count
     return {pk: in_order(counts[pk], MOST_CLASSES) for pk in ids}

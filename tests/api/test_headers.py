@@ -35,12 +35,16 @@ PAGES = {
     "/api/v1/nowhere": 404,
     "/api/v1/auth/login": 405,
     "/health?x=%00": 200,
+    "/p/unknown": 404,
 }
 # What changes with a deploy alone, or asks again each time.
 CACHED = {"/redoc?script=", "/openapi.json", "/static/objectvision/favicon.svg", "/static/admin/js/core.js"}
 
 # The history too, but not within a transaction.
-CONDITIONAL = {("GET", "detect/<uuid:pk>"), ("GET", "detect/jobs/<uuid:pk>")}
+CONDITIONAL = {
+    ("GET", "detect/<uuid:pk>"), ("GET", "detect/jobs/<uuid:pk>"), ("GET", "detect/public/<uuid:pk>"),
+    ("GET", "detect/shared/<str:token>"),
+}  # fmt: skip  # a list to read at a glance
 
 
 def assert_guarded(response, **differing):

@@ -176,6 +176,9 @@ def test_shown_results_follow_the_owners_review(published, api):
     assert after == ["tram", *before[2:]]
     assert {"object_class": "tram", "objects": 1} in objects
     assert sum(each["objects"] for each in objects) == len(found) - 1
+    page = api().get(f"/p/{published.pk}").content.decode()
+    assert "tram" in page
+    assert before[0] not in page
 
 
 # Links.
