@@ -1,6 +1,7 @@
 from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from drf_standardized_errors.openapi_validation_errors import extend_validation_errors
 from rest_framework import serializers, status
 from rest_framework.decorators import action
 from rest_framework.request import Request
@@ -33,6 +34,7 @@ class ChangedSerializer(serializers.Serializer[Any]):
     count = serializers.IntegerField(min_value=0, help_text="How many of the detections are yours.")
 
 
+@extend_validation_errors(["max_length"], "detection_ids", actions=["bulk"])
 class BulkViewSet(StrictViewSet[Detection]):
     key_scopes: ClassVar = {"POST": Scope.DETECT}
     throttle_classes = (UploadThrottle,)

@@ -53,6 +53,7 @@ class TooManyExports(APIException):
 
 
 @extend_validation_errors(["invalid"], idempotency.HEADER, actions=["create"])
+@extend_validation_errors(["max_length"], "detection_ids", actions=["create"])
 @extend_schema(tags=["exports"])
 class ExportViewSet(StrictViewSet[Export]):
     key_scopes: ClassVar = {

@@ -429,7 +429,8 @@ class ExportOptionsSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for option, formats in OPTIONS.items():
             if attrs.get(option) and attrs["format"] not in formats:
-                raise invalid(option, f"Goes with {', '.join(formats)}.", "invalid")
+                code = "invalid" if option == "images" else "invalid_choice"  # those of the field
+                raise invalid(option, f"Goes with {', '.join(formats)}.", code)
         return attrs
 
 

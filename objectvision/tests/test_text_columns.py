@@ -121,8 +121,18 @@ class Outside:
 
     def right_class(self, text):
         self.upload()
-        process_waiting()
-        result = DetectionResult.objects.first()
+        image = DetectionImage.objects.get()
+        image.state, image.width, image.height = image.State.DONE, 64, 48
+        image.save()
+        result = DetectionResult.objects.create(
+            user=self.user,
+            detection_id=image.detection_id,
+            image=image,
+            object_class="x",
+            class_id=0,
+            confidence=0.5,
+            **dict.fromkeys(["bbox_x", "bbox_y", "bbox_width", "bbox_height"], 0.5),
+        )
         path = f"/detect/{result.detection_id}/results/{result.pk}"
         return self.send(self.api(self.user).patch, path, {"object_class": text})
 

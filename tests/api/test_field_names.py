@@ -51,7 +51,7 @@ def test_every_view_of_the_api_is_strict():
 
 
 def operation_of(document, method, path):
-    named = re.sub(r"<uuid:(\w+)>", r"{\1}", path.replace("<uuid:pk>", "{id}"))
+    named = re.sub(r"<\w+:(\w+)>", r"{\1}", path.replace("<uuid:pk>", "{id}"))
     return document["paths"][f"/api/v1/{named}"][method.lower()]
 
 
