@@ -56,7 +56,7 @@ def test_the_way_from_photos_to_a_trained_detector_is_as_the_page_shows(stack, q
     for long, short in SHORTER.items():
         assert long in script
         script = script.replace(long, short)
-    printed = run_session(["bash"], script, checkout, checkout, **stack.environment, **quiet)
+    printed = run_session(["bash"], script, checkout, checkout, **{**stack.environment, **quiet})
     for block, (output, status) in zip(shown, printed, strict=True):
         assert status == block.status
         assert_answered(block, output)

@@ -92,7 +92,7 @@ def test_the_embedded_server_keeps_no_file_descriptors_of_clients_that_reset(tmp
         for address in addresses(100):
             pipeline_and_reset(stack, address)
         # SQLite closes those of ended connections once none is open, such as between sweeps: each 10 s.
-        until(lambda: descriptors() <= usual + 5, 30)
+        until(lambda: descriptors() <= usual + 5, 60)
 
 
 def test_endless_headers_are_refused_and_take_no_memory(fortress):
