@@ -86,7 +86,7 @@ class DetectionFilter(filters.FilterSet):  # type: ignore[misc]  # untyped libra
         conditions = self.form.cleaned_data
         detections = search.filter_detections(queryset, self.request.user, conditions)
         # django-filter has no types.
-        return self.filters["ordering"].filter(detections, conditions["ordering"])  # type: ignore[no-any-return]
+        return self.filters["ordering"].filter(detections, conditions["ordering"])  # type: ignore[no-any-return]  # untyped library
 
 
 class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
@@ -111,4 +111,4 @@ class ResultFilter(filters.FilterSet):  # type: ignore[misc]  # untyped library
         conditions = self.form.cleaned_data
         results = search.filter_results(queryset, conditions)
         # django-filter has no types.
-        return self.filters["ordering"].filter(results, conditions["ordering"])  # type: ignore[no-any-return]
+        return self.filters["ordering"].filter(results, conditions["ordering"])  # type: ignore[no-any-return]  # untyped library

@@ -196,7 +196,7 @@ def check_stop() -> None:
         raise ExportInterruptedError
 
 
-class StoppableFile(File):  # type: ignore[type-arg]
+class StoppableFile(File):  # type: ignore[type-arg]  # generic in the stubs alone
     def chunks(self, chunk_size: int | None = None) -> Iterator[bytes]:
         for chunk in super().chunks(chunk_size):
             check_stop()
