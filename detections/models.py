@@ -247,7 +247,7 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         return self.filter(pk__in=ids).lock_all()
 
     def lock_with_reruns(self, ids: Collection[UUID]) -> list["Detection"]:
-        """As `lock`, and those that have one of them as their source."""
+        """As `lock`, with the reruns of these rows."""
         return self.filter(Q(pk__in=ids) | Q(source__in=ids)).lock_all()
 
     def lock_claimed(self, ids: Collection[UUID], fence: UUID) -> tuple[list["Detection"], dict[UUID, bool]]:
@@ -862,7 +862,7 @@ class DetectionImage(models.Model):
 
 class BulkActionQuerySet(leases.LeasedQuerySet["BulkAction"]):
     def claimable(self) -> Self:
-        """Those that no worker has, or that one did not keep; the one that was worked on last comes last."""
+        """Actions without a claim or with a lapsed one. The action that was worked on last comes last."""
         lease = timedelta(seconds=settings.CLAIM_LEASE_SECONDS)
         free = Q(claim=None) | leases.lapsed(timezone.now(), lease)
         return self.filter(free).select_related("user").order_by(F("claimed_at").asc(nulls_first=True), "pk")

@@ -18,7 +18,7 @@ class NoSpaceError(Exception):
 
 
 class Space:
-    """What is left for an export that is written into this file."""
+    """The space that an export may still take, if it is written into this file."""
 
     def __init__(self, export: Export, file: IO[bytes]) -> None:
         self.export = export

@@ -22,7 +22,7 @@ class ShareLinkQuerySet(models.QuerySet["ShareLink"]):
         return self.alive().update(revoked_at=timezone.now())
 
     def delete_ended(self) -> int:
-        """Delete those that ended more than `ShareLink.KEPT` ago. How many."""
+        """Delete links that ended more than `ShareLink.KEPT` ago. How many."""
         before = timezone.now() - ShareLink.KEPT
         return self.filter(Q(expires_at__lt=before) | Q(revoked_at__lt=before)).delete()[0]
 

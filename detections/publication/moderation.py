@@ -25,7 +25,7 @@ MOST_REPORTS = 100  # open ones of a detection: more say nothing new
 
 
 def first_state() -> Moderation:
-    """Of what is published for the first time."""
+    """The state of a detection that is published for the first time."""
     return Moderation.PENDING if settings.MODERATION_REQUIRED else Moderation.APPROVED
 
 

@@ -239,9 +239,12 @@ def test_mail_settings_that_would_break_mails_are_refused_by_name(read_settings,
         ("LOG_FILE_MB", "0"),
         ("LOG_FILE_BACKUPS", "none"),
         ("SENTRY_DSN", "sentry.example.com"),
+        ("METRICS_TOKEN", "short"),
+        ("METRICS_TOKEN", "é" * 32),
+        ("FLOWER_PASSWORD", "é" * 32),
     ],
 )
-def test_settings_of_logs_that_cannot_hold_are_refused_by_name(read_settings, variable, value):
+def test_settings_of_operators_that_cannot_hold_are_refused_by_name(read_settings, variable, value):
     with pytest.raises(ImproperlyConfigured, match=f"^{variable} is "):
         read_settings(**{variable: value})
 
