@@ -27,7 +27,7 @@ MANAGE := $(BIN)/python manage.py
 ANSWERS := $(BIN)/python -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick test-database soak demo bench evaluate train lint audit format lock
+.PHONY: help run test test-quick test-database soak demo bench evaluate train lint lint-scripts audit format lock
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
@@ -122,9 +122,20 @@ lint: $(VENV)/.installed-dev ## Check style, types, import order, security, migr
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy .
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit -q -c pyproject.toml -r accounts benchmarks detections notifications objectvision training manage.py flowerconfig.py gunicorn.conf.py
+	@$(MAKE) --no-print-directory lint-scripts
+	@$(BIN)/bandit -q -c pyproject.toml -r accounts benchmarks console detections notifications objectvision training manage.py flowerconfig.py gunicorn.conf.py
 	@$(MANAGE) makemigrations --check --dry-run
 	@$(MANAGE) spectacular --validate --fail-on-warn --file /dev/null
+
+# The console's scripts run as they are. Their types are checked where there is npm, for which CI asks.
+lint-scripts:
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node_modules/.installed && node_modules/.bin/tsc -p .; \
+		elif [ "$(REQUIRE_SERVICES)" = 1 ]; then echo "There is no npm to check the scripts with."; exit 1; \
+		else echo "There is no npm: the types of the console's scripts were not checked."; fi
+
+node_modules/.installed: package-lock.json
+	@npm ci --silent --no-audit --no-fund
+	@touch $@
 
 # Asks pypi.org, which is why it is no part of the tests.
 ADVISORIES := https://pypi.org/pypi/django/5.2/json

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -17,6 +17,7 @@ from rest_framework_simplejwt import tokens as jwt
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.settings import api_settings
+from rest_framework_simplejwt.utils import datetime_from_epoch
 
 from accounts import verification
 from accounts.models import USER_AGENT_LENGTH, Session, Ticket, User
@@ -70,6 +71,16 @@ class RefreshToken(jwt.RefreshToken):
         return keyring()
 
 
+class BrowserToken(jwt.Token):
+    """The value of the console's cookie. The API takes none as an access or a refresh token."""
+
+    token_type = "browser"  # noqa: S105  # a kind's name
+    lifetime = api_settings.REFRESH_TOKEN_LIFETIME
+
+    def get_token_backend(self) -> Keyring:
+        return keyring()
+
+
 @dataclass(frozen=True, slots=True)
 class TokenPair:
     access_token: str
@@ -80,25 +91,29 @@ class TokenPair:
 
 
 def open_session(user: User, user_agent: str) -> TokenPair:
-    """Begin a session for a user whose password was checked.
+    """Begin a session of the API. Raises as `begin_session`."""
+    refresh = cast(RefreshToken, RefreshToken.for_user(user))
+    return pair_of(refresh, begin_session(user, user_agent, refresh).pk)
+
+
+def begin_session(user: User, user_agent: str, token: jwt.Token) -> Session:
+    """The new session of a user whose password was checked, which lasts as long as the token.
 
     Raises AuthenticationFailed if the password was replaced since, EmailNotVerified.
     """
     verification.require_verified(user)
-    refresh = RefreshToken.for_user(user)
     with transaction.atomic():
         # Replacing the password ends the sessions that exist: this one must be among them, or must not begin
         # (`passwords.replace_password`).
         unchanged = User.objects.select_for_update(no_key=True).filter(pk=user.pk, password=user.password)
         if unchanged.first() is None:
             refuse_token()
-        session = Session.objects.create(
+        return Session.objects.create(
             user=user,
-            refresh_jti=refresh["jti"],
-            expires_at=timezone.now() + refresh.lifetime,
+            refresh_jti=token["jti"],
+            expires_at=datetime_from_epoch(token["exp"]),
             user_agent=user_agent[:USER_AGENT_LENGTH],
         )
-    return pair_of(refresh, session.pk)
 
 
 def rotate(raw: str) -> TokenPair:

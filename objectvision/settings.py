@@ -252,6 +252,7 @@ INSTALLED_APPS = [
     "accounts",
     "detections",
     "notifications",
+    "console",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -355,10 +356,11 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-# The admin's cookies: the API has none. No other host of the domain can set one of such a name.
+# Cookies of the admin and the console. No other host of the domain can set one of such a name.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = DEPLOYED
-if DEPLOYED:
-    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
+COOKIE_PREFIX = "__Host-" if DEPLOYED else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}sessionid", f"{COOKIE_PREFIX}csrftoken"
+CONSOLE_COOKIE_NAME = f"{COOKIE_PREFIX}console"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 60 * 60 * 12
 CSRF_COOKIE_HTTPONLY = True
@@ -424,6 +426,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.api.authentication.SessionTokenAuthentication",  # the first: its challenge is the 401's
         "accounts.api.authentication.ApiKeyAuthentication",
+        "accounts.api.authentication.BrowserAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.api.permissions.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],

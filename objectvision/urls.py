@@ -35,4 +35,5 @@ urlpatterns = [
     path("s/<str:token>", SharedPage.as_view(), name="shared-page"),
     path("favicon.ico", FaviconView.as_view()),
     path("admin/", admin.site.urls),
+    path("", include("console.urls")),
 ]

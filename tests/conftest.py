@@ -3,7 +3,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from testing import stacks
+from testing import browsers, stacks
 from testing.endpoints import DETECTION, EXPORT, KEY, SESSION, USER, WEBHOOK
 from testing.files.pictures import photo
 
@@ -64,6 +64,13 @@ def production_stack(tmp_path_factory, standin_folder):
         "production", tmp_path_factory.mktemp("production"), standin_folder, **environment
     ) as stack:
         yield stack
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium. While it runs, this process may not use Django's database: Playwright has an event loop."""
+    with browsers.launched() as browser:
+        yield browser
 
 
 @pytest.fixture(params=stacks.WAYS)

@@ -1,10 +1,14 @@
-from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import AuthenticationFailed, Throttled
+from copy import copy
+
+from django.http import HttpResponse
+from rest_framework.authentication import BaseAuthentication, CSRFCheck
+from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework_simplejwt.authentication import JWTAuthentication
 from rest_framework_simplejwt.exceptions import InvalidToken
 
-from accounts import keys
+from accounts import browsers, keys
 from accounts.models import ApiKey, Session, User
 from accounts.tokens import (
     DECODE_ERRORS,
@@ -14,9 +18,11 @@ from accounts.tokens import (
     redeem_ticket,
     refuse_token,
 )
+from objectvision.api.origins import host_of
 from objectvision.api.throttles import CountedFailure, CredentialThrottle
 
 TICKET_REFUSED = "The ticket is invalid, has expired, or was used."
+CSRF_FAILED = "The page is out of date: reload it."
 KEY_REFUSED = "The API key is invalid, has expired, or was revoked."
 
 
@@ -96,3 +102,36 @@ class TicketAuthentication(BaseAuthentication):
         if session is None:
             raise AuthenticationFailed(TICKET_REFUSED)
         return session.user, session
+
+
+class BrowserAuthentication(BaseAuthentication):
+    """The console's cookie, for its own pages; what changes something needs their CSRF token in a header.
+
+    The session is the request's `auth`.
+    """
+
+    def authenticate(self, request: Request) -> tuple[User, Session] | None:
+        if not is_own_page(request):
+            return None
+        session = browsers.session_of(request)
+        if session is None:
+            return None
+        if request.method not in SAFE_METHODS:
+            check_csrf(request)
+        return session.user, session
+
+
+def is_own_page(request: Request) -> bool:
+    """Whether the request comes from a page of this server, as far as its Origin tells."""
+    origin = request.headers.get("Origin")
+    return origin is None or host_of(origin) == request.get_host()
+
+
+def check_csrf(request: Request) -> None:
+    """Raises PermissionDenied."""
+    twin = copy(request._request)  # noqa: SLF001  # DRF has no public name for Django's request
+    twin.method = "PUT"  # of a POST, the whole form would be read to look for a token in it
+    check = CSRFCheck(lambda _: HttpResponse())
+    check.process_request(twin)
+    if check.process_view(twin, BrowserAuthentication, (), {}):  # any view that is not exempt
+        raise PermissionDenied(CSRF_FAILED, "csrf_failed")

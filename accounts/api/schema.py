@@ -1,5 +1,6 @@
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
@@ -34,4 +35,17 @@ class TicketScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "in": "query",
             "name": "ticket",
             "description": "From `POST /api/v1/auth/ws-ticket`, for one stream.",
+        }
+
+
+class BrowserScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the library's
+    target_class = "accounts.api.authentication.BrowserAuthentication"
+    name = "console"
+
+    def get_security_definition(self, *_: Any, **__: Any) -> dict[str, str]:
+        return {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": settings.CONSOLE_COOKIE_NAME,
+            "description": "Of the web console's pages; changes also need their `X-CSRFToken`.",
         }

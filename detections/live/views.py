@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from django.conf import settings
@@ -17,6 +16,7 @@ from rest_framework.request import Request
 
 from accounts.api.authentication import (
     ApiKeyAuthentication,
+    BrowserAuthentication,
     SessionTokenAuthentication,
     TicketAuthentication,
 )
@@ -30,6 +30,7 @@ from objectvision.api.errors import invalid
 from objectvision.api.examples import answered
 from objectvision.api.fields import QuerySerializer, TextField
 from objectvision.api.negotiation import OneForm
+from objectvision.api.origins import host_of
 from objectvision.api.plain_answers import error_body
 from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.views import StrictView
@@ -78,7 +79,9 @@ ANSWERS = {
 class EventsView(StrictView):
     key_scopes: ClassVar = {"GET": Scope.READ}
     http_method_names = ("get", "options")  # the answer to a HEAD would have no end either
-    authentication_classes = (SessionTokenAuthentication, ApiKeyAuthentication, TicketAuthentication)
+    authentication_classes = (
+        SessionTokenAuthentication, ApiKeyAuthentication, TicketAuthentication, BrowserAuthentication,
+    )  # fmt: skip  # a list to read at a glance
     content_negotiation_class = OneForm
     query_serializer_class = EventsQuerySerializer
 
@@ -131,16 +134,8 @@ class EventsView(StrictView):
 def refuse_foreign_origin(request: Request) -> None:
     """Raises ForeignOrigin, SuspiciousOperation for a wrong host."""
     host, origin = request.get_host(), request.headers.get("Origin")
-    if origin and origin not in settings.CORS_ALLOWED_ORIGINS and place_of(origin) != host:
+    if origin and origin not in settings.CORS_ALLOWED_ORIGINS and host_of(origin) != host:
         raise ForeignOrigin
-
-
-def place_of(origin: str) -> str:
-    """Host and port of an origin; empty if it is malformed."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
 
 
 def time_of(event_id: str) -> datetime:

@@ -6,7 +6,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MOST_MODULES = 14
 TESTED = (
-    "accounts", "benchmarks", "detections", "notifications", "objectvision", "tests", "testing", "training",
+    "accounts", "benchmarks", "console", "detections", "notifications", "objectvision", "tests", "testing",
+    "training",
 )  # fmt: skip  # a list to read at a glance
 TESTS = [path for app in TESTED for path in (ROOT / app).rglob("*.py") if path.match("test_*.py")]
 

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from detections.operations import demo
 from testing import services, stacks
@@ -86,19 +85,17 @@ def test_the_javascript_client_of_the_guide_prints_what_is_shown(stack, tmp_path
 
 
 @pytest.mark.browser
-def test_the_javascript_of_the_guide_follows_events_in_a_browser(stack):
+def test_the_javascript_of_the_guide_follows_events_in_a_browser(stack, browser):
     user, printed = stack.client().sign_up(), []
     known = [f"{stack.url}/api/v1", {"Authorization": f"Bearer {token_of(user)}"}]
     opened = "await new Promise((resolve) => { socket.onopen = resolve; })"
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=services.chromium(), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto(f"{stack.url}/docs")
-        page.on("console", lambda message: printed.append(message.text))
-        page.evaluate(f"async ([API, headers]) => {{ {FOR_BROWSER.code} {opened} }}", known)
-        with page.expect_console_message(lambda message: message.text == "detection.completed"):
-            user.upload(photo(), wait=30).raise_for_status()
-        browser.close()
+    page = browser.new_page()
+    page.goto(f"{stack.url}/docs")
+    page.on("console", lambda message: printed.append(message.text))
+    page.evaluate(f"async ([API, headers]) => {{ {FOR_BROWSER.code} {opened} }}", known)
+    with page.expect_console_message(lambda message: message.text == "detection.completed"):
+        user.upload(photo(), wait=30).raise_for_status()
+    page.close()
     assert printed == ["detection.started", "detection.completed"]
 
 

@@ -3,20 +3,12 @@
 import re
 
 import pytest
-from playwright.sync_api import sync_playwright
 
-from testing import services, stacks
+from testing import stacks
+from testing.browsers import faultless_page
 from testing.clients import PASSWORD
 from testing.files.pictures import photo
 from testing.waiting import until
-
-# Without a sandbox, as root in a container has none; and without what a browser does by itself.
-OPTIONS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip  # a list to read at a glance
-# What Chromium remarks on forms in general is no fault.
-FAULTS = {"error", "warning"}
 
 pytestmark = pytest.mark.browser
 
@@ -34,23 +26,9 @@ def site(tmp_path_factory, standin_folder):
 
 
 @pytest.fixture
-def page(site):
-    """A page whose faults fail the test."""
-    faults = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS)
-        page = browser.new_page(base_url=site.url)
-        page.on("console", lambda message: message.type in FAULTS and faults.append(message.text))
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on("requestfailed", lambda request: faults.append(f"failed: {request.url}"))
-        page.on("request", lambda asked: is_elsewhere(asked.url, site.url) and faults.append(asked.url))
+def page(site, browser):
+    with faultless_page(browser, site.url) as page:
         yield page
-        browser.close()
-    assert faults == []
-
-
-def is_elsewhere(url, own):
-    return not url.removeprefix("blob:").startswith((own, "data:"))
 
 
 def test_swagger_ui_shows_operations_and_tries_one_out(page):

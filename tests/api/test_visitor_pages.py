@@ -6,13 +6,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
-from testing import services, stacks
+from testing import stacks
+from testing.browsers import accessibility_faults
 from testing.files.pictures import photo
 
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SIZES = [(1280, 800), (360, 640)]
 
 pytestmark = pytest.mark.browser
@@ -45,14 +43,6 @@ def site(tmp_path_factory, standin_folder, blog):
         yield SimpleNamespace(url=stack.url, public=f"/p/{public}", shared=f"/s/{token}", gone="/s/unknown")
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS)
-        yield browser
-        browser.close()
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_pages_are_accessible_and_fit_in_both_themes(site, browser, theme):
     for width, height in SIZES:
@@ -68,8 +58,7 @@ def test_pages_are_accessible_and_fit_in_both_themes(site, browser, theme):
             page.goto(path)
             for details in page.locator("summary").all():
                 details.click()
-            found = Axe().run(page).response["violations"]
-            assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], path
+            assert accessibility_faults(page) == [], path
             assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert {fault for fault in faults if "status of 404" not in fault} == set()
         page.close()

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from console.views import detect, entrance
+
+app_name = "console"
+urlpatterns = [
+    path("", detect.DetectPage.as_view(), name="detect"),
+    path("login", entrance.LoginPage.as_view(), name="login"),
+    path("logout", entrance.LogoutPage.as_view(), name="logout"),
+]

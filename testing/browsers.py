@@ -1,0 +1,60 @@
+"""A real browser in front of a running system."""
+
+from contextlib import contextmanager
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from testing import services
+from testing.clients import PASSWORD
+
+# Without a sandbox, as root in a container has none; and without what a browser does by itself.
+OPTIONS = [
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip  # a list to read at a glance
+
+
+@contextmanager
+def launched():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def faultless_page(browser, url, **options):
+    """A page of this site whose errors and warnings, and requests to others, fail the test.
+
+    `options` are Playwright's for a new context: `viewport`, `color_scheme`.
+    """
+    faults = []
+    context = browser.new_context(base_url=url, **options)
+    page = context.new_page()
+    page.on("console", lambda told: told.type in {"error", "warning"} and faults.append(told.text))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("requestfailed", lambda asked: faults.append(f"failed: {asked.url}"))
+    page.on("request", lambda asked: is_elsewhere(asked.url, url) and faults.append(asked.url))
+    yield page
+    context.close()
+    assert faults == []
+
+
+def is_elsewhere(url, site):
+    return not url.removeprefix("blob:").startswith((site, "data:"))
+
+
+def accessibility_faults(page):
+    """What axe finds: the rule and the first element of each fault."""
+    found = Axe().run(page).response["violations"]
+    return [(fault["id"], fault["nodes"][0]["html"]) for fault in found]
+
+
+def log_in(page, email, password=PASSWORD):
+    """At the console, to its first page."""
+    page.goto("/login")
+    page.get_by_label("E-mail").fill(email)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.wait_for_url("**/")
