@@ -317,7 +317,7 @@ def rings(monkeypatch):
 @pytest.fixture
 def brevo(settings):
     """Mails go to a server of the tests' own that speaks Brevo's API."""
-    from testing import brevo
+    from testing.peers import brevo
 
     with brevo.running() as server:
         settings.EMAIL_BACKEND = "anymail.backends.brevo.EmailBackend"

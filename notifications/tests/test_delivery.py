@@ -12,7 +12,7 @@ from notifications.mail import delivery, outbox
 from notifications.mail.outbox import Kind
 from notifications.models import Mail
 from testing import services
-from testing.brevo import KEY, Answer
+from testing.peers.brevo import KEY, Answer
 
 ADA = "ada@example.com"
 NOW = "2026-11-25 12:00:00"

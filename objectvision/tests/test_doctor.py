@@ -18,9 +18,9 @@ from notifications.models import WebhookDelivery, WebhookEndpoint
 from objectvision.doctor import background, configuration, files, findings, machine, services
 from objectvision.doctor.detector import check_detector
 from objectvision.doctor.findings import Check, error, ok, warning
-from testing import brevo as brevo_server
 from testing import services as test_services
 from testing.detectors import COCO, build_standin, family_of
+from testing.peers import brevo as brevo_server
 
 
 def examined(*checks):

@@ -14,8 +14,9 @@ import pytest
 import requests
 from kombu import Connection, Queue
 
-from testing import receivers, stacks
+from testing import stacks
 from testing.files.pictures import HOSTILE, photo
+from testing.peers import receivers
 from testing.waiting import until
 
 NOISY = {"LOG_LEVEL": "DEBUG", "WEBHOOK_ALLOW_PRIVATE": "true"}

@@ -5,9 +5,9 @@ import signal
 
 import pytest
 
-from testing import brevo as brevos
 from testing import stacks
 from testing.clients import PASSWORD
+from testing.peers import brevo as brevos
 from testing.waiting import until
 
 NEW = "another-passphrase"

@@ -13,7 +13,7 @@ import pytest
 from testing import stacks
 from testing.clients import PASSWORD
 from testing.files.pictures import photo
-from testing.receivers import Answer, collecting, receiving
+from testing.peers.receivers import Answer, collecting, receiving
 from testing.services import free_port
 from testing.waiting import until
 

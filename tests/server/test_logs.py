@@ -10,9 +10,10 @@ from types import SimpleNamespace
 import pytest
 import requests
 
-from testing import receivers, stacks
+from testing import stacks
 from testing.clients import PASSWORD
 from testing.files.pictures import photo
+from testing.peers import receivers
 from testing.waiting import until
 
 pytestmark = pytest.mark.services

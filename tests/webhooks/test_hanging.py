@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from testing import stacks
-from testing.receivers import Answer, listening
+from testing.peers.receivers import Answer, listening
 from testing.waiting import until
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import pytest
 
 from testing import stacks
 from testing.files.pictures import photo
-from testing.receivers import Answer, receiving
+from testing.peers.receivers import Answer, receiving
 from testing.waiting import until
 
 pytestmark = pytest.mark.services

@@ -8,7 +8,7 @@ from notifications.models import Event, WebhookDelivery
 from notifications.webhooks import endpoints
 from notifications.webhooks.delivery import deliver
 from objectvision.lib import rows
-from testing import receivers
+from testing.peers import receivers
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from notifications import tasks
 from notifications.models import Event, Mail, WebhookDelivery, WebhookEndpoint, first_id_at
 from notifications.webhooks import endpoints
 from notifications.webhooks.delivery import deliver
-from testing.receivers import Answer
+from testing.peers.receivers import Answer
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=count) for count in (1, 60, 3600, 86_400))
 # Section 7 of the design.

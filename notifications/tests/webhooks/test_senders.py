@@ -13,7 +13,7 @@ from notifications import outbox
 from notifications.models import Event, WebhookDelivery, WebhookEndpoint
 from notifications.webhooks import endpoints, senders
 from objectvision.lib import doorbell, rows, wakeups
-from testing.receivers import Answer, Receiver, listening
+from testing.peers.receivers import Answer, Receiver, listening
 from testing.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,7 +18,7 @@ def fault(response, status, kind="client_error"):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/nowhere", "/api/v1/", "/api/v1/nowhere", "/api/v1/detect/no-uuid", "/health/"]
+    "path", ["/nowhere", "/api/v1/", "/api/v1/nowhere", "/api/v1/detect/no-uuid", "/health/"]
 )
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
 def test_an_unknown_route_answers_404_in_the_error_format(api, path, method):

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from uuid import uuid4
 
-from testing import receivers
+from testing.peers import receivers
 
 KEY = "xkeysib-of-the-tests"
 
