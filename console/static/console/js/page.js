@@ -2,6 +2,7 @@
 
 import { csrfToken, logInAgain } from "./api.js";
 import { onMessage } from "./live.js";
+import "./shortcuts.js";
 import { toast } from "./toasts.js";
 
 document.addEventListener("htmx:config:request", (event) => {
