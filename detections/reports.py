@@ -1,11 +1,12 @@
 """Statistics of a user, and the results that a detection shows."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Floor, TruncDate
 from django.utils import timezone
 
@@ -69,6 +70,14 @@ def set_shown_results(
         image.shown_results = by_image[image.pk][:MOST_SHOWN_OF_IMAGE]
         for result in image.shown_results:
             result.image = image  # which its pixels are computed with
+
+
+def first_images(ids: Collection[UUID]) -> dict[UUID, DetectionImage]:
+    """The first image with a file of each of these detections, by the detection's id."""
+    images = DetectionImage.objects.filter(detection=OuterRef("pk")).with_a_file().order_by("pk")
+    first = Detection.objects.filter(pk__in=ids).annotate(first=Subquery(images.values("pk")[:1]))
+    found = DetectionImage.objects.filter(pk__in=first.order_by().values("first"))
+    return {image.detection_id: image for image in found}
 
 
 def statistics(user: Any, days: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ class ObjectVisionConfig(AppConfig):
     name = "objectvision"
 
     def ready(self) -> None:
-        for module in ("checks", "heartbeats", "task_lines"):  # they register themselves
+        for module in ("checks", "lib.heartbeats", "task_lines"):  # they register themselves
             import_module(f"objectvision.{module}")
         if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
             tracing.begin_recording()

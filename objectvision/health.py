@@ -20,10 +20,10 @@ from rest_framework.response import Response
 from uuid_utils.compat import uuid7
 
 from detections.models import Detector
-from objectvision import heartbeats
 from objectvision.api.examples import answered
 from objectvision.api.negotiation import OneForm
 from objectvision.api.views import StrictView
+from objectvision.lib import heartbeats
 from objectvision.lib.migrations import unapplied_migrations
 from objectvision.lib.redis import shared_client
 from objectvision.lib.threads import run_in_thread

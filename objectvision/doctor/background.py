@@ -9,8 +9,8 @@ from django_celery_beat.models import PeriodicTask
 
 from detections.models import some
 from notifications.models import WebhookDelivery, WebhookEndpoint
-from objectvision import heartbeats
 from objectvision.doctor.findings import Finding, error, ok, warning
+from objectvision.lib import heartbeats
 
 START = {
     "inference": "celery -A objectvision worker -Q inference -c 1 -n inference@%h",

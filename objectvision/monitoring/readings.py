@@ -18,9 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 
 from detections.models import Detector, Export
 from notifications.models import Mail, WebhookDelivery, WebhookEndpoint
-from objectvision import __version__, heartbeats
+from objectvision import __version__
 from objectvision.health import QUEUES, Part, PartAwayError
-from objectvision.lib import metrics
+from objectvision.lib import heartbeats, metrics
 
 OVERDUE = timedelta(minutes=10)
 STATES = ("waiting", "claimed")

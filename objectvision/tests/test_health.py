@@ -11,9 +11,9 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from objectvision import health, heartbeats
+from objectvision import health
 from objectvision.celery import app
-from objectvision.lib import migrations
+from objectvision.lib import heartbeats, migrations
 from testing import services
 from testing.waiting import until
 

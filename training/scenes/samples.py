@@ -1,4 +1,4 @@
-"""Renders the scenes that the demo shows, and notes which codes are in them."""
+"""Renders the scenes that the demo and the console show, and notes which codes are in the demo's."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from training.scenes.patterns.base import Pattern
 from training.scenes.surfaces import Pose
 from training.scenes.symbols import CLASSES, Code, Sheet
 
-FOLDER = Path(__file__).parents[2] / "detections" / "bundled" / "samples"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "detections" / "bundled" / "samples"
 TRUTH = "codes.json"
 HEIGHT, WIDTH = 750, 1000
+CONSOLE_FOLDER = ROOT / "console" / "static" / "console" / "samples"
+CONSOLE_SIZE, CONSOLE_QUALITY = (720, 540), 72  # under 80 kB
 
 Maker = Callable[[Random, int], Sheet]
 
@@ -65,9 +68,23 @@ SAMPLES = {
         ),
     ),
 }
+DESK = Sample(
+    8,
+    materials.wall,
+    (
+        Thing(artwork.screen, ((symbols.qr_code, 170),), (320, 480), (240, 380), -6),
+        Thing(artwork.carton, ((symbols.barcode, 220),), (380, 280), (690, 240), 9),
+        Thing(artwork.bare, ((symbols.marker, 110),), (180, 180), (790, 570), 24),
+    ),
+)
 
 
 def main() -> None:
+    render_demo()
+    render_console()
+
+
+def render_demo() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     truth = {}
     for name, sample in SAMPLES.items():
@@ -82,6 +99,14 @@ def main() -> None:
             for box in made.boxes
         ]
     (FOLDER / TRUTH).write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
+
+
+def render_console() -> None:
+    CONSOLE_FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, sample in {**SAMPLES, "desk": DESK}.items():
+        small = cv2.resize(render_sample(sample).picture, CONSOLE_SIZE, interpolation=cv2.INTER_AREA)
+        options = [cv2.IMWRITE_JPEG_QUALITY, CONSOLE_QUALITY]
+        cv2.imwrite(str(CONSOLE_FOLDER / f"{name}.jpg"), small, options)
 
 
 def render_sample(sample: Sample) -> Scene:

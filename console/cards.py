@@ -1,0 +1,90 @@
+"""What a card shows of a detection: state, first picture with boxes, and counts of classes."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from accounts.models import User
+from detections import caching, reports
+from detections.caching import Question
+from detections.images.annotation import colour
+from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections.publication import showing
+
+KEPT_SECONDS = 5 * 60
+MOST_BOXES = 40  # of a thumbnail
+
+Card = dict[str, Any]
+
+
+def newest_cards(user: User, count: int) -> list[Card]:
+    return cards_of(user, Detection.objects.owned_by(user).newest_first()[:count])
+
+
+def cards_of(user: User, detections: Iterable[Detection]) -> list[Card]:
+    """Cards of these detections of the user. What the rows say is kept; the place in the queue is not."""
+    found = list(detections)
+    question = Question("cards", ",".join(str(each.pk) for each in found), KEPT_SECONDS)
+    cards = caching.kept(user.pk, question, lambda: made_cards(found))
+    places = {str(each.pk): each.queue_position() for each in found if not each.is_finished}
+    return [{**card, "queue_position": places.get(card["id"], 0)} for card in cards]
+
+
+def made_cards(detections: Sequence[Detection]) -> list[Card]:
+    ids = [detection.pk for detection in detections]
+    detectors = Detector.objects.in_bulk({detection.detector_id for detection in detections})
+    images, counts = reports.first_images(ids), showing.count_classes(ids)
+    boxes = boxes_of([image.pk for image in images.values()])
+    return [
+        {
+            "id": str(detection.pk),
+            "name": detection.name,
+            "status": detection.status,
+            "total": detection.total,
+            "processed": detection.processed,
+            "failed": detection.failed,
+            "percent": detection.percent,
+            "error": detection.error,
+            "created_at": detection.created_at.isoformat(),
+            "image": image_facts(images.get(detection.pk), detectors[detection.detector_id], boxes),
+            "classes": [
+                {**count, "colour": colour_of(detectors[detection.detector_id], count["object_class"])}
+                for count in counts[detection.pk]
+            ],
+        }
+        for detection in detections
+    ]
+
+
+def image_facts(
+    image: DetectionImage | None, detector: Detector, boxes: dict[UUID, list[DetectionResult]]
+) -> dict[str, Any] | None:
+    if image is None:
+        return None
+    return {
+        "id": str(image.pk),
+        "name": image.original_name,
+        "width": image.width,
+        "height": image.height,
+        "boxes": [
+            {
+                "place": [round(side, 4) for side in box.shares.values()],
+                "colour": colour_of(detector, box.final_class),
+            }
+            for box in boxes[image.pk]
+        ],
+    }
+
+
+def boxes_of(ids: Collection[UUID]) -> dict[UUID, list[DetectionResult]]:
+    """The most confident results of these images that are not rejected, the least confident first."""
+    boxes: dict[UUID, list[DetectionResult]] = defaultdict(list)
+    results = DetectionResult.objects.not_rejected().filter(image__in=ids)
+    for result in results.most_confident_of_each_image(MOST_BOXES).order_by("confidence"):
+        boxes[result.image_id].append(result)
+    return boxes
+
+
+def colour_of(detector: Detector, name: str) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour(detector.number_of(name)))

@@ -1,0 +1,132 @@
+"""What the page for uploads shows and asks."""
+
+import json
+import time
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from console import service
+from detections.jobs import processing
+from detections.models import Detection, Detector
+from objectvision.lib import heartbeats
+from testing.files.pictures import photo
+
+pytestmark = pytest.mark.django_db
+CARDS, SERVICE = "/console/cards", "/console/service"
+
+
+@pytest.fixture
+def working(monkeypatch):
+    """A worker for images has told that it lives."""
+    monkeypatch.setattr(heartbeats, "_own", {})
+    told = {"at": time.time(), "name": "inference", "queues": ["inference"]}
+    heartbeats.record_heartbeat("inference#1", json.dumps(told))
+
+
+def test_cards_show_own_detections_alone_newest_first(console, user, stranger, submit):
+    first, second = submit(user, photo()), submit(user, photo(), photo())
+    submit(stranger, photo())
+    cards = console(user).get(CARDS).json()
+    assert [card["id"] for card in cards] == [str(second.pk), str(first.pk)]
+    assert [card["total"] for card in cards] == [2, 1]
+    named = console(stranger).get(CARDS, {"ids": f"{first.pk},{second.pk}"}).json()
+    assert named == []
+
+
+def test_a_card_has_the_state_place_picture_boxes_and_counts(console, user, submit):
+    submit(user, photo(), photo())
+    detection = submit(user, photo())
+    (card,) = console(user).get(CARDS, {"ids": detection.pk}).json()
+    assert (card["status"], card["queue_position"], card["classes"]) == ("pending", 2, [])
+    assert (card["image"]["name"], card["image"]["boxes"]) == ("photo-1.jpg", [])
+    processing.process_waiting()
+    (card,) = console(user).get(CARDS, {"ids": detection.pk}).json()
+    assert (card["status"], card["queue_position"], card["percent"]) == ("completed", 0, 100)
+    found = detection.results.order_by("confidence")
+    assert [box["place"] for box in card["image"]["boxes"]] == [
+        [round(side, 4) for side in result.shares.values()] for result in found
+    ]
+    assert sum(each["objects"] for each in card["classes"]) == found.count()
+    assert {each["colour"] for each in card["classes"]} == {box["colour"] for box in card["image"]["boxes"]}
+
+
+def test_cards_cost_as_many_queries_for_three_detections_as_for_one(
+    console, user, submit, django_assert_num_queries
+):
+    submit(user, photo())
+    processing.process_waiting()
+    browser = console(user)
+    with django_assert_num_queries(6):  # session, detections, detectors, pictures, counts, boxes
+        browser.get(CARDS)
+    submit(user, photo(), photo())
+    submit(user, photo())
+    processing.process_waiting()
+    with django_assert_num_queries(6):
+        browser.get(CARDS)
+
+
+def test_cards_that_have_not_changed_are_304(console, user, submit):
+    submit(user, photo())
+    browser = console(user)
+    tag = browser.get(CARDS).headers["ETag"]
+    assert browser.get(CARDS, headers={"If-None-Match": tag}).status_code == 304
+    processing.process_waiting()
+    assert browser.get(CARDS, headers={"If-None-Match": tag}).status_code == 200
+
+
+@pytest.mark.parametrize("ids", ["", "x", "\0", "1,2", "a" * 5000])
+def test_odd_ids_are_400(console, user, ids):
+    assert console(user).get(CARDS, {"ids": ids}).status_code == 400
+
+
+@pytest.mark.parametrize("path", [CARDS, SERVICE])
+def test_visitors_get_401_from_what_pages_ask(console, path):
+    assert console().get(path).status_code == 401
+
+
+def test_the_service_tells_place_and_number_of_own_waiting_images(console, user, stranger, submit, working):
+    submit(stranger, photo())
+    submit(user, photo(), photo())
+    assert console(user).get(SERVICE).json() == {
+        "waiting": 2, "position": 2, "per_minute": 0, "problems": [],
+    }  # fmt: skip  # a list to read at a glance
+    processing.process_waiting()
+    state = console(user).get(SERVICE).json()
+    assert (state["waiting"], state["position"]) == (0, 0)
+
+
+def test_images_per_minute_follow_the_last_minutes_and_what_has_run_longer(user, detector):
+    now = timezone.now()
+
+    def add(began, ended, images, status="completed"):
+        Detection.objects.create(
+            user=user,
+            detector=detector,
+            status=status,
+            processed=images,
+            started_at=now - timedelta(minutes=began),
+            finished_at=None if ended is None else now - timedelta(minutes=ended),
+        )
+
+    add(60, 50, 1000)
+    add(4, 3, 20)
+    add(20, None, 200, "processing")
+    assert service.images_per_minute(user, now) == 20 / 5 + 200 / 20
+
+
+def test_the_service_says_in_plain_words_what_is_missing(console, user, detector, working):
+    def told():
+        from django.core.cache import cache
+
+        cache.clear()
+        return console(user).get(SERVICE).json()["problems"]
+
+    assert told() == []
+    heartbeats._own.clear()
+    assert told() == [service.NO_WORKER]
+    Detector.objects.update(path="gone")
+    assert told() == [service.NO_WORKER, service.NO_FILES]
+    Detector.objects.update(is_active=False)
+    assert told() == [service.NO_WORKER, service.NO_DETECTOR]
