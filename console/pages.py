@@ -19,6 +19,7 @@ from accounts import browsers
 from accounts.models import Session, User, UserSettings
 from objectvision.api.throttles import AnonThrottle, ReadThrottle
 from objectvision.lib import logs
+from objectvision.lib.links import absolute
 
 # Scripts are files of this server; htmx acts only on elements that carry the page's nonce (hx-csp).
 POLICY = {"script-src": [SELF, NONCE], "img-src": ["blob:"]}
@@ -59,6 +60,7 @@ class Page(View):
         user = self.session.user if self.session else None
         context |= {
             "company": settings.COMPANY_NAME,
+            "api_url": absolute(self.request, "/api/v1"),
             "account": user,
             "theme": user.preferences.theme if user else UserSettings.Theme.SYSTEM,
         }

@@ -39,17 +39,32 @@ export const csrfToken = meta?.content ?? "";
  * @returns {Promise<any>}
  */
 export async function call(method, path, body = null, options = {}) {
+  return contentOf(await ask(method, path, body, options));
+}
+
+/**
+ * The answer itself, for its headers. Arguments and errors are those of `call`.
+ * @param {string} method
+ * @param {string} path
+ * @param {FormData | object | null} [body]
+ * @param {{headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ */
+export async function ask(method, path, body = null, options = {}) {
   /** @type {Record<string, string>} */
   const headers = { "X-CSRFToken": csrfToken, ...options.headers };
   const isForm = body instanceof FormData;
   if (body && !isForm) headers["Content-Type"] = "application/json";
   const sent = /** @type {BodyInit | null} */ (isForm || !body ? body : JSON.stringify(body));
   const answer = await reach(`/api/v1/${path}`, { method, headers, body: sent, signal: options.signal });
-  const isJson = answer.headers.get("Content-Type")?.includes("json");
-  const content = isJson ? await answer.json() : null;
-  if (answer.ok) return content;
+  if (answer.ok) return answer;
   if (answer.status === 401) logInAgain();
+  const content = await contentOf(answer);
   throw new ApiError(answer.status, content?.errors ?? [], Number(answer.headers.get("Retry-After") ?? 0));
+}
+
+/** @param {Response} answer */
+async function contentOf(answer) {
+  return answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : null;
 }
 
 /**
