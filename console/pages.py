@@ -8,7 +8,7 @@ from csp.constants import NONCE, SELF
 from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -38,7 +38,10 @@ class Page(View):
         request.user = self.session.user if self.session else AnonymousUser()
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = self.refusal() or super().dispatch(request, *args, **kwargs)
+        try:
+            response = self.refusal() or super().dispatch(request, *args, **kwargs)
+        except Http404:
+            response = self.render("missing", status=404)
         if self.session:
             logs.note(user=str(self.session.user_id))
             browsers.renew(response, self.session)

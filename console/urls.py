@@ -1,6 +1,8 @@
 from django.urls import path
 
 from console.views import detect, entrance
+from console.views.account import page as account
+from console.views.account import webhooks
 
 app_name = "console"
 urlpatterns = [
@@ -9,4 +11,17 @@ urlpatterns = [
     path("console/service", detect.ServiceData.as_view(), name="service"),
     path("login", entrance.LoginPage.as_view(), name="login"),
     path("logout", entrance.LogoutPage.as_view(), name="logout"),
+    path("account", account.AccountPage.as_view(), name="account"),
+    path("account/keys", account.KeysPart.as_view(), name="account-keys"),
+    path("account/sessions", account.SessionsPart.as_view(), name="account-sessions"),
+    path("account/webhooks", account.WebhooksPart.as_view(), name="account-webhooks"),
+    path("account/webhooks/<uuid:pk>", webhooks.WebhookPage.as_view(), name="webhook"),
+    path("account/webhooks/<uuid:pk>/state", webhooks.WebhookStatePart.as_view(), name="webhook-state"),
+    path("account/webhooks/<uuid:pk>/log", webhooks.WebhookLogPart.as_view(), name="webhook-log"),
+    path("account/webhooks/<uuid:pk>/<uuid:delivery_id>", webhooks.DeliveryPage.as_view(), name="delivery"),
+    path(
+        "account/webhooks/<uuid:pk>/<uuid:delivery_id>/part",
+        webhooks.DeliveryPart.as_view(),
+        name="delivery-part",
+    ),
 ]

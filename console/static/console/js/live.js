@@ -51,6 +51,13 @@ export function connect() {
   socket.onclose = (event) => closed(event.code);
 }
 
+/** Before a request that ends this log-in on purpose: the page goes on by itself. `connect` undoes it. */
+export function disconnect() {
+  if (socket) socket.onclose = null;
+  socket?.close();
+  socket = null;
+}
+
 /** @param {Message} message */
 function tell(message) {
   since = message.at;
