@@ -55,7 +55,56 @@ export async function ask(method, path, body = null, options = {}) {
   const isForm = body instanceof FormData;
   if (body && !isForm) headers["Content-Type"] = "application/json";
   const sent = /** @type {BodyInit | null} */ (isForm || !body ? body : JSON.stringify(body));
-  const answer = await reach(`/api/v1/${path}`, { method, headers, body: sent, signal: options.signal });
+  return taken(await reach(`/api/v1/${path}`, { method, headers, body: sent, signal: options.signal }));
+}
+
+/**
+ * What a page asks while it is open, as JSON. Throws ApiError and Unreachable.
+ * @param {string} path of this server
+ * @returns {Promise<any>}
+ */
+export async function read(path) {
+  return contentOf(await taken(await reach(path, {})));
+}
+
+/**
+ * Sends a form as `call` does, and tells which share of it has left.
+ * @param {string} path below `/api/v1/`
+ * @param {FormData} form
+ * @param {{headers: Record<string, string>, signal: AbortSignal, onProgress: (share: number) => void}} options
+ * @returns {Promise<any>}
+ */
+export function upload(path, form, options) {
+  const request = new XMLHttpRequest(); // fetch tells nothing of what it has sent
+  request.open("POST", `/api/v1/${path}`);
+  for (const [name, value] of Object.entries({ "X-CSRFToken": csrfToken, ...options.headers })) {
+    request.setRequestHeader(name, value);
+  }
+  request.upload.onprogress = (event) => options.onProgress(event.loaded / event.total);
+  options.signal.addEventListener("abort", () => request.abort());
+  return new Promise((resolve, reject) => {
+    request.onload = () => resolve(taken(answerOf(request)).then(contentOf));
+    request.onerror = () => reject(new Unreachable());
+    request.onabort = () => reject(new DOMException("The request was broken off.", "AbortError"));
+    request.send(form);
+  });
+}
+
+/** @param {XMLHttpRequest} request */
+function answerOf(request) {
+  const headers = new Headers();
+  for (const name of ["Content-Type", "Retry-After"]) {
+    const value = request.getResponseHeader(name);
+    if (value) headers.set(name, value);
+  }
+  return new Response(request.responseText, { status: request.status, headers });
+}
+
+/**
+ * The answer, unless it is an error.
+ * @param {Response} answer
+ */
+async function taken(answer) {
   if (answer.ok) return answer;
   if (answer.status === 401) logInAgain();
   const content = await contentOf(answer);

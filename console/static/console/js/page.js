@@ -2,6 +2,7 @@
 
 import { csrfToken, logInAgain } from "./api.js";
 import { onMessage } from "./live.js";
+import { begin as beginService } from "./service.js";
 import "./shortcuts.js";
 import { toast } from "./toasts.js";
 
@@ -14,6 +15,7 @@ document.addEventListener("htmx:error", () => toast("The server cannot be reache
 const account = document.body.dataset.account;
 const sessions = new BroadcastChannel("console.sessions");
 if (account) {
+  beginService();
   onMessage(() => {}); // the socket tells an ended log-in
   sessions.onmessage = logInAgain;
   document.querySelector('form[action="/logout"]')?.addEventListener("submit", () => sessions.postMessage("out"));

@@ -1,0 +1,45 @@
+// The options of the next uploads: kept in this browser for each account.
+
+import { find } from "../dom.js";
+
+const form = find("#options", HTMLFormElement);
+const told = find("#options-told", HTMLElement);
+const key = `console.options.${document.body.dataset.account}`;
+
+/** What was chosen, by the names that the API has for it. */
+export function chosen() {
+  /** @type {[string, string][]} */
+  const values = [];
+  for (const [name, value] of new FormData(form)) if (value) values.push([name, String(value)]);
+  return values;
+}
+
+export function isValid() {
+  return form.reportValidity();
+}
+
+export function begin() {
+  restore();
+  tell();
+  form.addEventListener("input", keep);
+  form.addEventListener("reset", () => setTimeout(keep));
+  form.addEventListener("submit", (event) => event.preventDefault());
+}
+
+function restore() {
+  for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}"))) {
+    const field = form.elements.namedItem(name);
+    // A detector may be gone meanwhile: its name is no option any more.
+    if (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) field.value = String(value);
+    if (field instanceof HTMLSelectElement && field.selectedIndex < 0) field.selectedIndex = 0;
+  }
+}
+
+function keep() {
+  localStorage.setItem(key, JSON.stringify(Object.fromEntries(chosen())));
+  tell();
+}
+
+function tell() {
+  told.textContent = chosen().map(([name, value]) => `${name} ${value}`).join(" · ");
+}
