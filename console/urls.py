@@ -1,6 +1,6 @@
 from django.urls import path
 
-from console.views import detect, entrance
+from console.views import detect, entrance, history
 from console.views.account import page as account
 from console.views.account import webhooks
 
@@ -9,6 +9,9 @@ urlpatterns = [
     path("", detect.DetectPage.as_view(), name="detect"),
     path("console/cards", detect.CardsData.as_view(), name="cards"),
     path("console/service", detect.ServiceData.as_view(), name="service"),
+    path("history", history.HistoryPage.as_view(), name="history"),
+    path("history/cards", history.HistoryCards.as_view(), name="history-cards"),
+    path("history/ids", history.HistoryIds.as_view(), name="history-ids"),
     path("login", entrance.LoginPage.as_view(), name="login"),
     path("logout", entrance.LogoutPage.as_view(), name="logout"),
     path("account", account.AccountPage.as_view(), name="account"),

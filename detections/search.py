@@ -7,7 +7,8 @@ from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from detections.models import DetectionImage, DetectionQuerySet, DetectionResult, Detector
+from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult, Detector
+from objectvision.lib import rows
 
 # The conditions of a history that its own columns answer.
 COLUMNS = {
@@ -16,6 +17,21 @@ COLUMNS = {
     "created_before": "created_at__lt",
     "detector": "detector__name",
 }
+
+MOST_CHOICES = 200
+# Each class costs one probe of the index of the user's classes.
+FOUND_CLASSES = """
+    WITH RECURSIVE found (object_class) AS (
+        SELECT min(object_class) FROM detections_detectionresult WHERE user_id = %s
+        UNION ALL
+        SELECT (
+            SELECT min(object_class) FROM detections_detectionresult
+            WHERE user_id = %s AND object_class > found.object_class
+        )
+        FROM found WHERE found.object_class IS NOT NULL
+    )
+    SELECT object_class FROM found WHERE object_class IS NOT NULL LIMIT %s
+    """
 
 
 def filter_detections(
@@ -94,3 +110,15 @@ def named_classes(wanted: str | Sequence[str], known: Container[str]) -> list[st
     if wanted in known:
         return [wanted]
     return [name.strip() for name in wanted.split(",") if name.strip()]
+
+
+def found_classes(user: Any) -> list[str]:
+    """The first 200 of the classes that models have found for the user, in order."""
+    return [name for [name] in rows.read(FOUND_CLASSES, [user.pk, user.pk, MOST_CHOICES])]
+
+
+def used_detectors(user: Any) -> list[str]:
+    """The first 200 of the detectors' names that the user's detections ran on, in order."""
+    detections = Detection.objects.owned_by(user).filter(detector=OuterRef("pk"))
+    names = Detector.objects.filter(Exists(detections)).order_by("name").values_list("name", flat=True)
+    return list(names.distinct()[:MOST_CHOICES])

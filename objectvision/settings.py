@@ -265,6 +265,7 @@ INSTALLED_APPS = [
     "objectvision.apps.StaffAdminConfig",  # django.contrib.admin with a site of its own
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.humanize",
     "django.contrib.messages",
     "django.contrib.sessions",
     "django.contrib.staticfiles",

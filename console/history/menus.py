@@ -1,0 +1,108 @@
+"""The menus and chips of the history: each choice is an address."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.utils import timezone
+from django.utils.http import urlencode
+
+from detections.models import Detection
+
+Conditions = Mapping[str, str]
+
+LABELS = {
+    "object_class": "class:",
+    "min_confidence": "confidence ≥",
+    "status": "status:",
+    "detector": "detector:",
+    "created_after": "after:",
+    "created_before": "before:",
+    "search": "name:",
+}
+CONFIDENCES = {"0.25": "25 % or more", "0.5": "50 % or more", "0.75": "75 % or more", "0.9": "90 % or more"}
+STATUSES: Conditions = {
+    Detection.Status.PENDING: "Waiting",
+    Detection.Status.PROCESSING: "Running",
+    Detection.Status.COMPLETED: "Done",
+    Detection.Status.FAILED: "Failed",
+    Detection.Status.CANCELLED: "Cancelled",
+}
+ORDERS = {
+    "": "Newest first",
+    "created_at": "Oldest first",
+    "-finished_at": "Finished last",
+    "name": "Name, A to Z",
+    "-name": "Name, Z to A",
+    "-total": "Most pictures",
+    "total": "Fewest pictures",
+}
+PERIODS = {"Today": 0, "Last 7 days": 6, "Last 30 days": 29}
+
+
+@dataclass(frozen=True)
+class Choice:
+    label: str
+    address: str
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Menu:
+    name: str
+    label: str
+    choices: list[Choice]
+    is_set: bool = False
+
+
+def query_of(conditions: Conditions) -> str:
+    """`?` and the conditions, as the page's own links have them."""
+    return f"?{urlencode(conditions)}" if conditions else "?"
+
+
+def chips_of(conditions: Conditions) -> list[Choice]:
+    """Each condition but the order, and the address without it."""
+    return [
+        Choice(f"{LABELS[name]} {value}", query_of(without(conditions, name)))
+        for name, value in conditions.items()
+        if name in LABELS
+    ]
+
+
+def without(conditions: Conditions, name: str) -> dict[str, str]:
+    return {key: value for key, value in conditions.items() if key != name}
+
+
+def menu_of(name: str, label: str, options: Mapping[str, str], conditions: Conditions) -> Menu:
+    """Choosing what is chosen takes it back."""
+    now = conditions.get(name, "")
+    others = without(conditions, name)
+    choices = [
+        Choice(text, query_of(others | ({name: value} if value and value != now else {})), value == now)
+        for value, text in options.items()
+    ]
+    return Menu(name, label, choices, is_set=bool(now))
+
+
+def period_menu(conditions: Conditions) -> Menu:
+    others = {key: value for key, value in conditions.items() if not key.startswith("created_")}
+    today = timezone.now().date()
+    choices = []
+    for label, days in PERIODS.items():
+        since = str(today - timedelta(days=days))
+        is_chosen = conditions.get("created_after") == since and "created_before" not in conditions
+        choices.append(Choice(label, query_of(others | {"created_after": since}), is_chosen))
+    return Menu("created", "Date", choices, is_set=len(others) < len(conditions))
+
+
+def menus_of(conditions: Conditions, own: Mapping[str, list[str]]) -> list[Menu]:
+    """`own` are the names of the user's classes and detectors."""
+    classes, detectors = ({name: name for name in own[key]} for key in ("object_class", "detector"))
+    return [
+        menu_of("object_class", "Class", classes, conditions),
+        menu_of("min_confidence", "Confidence", CONFIDENCES, conditions),
+        menu_of("status", "Status", STATUSES, conditions),
+        menu_of("detector", "Detector", detectors, conditions),
+        period_menu(conditions),
+        menu_of("ordering", "Sort", ORDERS, conditions),
+    ]

@@ -1,0 +1,199 @@
+// The cards of the page, in parts as the server sends them.
+
+import { find } from "../dom.js";
+
+const NEAR = "1500px 0px"; // from the window, where the next part is asked for
+const MOST_PARTS = 30; // that Back brings again
+
+export const list = find("#history", HTMLElement);
+const size = Number(list.dataset.pageSize);
+/** @type {Record<string, string>} by the API's names */
+export const conditions = JSON.parse(list.dataset.conditions ?? "{}");
+const { ordering, ...others } = conditions;
+export const filters = others;
+
+/** Cards that were taken out: a later part may still have them. @type {Set<string>} */
+const removed = new Set();
+/** The place in the history of the part that comes next. */
+let next = Number(list.dataset.offset) + size;
+let isLoading = false;
+/** @type {Set<() => void>} */
+const watchers = new Set();
+
+/** @param {() => void} watcher told when cards have come, changed or gone */
+export function onCards(watcher) {
+  watchers.add(watcher);
+}
+
+export function changed() {
+  for (const watcher of watchers) watcher();
+}
+
+/** @returns {HTMLElement[]} */
+export function cards() {
+  return [...list.querySelectorAll(/** @type {"li"} */ (".item"))];
+}
+
+/** @param {string} id */
+export function card(id) {
+  return document.getElementById(`d-${id}`);
+}
+
+/** @param {HTMLElement} item */
+export function idOf(item) {
+  return item.dataset.id ?? "";
+}
+
+/** Puts the cards into parts, so that no row but the last has gaps. @param {HTMLElement[]} all */
+function lay(all) {
+  const parts = [...list.querySelectorAll(".cards")];
+  parts.forEach((part, index) => {
+    const wanted = all.slice(index * size, (index + 1) * size);
+    const isSame = wanted.length === part.children.length && wanted.every((item, place) => part.children[place] === item);
+    if (!isSame) part.replaceChildren(...wanted);
+    part.toggleAttribute("hidden", wanted.length === 0);
+  });
+}
+
+/**
+ * Takes cards out of the list.
+ * @param {Iterable<string>} ids
+ * @returns {() => void} puts them back to their places
+ */
+export function take(ids) {
+  const taken = new Set(ids);
+  const before = cards();
+  for (const id of taken) removed.add(id);
+  lay(before.filter((item) => !taken.has(idOf(item))));
+  addToTotal(-taken.size);
+  changed();
+  return () => {
+    for (const id of taken) removed.delete(id);
+    addToTotal(taken.size);
+    const known = new Set(before);
+    lay([...before.filter((item) => !removed.has(idOf(item))), ...cards().filter((item) => !known.has(item))]);
+    changed();
+  };
+}
+
+const shownTotal = document.getElementById("total");
+
+/** How many detections fulfil the filters. */
+export const total = () => Number(shownTotal?.dataset.total ?? 0);
+
+/** @param {number} number */
+export const counted = (number) => `${number.toLocaleString("en")} detection${number === 1 ? "" : "s"}`;
+
+/** @param {number} number */
+function addToTotal(number) {
+  if (!shownTotal) return;
+  shownTotal.dataset.total = String(total() + number);
+  shownTotal.textContent = counted(total());
+}
+
+const older = () => document.getElementById("older");
+
+/** @returns {Promise<void>} ends when the next part is there, or cannot be had */
+function loadOlder() {
+  const link = older();
+  if (!link || isLoading) return Promise.resolve();
+  return new Promise((resolve) => {
+    link.addEventListener("htmx:finally:request", () => resolve(), { once: true });
+    list.addEventListener("htmx:finally:request", () => resolve(), { once: true });
+    link.dispatchEvent(new Event("near"));
+  });
+}
+
+/** @param {any} ctx */
+function isOlder(ctx) {
+  return ctx.sourceElement?.id === "older";
+}
+
+/** The next part begins where this page's cards end, without those that it has taken out. @param {any} ctx */
+function askForNext(ctx) {
+  isLoading = true;
+  const url = new URL(ctx.request.action, location.href);
+  url.searchParams.set("offset", String(Math.max(0, next - removed.size)));
+  ctx.request.action = url.pathname + url.search;
+}
+
+/** Rows that came or went meanwhile have moved the others: none is shown twice. */
+function addPart() {
+  next += size;
+  isLoading = false;
+  const seen = new Set(removed);
+  const all = cards().filter((item) => !seen.has(idOf(item)) && seen.add(idOf(item)));
+  lay(all);
+  changed();
+  watchEnd();
+}
+
+const observer = new IntersectionObserver((entries) => {
+  if (entries.some((entry) => entry.isIntersecting)) loadOlder();
+}, { rootMargin: NEAR });
+
+function watchEnd() {
+  observer.disconnect();
+  const link = older();
+  if (link) observer.observe(link);
+}
+
+/** Where the page stands: the first card in the window, and how far from its top. */
+function remember() {
+  const bar = 120;
+  const first = cards().find((item) => item.getBoundingClientRect().bottom > bar);
+  const seen = { parts: list.querySelectorAll(".cards").length, id: first && idOf(first), top: first?.getBoundingClientRect().top };
+  history.replaceState({ ...history.state, htmx: true, seen }, "");
+}
+
+/** @param {{parts: number, id?: string, top?: number}} seen */
+async function restore(seen) {
+  const parts = () => list.querySelectorAll(".cards").length;
+  for (let tries = 0; parts() < Math.min(seen.parts, MOST_PARTS) && older() && tries < MOST_PARTS; tries++) await loadOlder();
+  for (let frame = 0; frame < 3; frame++) {
+    const item = card(seen.id ?? "");
+    if (item) scrollBy(0, item.getBoundingClientRect().top - (seen.top ?? 0));
+    await new Promise(requestAnimationFrame); // cards beside it take their real heights
+  }
+}
+
+const format = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+
+/** Times are sent as UTC, and shown as the reader's. */
+function showTimes() {
+  for (const time of list.querySelectorAll("time:not([data-local])")) {
+    time.textContent = format.format(new Date(time.getAttribute("datetime") ?? ""));
+    time.setAttribute("data-local", "");
+  }
+}
+
+export function beginList() {
+  document.addEventListener("htmx:config:request", (event) => {
+    const { ctx } = /** @type {CustomEvent} */ (event).detail;
+    if (isOlder(ctx)) askForNext(ctx);
+  });
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx } = /** @type {CustomEvent} */ (event).detail;
+    if (ctx.response?.status >= 400) event.preventDefault();
+    else if (isOlder(ctx)) older()?.closest(".older")?.remove();
+  });
+  document.addEventListener("htmx:finally:request", () => (isLoading = false));
+  list.addEventListener("htmx:after:swap", addPart);
+  list.addEventListener("error", hideBroken, true);
+  onCards(showTimes);
+  showTimes();
+  const { seen } = history.state ?? {};
+  if (seen) restore(seen).then(watchEnd);
+  else watchEnd();
+  let timer = 0;
+  document.addEventListener("scroll", () => {
+    clearTimeout(timer);
+    timer = setTimeout(remember, 200);
+  }, { passive: true });
+  list.addEventListener("click", remember, true);
+}
+
+/** A picture whose file is gone leaves its place empty. @param {Event} event */
+function hideBroken(event) {
+  if (event.target instanceof HTMLImageElement) event.target.hidden = true;
+}

@@ -1,0 +1,56 @@
+// Cards show stored state: a live message only says which are stale.
+
+import { find } from "../dom.js";
+import { isOpen, onMessage } from "../live.js";
+import { card, cards, changed, filters, idOf, list } from "./list.js";
+
+const PAUSE = 500; // between two requests
+const ASKED_EVERY = 3000; // while no messages come
+const MOST = 100;
+
+const changes = find("#changes", HTMLElement);
+/** @type {Set<string>} */
+const stale = new Set();
+let timer = 0;
+
+/** @param {Iterable<string>} ids */
+export function redraw(ids) {
+  for (const id of ids) stale.add(id);
+  timer ||= setTimeout(ask, PAUSE);
+}
+
+function ask() {
+  timer = 0;
+  changes.dispatchEvent(new Event("stale"));
+}
+
+/** @param {any} ctx */
+function name(ctx) {
+  const ids = [...stale].filter((id) => card(id)).slice(0, MOST);
+  for (const id of stale) if (ids.includes(id) || !card(id)) stale.delete(id);
+  const query = new URLSearchParams({ ...filters, ids: ids.join(","), newer: list.dataset.newest ?? "" });
+  ctx.request.action = `${changes.getAttribute("hx-get")}?${query}`;
+  if (stale.size) redraw([]);
+}
+
+/** Cards in the window, and a little around it. */
+function shownIds() {
+  const near = (/** @type {DOMRect} */ box) => box.bottom > -500 && box.top < innerHeight + 500;
+  const parts = [...list.querySelectorAll(".cards")].filter((part) => near(part.getBoundingClientRect()));
+  const items = parts.flatMap((part) => [.../** @type {HTMLCollectionOf<HTMLElement>} */ (part.children)]);
+  return items.filter((item) => near(item.getBoundingClientRect())).map(idOf);
+}
+
+export function beginRedrawing() {
+  document.addEventListener("htmx:config:request", (event) => {
+    const { ctx } = /** @type {CustomEvent} */ (event).detail;
+    if (ctx.sourceElement === changes) name(ctx);
+  });
+  changes.addEventListener("htmx:after:swap", changed);
+  onMessage((message) => message.detection_id && redraw([message.detection_id]));
+  setInterval(() => {
+    const open = cards().filter((item) => item.hasAttribute("data-open"));
+    if (!isOpen && !document.hidden) redraw(open.map(idOf));
+  }, ASKED_EVERY);
+  addEventListener("pageshow", (event) => event.persisted && redraw(shownIds()));
+}
