@@ -23,7 +23,7 @@ MAX_ATTEMPTS = 3
 LOCKED_AT_ONCE = 200  # detections: a bound on what one transaction holds
 NAME_LENGTH = 255
 CLASS_LENGTH = 100
-SAFE_NAME_LENGTH = 100
+SAFE_NAME_LENGTH, SAFE_NAME_BYTES = 100, 180  # file systems take 255 bytes, of which an id has 36
 MOST_NAMES_SHOWN = 100
 QUEUE_FIELDS = (
     "state", "claim", "claimed_at", "attempts", "turn", "priority", "detector", "error", "error_code",
@@ -804,7 +804,8 @@ class DetectionImage(models.Model):
     @property
     def safe_stem(self) -> str:
         """The original name without extension, of letters, digits, `-`, `_` and `.`."""
-        return re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
+        stem = re.sub(r"[^\w.-]+", "_", Path(self.original_name).stem).strip("._")[:SAFE_NAME_LENGTH]
+        return stem.encode()[:SAFE_NAME_BYTES].decode(errors="ignore")
 
     @property
     def safe_name(self) -> str:
@@ -941,6 +942,9 @@ class DetectionResultQuerySet(models.QuerySet["DetectionResult"]):
     def confirmed(self) -> Self:
         """What an owner has accepted or added."""
         return self.filter(review=DetectionResult.Review.ACCEPTED)
+
+    def named_by_owner(self) -> Self:
+        return self.exclude(source=DetectionResult.Source.MODEL, reviewed_class="")
 
     def count_by_image(self) -> Counter[UUID]:
         """The number of results by image, of images that have any."""

@@ -66,6 +66,16 @@ def test_long_names_fit_file_systems_with_their_numbers(user, fill):
     assert all(unicodedata.is_normalized("NFC", name) for name in given)
 
 
+def test_long_names_with_ids_fit_file_systems(user, fill):
+    """Also of letters that take four bytes."""
+    (detection,) = fill(user, 1, 1, "𠮷" * 250 + ".jpg")
+    image = detection.images.get()
+    assert len(image.unique_name.encode()) <= 255
+    assert image.unique_name.startswith("𠮷" * 40)
+    (named,) = json.loads(made(Detection.objects.all(), "coco"))["images"]
+    assert named["file_name"] == image.unique_name
+
+
 def test_many_images_of_one_name_are_named_in_little_time(user):
     taken = file_names.TakenNames()
     assert [taken.take("image") for _ in range(100_000)][-1] == "image-100000"
