@@ -99,8 +99,8 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("moderation", HasReports)
     list_per_page = 20  # a picture each
     search_fields = ("=id", "user__email")
-    fields = ("user", "status", "moderation", "moderation_reason", "created_at", "pictures")
-    readonly_fields = ("pictures",)
+    fields = ("user", "status", "moderation", "moderation_reason", "created_at", "names", "pictures")
+    readonly_fields = ("names", "pictures")
     ordering = ("-id",)  # by creation, from the primary key's index
     inlines = (PublicReportInline,)
     action_form = ModerationForm
@@ -117,7 +117,7 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
         return [path("pictures/<uuid:image_id>", view, name=name), *super().get_urls()]
 
     def picture_view(self, request: HttpRequest, image_id: UUID) -> HttpResponseBase:
-        images = DetectionImage.objects.filter(detection__is_public=True, state=DetectionImage.State.DONE)
+        images = DetectionImage.objects.filter(detection__is_public=True).with_a_file()
         image = get_object_or_404(images.select_related("detector"), pk=image_id)
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -132,11 +132,17 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
 
     @admin.display(description="Picture")
     def picture(self, detection: PublicDetection) -> str:
-        return pictures_of(showing.done_images(detection)[:1], width=160) or "Not yet"
+        return pictures_of(images_of(detection)[:1], width=160) or "None"
 
     @admin.display(description="Pictures")
     def pictures(self, detection: PublicDetection) -> str:
-        return pictures_of(showing.done_images(detection), width=480) or "None yet"
+        return pictures_of(images_of(detection), width=480) or "None"
+
+    @admin.display(description="Classes named by the owner")
+    def names(self, detection: PublicDetection) -> str:
+        return (
+            format_html_join(", ", "“{}”", [[name] for name in showing.names_by_owner(detection)]) or "None"
+        )
 
     @admin.display(description="Reported", boolean=True, ordering="is_reported")
     def reported(self, detection: Any) -> bool:
@@ -168,6 +174,11 @@ class PublicDetectionAdmin(ReadOnly, admin.ModelAdmin):
 
 def ids_of(detections: QuerySet[Any]) -> list[UUID]:
     return list(detections.order_by().values_list("pk", flat=True))
+
+
+def images_of(detection: Detection) -> QuerySet[DetectionImage]:
+    """All whose pictures may become visible: an approval is of those that are processed later, too."""
+    return DetectionImage.objects.filter(detection=detection).with_a_file().order_by("pk")
 
 
 def pictures_of(images: Iterable[DetectionImage], width: int) -> str:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -55,8 +56,21 @@ def review_result(detection: Detection, result_id: UUID, changes: Mapping[str, A
         review = changes.get("review", Review.ACCEPTED)
         if review == Review.NONE and result.is_added:
             raise ReviewError("added_box", "This box was added: it can be rejected or deleted.")
-        write_review(result, review, changes.get("object_class", result.final_class))
+        object_class = changes.get("object_class", result.final_class)
+        if review == Review.ACCEPTED:
+            submit_name(result.image, object_class)
+        write_review(result, review, object_class)
     return result
+
+
+def submit_name(image: DetectionImage, name: str) -> None:
+    """Let an approved detection wait for staff again if this name is new text, which they have not seen."""
+    if not settings.MODERATION_REQUIRED or name in image.detector.classes:
+        return
+    results = DetectionResult.objects.filter(detection=image.detection_id).not_rejected()
+    if not results.of_final_class([name]).exists():
+        approved = Detection.objects.filter(pk=image.detection_id, moderation=Detection.Moderation.APPROVED)
+        approved.update(moderation=Detection.Moderation.PENDING)
 
 
 def write_review(result: DetectionResult, review: str, object_class: str) -> None:
@@ -114,6 +128,7 @@ def add_result(
         if image.results.filter(source=DetectionResult.Source.PERSON).count() >= MOST_ADDED:
             text = f"{MOST_ADDED:,} boxes were added to this image already."
             raise ReviewError("too_many_boxes", text)
+        submit_name(image, object_class)
         return DetectionResult.objects.create(
             user_id=detection.user_id,
             detection=detection,
@@ -137,7 +152,7 @@ def delete_result(detection: Detection, result_id: UUID) -> None:
 
 
 def find_result(detection: Detection, result_id: UUID) -> DetectionResult:
-    found: DetectionResult = detection.results.select_related("image").get(pk=result_id)
+    found: DetectionResult = detection.results.select_related("image__detector").get(pk=result_id)
     return found
 
 

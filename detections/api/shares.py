@@ -14,6 +14,7 @@ from rest_framework.response import Response
 
 from detections.api.detections import OwnDetectionViewSet
 from detections.api.visitor_serializers import NewShareSerializer, ShareRequestSerializer, ShareSerializer
+from detections.models import Detection
 from detections.publication import shares
 from objectvision.api.pagination import Pagination
 from objectvision.api.schema import ClientErrorSerializer
@@ -59,6 +60,8 @@ class ShareViewSet(OwnDetectionViewSet):
             share, token = shares.create_share(detection, serializer.validated_data["expires_in"])
         except shares.TooManySharesError as error:
             raise TooManyShares(str(error)) from error
+        except Detection.DoesNotExist as error:
+            raise Http404 from error
         url = absolute(request, reverse("shared-page", args=[token]))
         shown = {**ShareSerializer(share).data, "url": url, "token": token}
         return Response(shown, status.HTTP_201_CREATED)

@@ -117,13 +117,17 @@ class PublicPage(VisitorPage):
         detection = self.find()
         if detection is None or request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin":
             return self.gone()
-        reason = request.POST.get("reason", "").strip()
+        # Browsers send a line's end as two characters, and count it as one.
+        reason = request.POST.get("reason", "").strip().replace("\r\n", "\n")
         if not reason or len(reason) > REASON_LENGTH or not is_storable(reason):
             fault = f"Write 1 to {REASON_LENGTH} characters."
             response = self.result(detection, reason=reason, fault=fault)
             response.status_code = 400
             return response
-        moderation.report(detection, reason, address(request))
+        try:
+            moderation.report(detection, reason, address(request))
+        except Detection.DoesNotExist:
+            return self.gone()
         return redirect(f"{self.links()[0]}?reported")
 
 

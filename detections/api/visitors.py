@@ -160,7 +160,10 @@ class PublicViewSet(VisitorViewSet):
         detection = self.get_object()
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        moderation.report(detection, serializer.validated_data["reason"], address(request))
+        try:
+            moderation.report(detection, serializer.validated_data["reason"], address(request))
+        except Detection.DoesNotExist as error:
+            raise Http404 from error
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 

@@ -1,8 +1,8 @@
 """Whether visitors see a detection: its owner publishes it, and staff decide.
 
 An approval is of the pictures, which never change: it stays when their owner withdraws, publishes again or
-reprocesses them. A detection that was rejected before waits for staff in any case, and so its reason is kept
-until it is approved.
+reprocesses them. It ends with a class whose name is new text: see `reviews.submit_name`. A detection that was
+rejected before waits for staff in any case, and so its reason is kept until it is approved.
 """
 
 from collections.abc import Collection
@@ -102,9 +102,14 @@ def decide(ids: Collection[UUID], state: Moderation, reason: str = "") -> int:
 
 
 def report(detection: Detection, reason: str, address: str) -> None:
-    """Keep what a visitor has against a detection, once from each address."""
-    if detection.public_reports.open().count() >= MOST_REPORTS:
-        return
+    """Keep what a visitor has against a detection, once from each address.
+
+    Raises Detection.DoesNotExist if it was deleted meanwhile.
+    """
     mark = salted_hmac("detections.report", f"{detection.pk} {address}", algorithm="sha256").hexdigest()
     row = PublicReport(detection=detection, reason=reason, reporter_hash=mark)
-    PublicReport.objects.bulk_create([row], ignore_conflicts=True)
+    with transaction.atomic():
+        if not Detection.objects.lock([detection.pk]):  # so that visitors at once do not pass the limit
+            raise Detection.DoesNotExist
+        if detection.public_reports.open().count() < MOST_REPORTS:
+            PublicReport.objects.bulk_create([row], ignore_conflicts=True)

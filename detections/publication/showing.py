@@ -87,6 +87,12 @@ def count_classes(ids: Collection[UUID]) -> dict[UUID, list[dict[str, Any]]]:
     return {pk: in_order(counts[pk], MOST_CLASSES) for pk in ids}
 
 
+def names_by_owner(detection: Detection) -> list[str]:
+    """The classes that visitors may see and that no model named."""
+    named = DetectionResult.objects.filter(detection=detection).not_rejected().named_by_owner()
+    return sorted(set(named.annotate(final=FINAL_CLASS).values_list("final", flat=True)))
+
+
 def in_order(counts: Counter[str], most: int | None = None) -> list[dict[str, Any]]:
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [{"object_class": name, "objects": count} for name, count in ordered[:most]]

@@ -5,6 +5,8 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
+from detections import erasure
+from detections.api import visitor_pages, visitors
 from detections.models import Detection
 from detections.publication import moderation
 from detections.publication.models import PublicReport
@@ -170,6 +172,64 @@ def test_moderators_see_the_pictures_and_need_the_right_to_act(finished, publish
     assert moderator.get(f"{ADMIN}pictures/{image.pk}").status_code == 403
 
 
+def test_moderators_see_pictures_that_are_not_processed_yet(submit, user, moderator):
+    """An approval is of all pictures, also of those that are done after it."""
+    batch = submit(user, photo(), photo(colour=(9, 9, 9)))
+    batch.change(is_public=True)
+    page = moderator.get(f"{ADMIN}{batch.pk}/change/").content.decode()
+    listed = moderator.get(ADMIN).content.decode()
+    first, second = batch.images.order_by("pk")
+    assert f"pictures/{first.pk}" in page
+    assert f"pictures/{second.pk}" in page
+    assert f"pictures/{first.pk}" in listed
+    assert content_of_picture(moderator, second).startswith(b"\xff\xd8")
+
+
+@pytest.fixture
+def name_class(api, user):
+    """The owner adds a box or relabels the first result; the moderation of the detection afterwards."""
+
+    def put(detection, name, *, relabel=False):
+        client, path = api(user), f"/api/v1/detect/{detection.pk}/results"
+        if relabel:
+            result = detection.results.first()
+            response = client.patch(f"{path}/{result.pk}", {"object_class": name})
+        else:
+            box = {"x": 0, "y": 0, "width": 0.5, "height": 0.5}
+            image = str(detection.images.get().pk)
+            response = client.post(path, {"image_id": image, "object_class": name, "bbox_normalized": box})
+        assert response.status_code in {200, 201}
+        return state_of(detection)[0]
+
+    return put
+
+
+@pytest.mark.parametrize("relabel", [True, False])
+def test_a_name_that_staff_have_not_seen_waits_for_them(published, name_class, act, moderator, api, relabel):
+    assert name_class(published, "beta", relabel=relabel) == "approved"  # the detector knows it
+    assert name_class(published, "Buy <b>now</b>", relabel=relabel) == "pending"
+    assert api().get(f"{PUBLIC}/{published.pk}").status_code == 404
+    page = moderator.get(f"{ADMIN}{published.pk}/change/").content.decode()
+    assert "“Buy &lt;b&gt;now&lt;/b&gt;”" in page
+    act("approve", published)
+    assert name_class(published, "Buy <b>now</b>") == "approved"
+
+
+def test_a_name_that_was_rejected_when_staff_looked_waits_for_them(published, name_class, api, user):
+    name_class(published, "Buy now")
+    added = published.results.get(source="person")
+    path = f"/api/v1/detect/{published.pk}/results/{added.pk}"
+    api(user).patch(path, {"review": "rejected"})
+    moderation.approve([published.pk])
+    api(user).patch(path, {"review": "accepted"})
+    assert state_of(published)[0] == "pending"
+
+
+def test_where_staff_need_not_look_first_a_new_name_is_shown(published, name_class, settings):
+    settings.MODERATION_REQUIRED = False
+    assert name_class(published, "scooter") == "approved"
+
+
 def content_of_picture(client, image):
     return client.get(f"{ADMIN}pictures/{image.pk}").content
 
@@ -240,6 +300,23 @@ def test_a_decision_resolves_the_reports(published, api, act, moderator):
     assert PublicReport.objects.count() == 1  # the same visitor says nothing new
 
 
+def test_a_report_of_what_is_deleted_meanwhile_is_404(submit, user, api, monkeypatch):
+    def delete_all(_request):
+        erasure.delete_detections(list(Detection.objects.values_list("pk", flat=True)))
+        return "192.0.2.1"
+
+    monkeypatch.setattr(visitors, "address", delete_all)
+    monkeypatch.setattr(visitor_pages, "address", delete_all)
+    for report in (send, report_on_page):
+        detection = submit(user, photo())
+        detection.change(is_public=True, moderation="approved", status="completed", processed=1)
+        assert report(api(), detection).status_code == 404
+
+
+def report_on_page(_client, detection):
+    return Client().post(f"/p/{detection.pk}", {"reason": "It shows me."})
+
+
 def test_a_flood_of_reports_is_bounded(published, api, monkeypatch):
     monkeypatch.setattr(moderation, "MOST_REPORTS", 3)
     for number in range(6):
@@ -276,6 +353,13 @@ def test_the_page_keeps_what_was_written_and_says_what_is_wrong(published):
     assert "&lt;script&gt;xxx" in page
     assert "<script>" not in page
     assert not PublicReport.objects.exists()
+
+
+def test_the_end_of_a_line_counts_as_one_character(published):
+    """As browsers count for the form's `maxlength`; they send two."""
+    reason = f"{'x' * 249}\r\n{'y' * 250}"
+    assert Client().post(f"/p/{published.pk}", {"reason": reason}).status_code == 302
+    assert len(PublicReport.objects.get().reason) == 500
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])

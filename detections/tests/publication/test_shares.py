@@ -8,7 +8,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from detections import tasks
+from detections import erasure, tasks
 from detections.publication import shares
 from detections.publication.models import ShareLink
 from testing.api import faults
@@ -111,6 +111,16 @@ def test_many_requests_at_once_do_not_pass_the_limit(finished, at_once, monkeypa
 
     assert sum(at_once(*[create] * 5)) == 2
     assert ShareLink.objects.count() == 2
+
+
+def test_a_detection_that_is_deleted_meanwhile_is_not_shared(mine, path, finished, monkeypatch):
+    def delete_first(_size):
+        erasure.delete_detections([finished.pk])
+        return "token"
+
+    monkeypatch.setattr(shares.secrets, "token_urlsafe", delete_first)
+    assert mine.post(path, {}).status_code == 404
+    assert not ShareLink.objects.exists()
 
 
 def test_a_key_needs_the_scope_detect_to_share(keyed, path):
