@@ -8,7 +8,7 @@ from uuid import UUID
 from accounts.models import User
 from detections import caching, reports
 from detections.caching import Question
-from detections.images.annotation import colour
+from detections.images import palette
 from detections.models import Detection, DetectionImage, DetectionResult, Detector
 from detections.publication import showing
 
@@ -87,4 +87,4 @@ def boxes_of(ids: Collection[UUID]) -> dict[UUID, list[DetectionResult]]:
 
 
 def colour_of(detector: Detector, name: str) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour(detector.number_of(name)))
+    return palette.css(palette.colour(detector.number_of(name)))

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from console.views import detect, entrance, history
+from console.views import detect, entrance, history, result
 from console.views.account import page as account
 from console.views.account import webhooks
 
@@ -13,6 +13,7 @@ urlpatterns = [
     path("history/cards", history.HistoryCards.as_view(), name="history-cards"),
     path("history/ids", history.HistoryIds.as_view(), name="history-ids"),
     path("login", entrance.LoginPage.as_view(), name="login"),
+    path("results/<uuid:pk>", result.ResultPage.as_view(), name="result"),
     path("logout", entrance.LogoutPage.as_view(), name="logout"),
     path("account", account.AccountPage.as_view(), name="account"),
     path("account/keys", account.KeysPart.as_view(), name="account-keys"),

@@ -1,6 +1,5 @@
 """Draws boxes with their classes and confidences onto a picture."""
 
-import colorsys
 import math
 import unicodedata
 from collections.abc import Iterable
@@ -9,20 +8,9 @@ from typing import NamedTuple, cast
 from PIL import Image, ImageDraw, ImageFont
 
 from detections.images.boxes import Box
+from detections.images.palette import BLACK, WHITE, Colour, colour, ink
 
 LONGEST_NAME = 24
-BLACK = (0, 0, 0)
-WHITE = (255, 255, 255)
-
-Colour = tuple[int, int, int]
-
-
-def colour(class_id: int) -> Colour:
-    """A class's colour, the same everywhere; neighbouring ids lie the golden angle apart in hue."""
-    hue = (0.58 + class_id * 0.618034) % 1
-    value = (0.95, 0.8, 1.0)[class_id // 8 % 3]
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.88, value)
-    return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def annotate(image: Image.Image, boxes: Iterable[Box]) -> Image.Image:
@@ -113,7 +101,7 @@ class _Pen:
     def plate(self, plate: _Plate) -> None:
         start = plate.rectangle.left + self.pad, plate.rectangle.top + self.baseline
         self.draw.rectangle(plate.rectangle, fill=plate.colour, outline=BLACK, width=self.hair)
-        self.draw.text(start, plate.text, _ink(plate.colour), self.font, anchor="ls")
+        self.draw.text(start, plate.text, ink(plate.colour), self.font, anchor="ls")
 
 
 def _pixel(share: float, side: int) -> int:
@@ -138,18 +126,3 @@ def _covered_pixels(place: _Rectangle, others: Iterable[_Plate]) -> int:
         for _, _, other in others
         if other.left <= right and left <= other.right and other.top <= bottom and top <= other.bottom
     )
-
-
-def _ink(plate: Colour) -> Colour:
-    """Black or white, by the higher contrast to the plate (WCAG 2's relative luminance)."""
-    red, green, blue = (_linear(channel / 255) for channel in plate)
-    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return BLACK if (luminance + 0.05) ** 2 > 1.05 * 0.05 else WHITE
-
-
-_LAST_LINEAR = 0.04045
-
-
-def _linear(channel: float) -> float:
-    """sRGB's transfer function."""
-    return channel / 12.92 if channel <= _LAST_LINEAR else ((channel + 0.055) / 1.055) ** 2.4

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw
 
 from accounts.models import User
 from detections import caching, erasure, inference
-from detections.images import annotation, pixels
+from detections.images import palette, pixels
 from detections.jobs import processing
 from detections.models import LOCKED_AT_ONCE, Detection, DetectionImage, DetectionResult, Detector
 from detections.operations import demo
@@ -269,7 +269,7 @@ class Seeding:
         content = pixels.jpeg(image)
         return Photo(content, *size, sha256(content).hexdigest())
 
-    def colour(self) -> annotation.Colour:
+    def colour(self) -> palette.Colour:
         red, green, blue = (self.dice.randrange(256) for _ in range(3))
         return red, green, blue
 

@@ -15,7 +15,7 @@ from django.db.models import Case, CharField, Count, F, When
 from django.utils import timezone
 
 from detections import caching, reports
-from detections.images.annotation import colour
+from detections.images import palette
 from detections.images.boxes import Box
 from detections.models import Detection, DetectionImage, DetectionQuerySet, DetectionResult
 from detections.publication.shares import hash_token
@@ -194,4 +194,4 @@ def count_of(number: int, noun: str) -> str:
 
 
 def colour_of(label: Box) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour(label.class_id))
+    return palette.css(palette.colour(label.class_id))

@@ -1,12 +1,12 @@
 import random
-from itertools import pairwise
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from detections.images import annotation
-from detections.images.annotation import annotate, colour
+from detections.images.annotation import annotate
 from detections.images.boxes import Box
+from detections.images.palette import colour
 from testing.files import pictures
 
 
@@ -47,22 +47,6 @@ def contrast(one, other):
 
     darker, lighter = sorted((luminance(one), luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
-
-
-# Colours
-
-
-def test_each_class_has_a_fixed_colour_unlike_that_of_the_next_class():
-    colours = [colour(class_id) for class_id in range(80)]
-    assert colours == [colour(class_id) for class_id in range(80)]
-    assert len(set(colours)) == 80
-    for one, other in pairwise(colours):
-        assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) > 150
-
-
-@pytest.mark.parametrize("class_id", [-1, 0, 10**9])
-def test_every_class_number_has_a_saturated_colour(class_id):
-    assert max(colour(class_id)) - min(colour(class_id)) > 150
 
 
 # Annotation
