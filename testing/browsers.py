@@ -14,6 +14,8 @@ OPTIONS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip  # a list to read at a glance
 
+REFUSAL = "Failed to load resource: the server responded with a status of 4"
+
 
 @contextmanager
 def launched():
@@ -24,10 +26,10 @@ def launched():
 
 
 @contextmanager
-def faultless_page(browser, url, **options):
+def faultless_page(browser, url, *, refusals=False, **options):
     """A page of this site whose errors and warnings, and requests to others, fail the test.
 
-    `options` are Playwright's for a new context: `viewport`, `color_scheme`.
+    With `refusals` the server may refuse requests. `options` are Playwright's for a new context: `viewport`.
     """
     faults = []
     context = browser.new_context(base_url=url, **options)
@@ -38,7 +40,7 @@ def faultless_page(browser, url, **options):
     page.on("request", lambda asked: is_elsewhere(asked.url, url) and faults.append(asked.url))
     yield page
     context.close()
-    assert faults == []
+    assert [fault for fault in faults if not (refusals and fault.startswith(REFUSAL))] == []
 
 
 def is_elsewhere(url, site):

@@ -47,19 +47,21 @@ def owned(user, submit):
     }
 
 
+# Webhooks are sent to receivers of the tests' own.
+OPEN = {**stacks.UNTHROTTLED, "WEBHOOK_ALLOW_PRIVATE": "true"}
+
+
 @pytest.fixture(scope="session")
 def embedded_stack(tmp_path_factory, standin_folder):
     """`manage.py serve`, shared by tests that leave it as it was but for users of their own."""
-    with stacks.running(
-        "embedded", tmp_path_factory.mktemp("embedded"), standin_folder, **stacks.UNTHROTTLED
-    ) as stack:
+    with stacks.running("embedded", tmp_path_factory.mktemp("embedded"), standin_folder, **OPEN) as stack:
         yield stack
 
 
 @pytest.fixture(scope="session")
 def production_stack(tmp_path_factory, standin_folder):
     """The same system on PostgreSQL and Redis."""
-    environment = {**stacks.UNTHROTTLED, "FLOWER_PASSWORD": "correct horse: battery"}
+    environment = {**OPEN, "FLOWER_PASSWORD": "correct horse: battery"}
     with stacks.running(
         "production", tmp_path_factory.mktemp("production"), standin_folder, **environment
     ) as stack:

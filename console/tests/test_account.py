@@ -185,9 +185,9 @@ def test_a_log_asks_again_only_while_something_is_due(person, user):
     webhook = webhook_of(user)
     page = f"/account/webhooks/{webhook.pk}/log"
     delivery = delivery_to(webhook, state="pending", next_at=timezone.now() + timedelta(hours=5))
-    assert "every 2s" not in shown(person, page)
+    assert "every 1s" not in shown(person, page)
     WebhookDelivery.objects.filter(pk=delivery.pk).update(next_at=timezone.now())
-    assert "every 2s" in shown(person, page)
+    assert "every 1s" in shown(person, page)
 
 
 def test_a_webhook_tells_its_state(person, user):
