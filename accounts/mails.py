@@ -27,7 +27,7 @@ def empty_context(_to: str) -> dict[str, Any]:
 
 
 def welcome_context(_to: str) -> dict[str, Any]:
-    return {"link": settings.FRONTEND_BASE_URL or links.public(reverse("docs"))}
+    return {"link": settings.FRONTEND_BASE_URL or links.public(reverse("console:detect"))}
 
 
 def verification_context(to: str) -> dict[str, Any] | None:

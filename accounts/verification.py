@@ -12,7 +12,7 @@ from notifications.mail import outbox
 
 
 class AddressTakenError(Exception):
-    """An account with this address exists."""
+    """An account with this address exists. The text is for the client."""
 
 
 class EmailNotVerified(APIException):
@@ -31,7 +31,7 @@ def sign_up(email: str, password: str, name: str = "") -> User:
             outbox.queue_mail(outbox.Kind.VERIFY_EMAIL, user.email)
             return user
     except IntegrityError as error:  # decided by the index: two sign-ups at once make one user
-        raise AddressTakenError from error
+        raise AddressTakenError("A user with this e-mail address exists.") from error
 
 
 def require_verified(user: User) -> None:
@@ -41,6 +41,11 @@ def require_verified(user: User) -> None:
     """
     if settings.REQUIRE_VERIFIED_EMAIL and user.email_verified_at is None:
         raise EmailNotVerified
+
+
+def is_link_mailed(user: User) -> bool:
+    """Whether the user has been mailed the link lately and has not followed it."""
+    return user.email_verified_at is None and outbox.was_mailed_lately(outbox.Kind.VERIFY_EMAIL, user.email)
 
 
 def verify_address(token: str) -> User | None:

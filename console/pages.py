@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.cache import patch_vary_headers
 from django.utils.decorators import method_decorator
 from django.views import View
 
@@ -47,6 +48,7 @@ class Page(View):
             browsers.renew(response, self.session)
         # Not `no-store`: Back shows the page as it was left.
         response.headers.setdefault("Cache-Control", "private, no-cache")
+        patch_vary_headers(response, ("Cookie",))  # nor one of before a log-out
         return response
 
     def refusal(self) -> HttpResponseBase | None:
@@ -74,7 +76,10 @@ class PersonalPage(Page):
     """A page for users: visitors are led to the log-in, and back."""
 
     def refusal(self) -> HttpResponseBase | None:
-        return self.to_login() if self.session is None else super().refusal()
+        return super().refusal() or (None if self.session else self.for_visitors())
+
+    def for_visitors(self) -> HttpResponseBase:
+        return self.to_login()
 
     @property
     def user(self) -> User:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from console.views import detect, entrance, history, result
+from console.views import detect, entrance, history, mailed_links, public, result
 from console.views.account import page as account
 from console.views.account import webhooks
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("history/ids", history.HistoryIds.as_view(), name="history-ids"),
     path("login", entrance.LoginPage.as_view(), name="login"),
     path("results/<uuid:pk>", result.ResultPage.as_view(), name="result"),
+    path("public", public.PublicPage.as_view(), name="public"),
     path("logout", entrance.LogoutPage.as_view(), name="logout"),
     path("account", account.AccountPage.as_view(), name="account"),
     path("account/keys", account.KeysPart.as_view(), name="account-keys"),
@@ -28,4 +29,7 @@ urlpatterns = [
         webhooks.DeliveryPart.as_view(),
         name="delivery-part",
     ),
+    path("signup", entrance.SignupPage.as_view(), name="signup"),
+    path("forgot-password", mailed_links.ForgotPasswordPage.as_view(), name="forgot-password"),
+    path("verify-email", mailed_links.VerifyEmailPage.as_view(), name="verify-email"),
 ]

@@ -365,6 +365,7 @@ CONSOLE_COOKIE_NAME = f"{COOKIE_PREFIX}console"
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 60 * 60 * 12
 CSRF_COOKIE_HTTPONLY = True
+CSRF_FAILURE_VIEW = "console.errors.csrf_failed"
 CSRF_TRUSTED_ORIGINS = ["{0.scheme}://{0.netloc}".format(urlsplit(PUBLIC_URL))] if PUBLIC_URL else []
 
 # --- Mail ----------------------------------------------------------------------------------------

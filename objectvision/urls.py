@@ -8,9 +8,9 @@ from objectvision.monitoring.page import MetricsView
 from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
 
 handler400 = "objectvision.api.errors.bad_request"
-handler403 = "objectvision.api.errors.permission_denied"
-handler404 = "objectvision.api.errors.not_found"
-handler500 = "objectvision.api.errors.server_error"
+handler403 = "console.errors.permission_denied"
+handler404 = "console.errors.not_found"
+handler500 = "console.errors.server_error"
 
 # For people and probes, who look for them without the API's prefix as well.
 pages = [

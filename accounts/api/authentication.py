@@ -19,10 +19,10 @@ from accounts.tokens import (
     refuse_token,
 )
 from objectvision.api.origins import host_of
+from objectvision.api.plain_answers import CSRF_FAILED
 from objectvision.api.throttles import CountedFailure, CredentialThrottle
 
 TICKET_REFUSED = "The ticket is invalid, has expired, or was used."
-CSRF_FAILED = "The page is out of date: reload it."
 KEY_REFUSED = "The API key is invalid, has expired, or was revoked."
 
 

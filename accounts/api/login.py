@@ -52,7 +52,7 @@ class SignupView(StrictGenericView):
         try:
             user = verification.sign_up(**serializer.validated_data)
         except verification.AddressTakenError as error:
-            raise invalid("email", "A user with this e-mail address exists.", "unique") from error
+            raise invalid("email", str(error), "unique") from error
         return Response(UserSerializer(user).data, status.HTTP_201_CREATED)
 
 

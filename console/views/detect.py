@@ -8,9 +8,11 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import conditional_page
+from rest_framework.permissions import SAFE_METHODS
 
+from accounts import verification
 from console import cards, service
-from console.pages import PersonalPage
+from console.pages import PersonalPage, is_htmx
 from detections.models import Detection, Detector
 from detections.uploads.parameters import chosen_confidence
 
@@ -23,11 +25,18 @@ SAMPLES = ("parcel", "table", "desk")
 class DetectPage(PersonalPage):
     """Where pictures are uploaded."""
 
+    def for_visitors(self) -> HttpResponseBase:
+        """What this is, in place of the log-in."""
+        if is_htmx(self.request) or self.request.method not in SAFE_METHODS:
+            return super().for_visitors()
+        return self.render("welcome")
+
     def get(self, _request: HttpRequest) -> HttpResponseBase:
         detectors = list(Detector.objects.active().order_by("name", "version"))
         return self.render(
             "detect",
             section="detect",
+            is_mailed=verification.is_link_mailed(self.user),
             cards=cards.newest_cards(self.user, MOST_CARDS),
             service=service.state_for(self.user),
             detectors=detectors,

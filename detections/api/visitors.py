@@ -26,10 +26,10 @@ from detections.api.visitor_serializers import (
 from detections.images.boxes import Box
 from detections.models import Detection, DetectionImage, DetectionQuerySet
 from detections.publication import moderation, shares, showing
-from detections.rendering import FilePieces, annotated_picture, labels_of
+from detections.rendering import FilePieces, annotated_picture, labels_of, thumbnail_picture
 from objectvision.api.negotiation import OneForm, conditional_headers, not_modified
 from objectvision.api.pagination import Pagination
-from objectvision.api.throttles import address
+from objectvision.api.throttles import StaticThrottle, address
 from objectvision.api.views import StrictViewSet
 from objectvision.lib import fair_slots, wakeups
 from objectvision.lib.limits import Busy, TooMany
@@ -149,6 +149,31 @@ class PublicViewSet(VisitorViewSet):
         With its boxes, upright, as JPEG without metadata. Needs no log-in.
         """
         return self.picture_response()
+
+    @extend_schema(
+        operation_id="get_public_thumbnail",
+        responses={(200, "image/webp"): OpenApiTypes.BINARY, **NO_PICTURE},
+    )
+    @action(
+        detail=True,
+        content_negotiation_class=OneForm,
+        throttle_classes=[StaticThrottle],
+        pagination_class=None,
+    )
+    def thumbnail(self, request: Request, **_kwargs: Any) -> HttpResponseBase:
+        """A thumbnail of a public detection.
+
+        Its first picture as a small upright WebP, without boxes or metadata: its longer side has 256 pixels
+        at most. Needs no log-in.
+        """
+        image = showing.done_images(self.get_object()).first()
+        if image is None:
+            raise Http404
+        headers = picture_headers(f"thumbnail {image.pk}", f"{image.pk}.webp", download=False)
+        if response := not_modified(request, headers):
+            return response
+        with picture_refusals():
+            return stream_response(thumbnail_picture(image), "image/webp", headers)
 
     @extend_schema(operation_id="create_public_report", responses={204: None})
     @action(detail=True, methods=["post"], serializer_class=ReportSerializer)

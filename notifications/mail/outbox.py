@@ -43,6 +43,15 @@ def queue_requested_mail(kind: Mail.Kind, to: str) -> None:
     admit_mail(mail)
 
 
+def was_mailed_lately(kind: Mail.Kind, to: str) -> bool:
+    """Whether a mail of this kind that the system sends by itself is on its way to the address, or sent."""
+    mails = Mail.objects.filter(kind=kind, to=as_stored(to), by_stranger=False)
+    since = timezone.now() - Mail.WINDOW
+    return (
+        mails.filter(created_at__gt=since).exclude(state__in=(Mail.State.DROPPED, Mail.State.FAILED)).exists()
+    )
+
+
 def requeue_failed(mails: MailQuerySet) -> int:
     """Queue the failed ones of these mails again. How many."""
     count = mails.wait_again()

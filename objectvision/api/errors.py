@@ -21,7 +21,7 @@ from rest_framework import exceptions, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from objectvision.api.plain_answers import error_body
+from objectvision.api.plain_answers import CSRF_FAILED, error_body
 from objectvision.api.throttles import AnonThrottle, CountedFailure
 from objectvision.lib import connections
 from objectvision.lib.limits import DISK_FULL, Busy, TooMany
@@ -134,6 +134,10 @@ def bad_request(_request: HttpRequest, *_: Any, **__: Any) -> JsonResponse:
 
 def permission_denied(_request: HttpRequest, *_: Any, **__: Any) -> JsonResponse:
     return JsonResponse(error_body("permission_denied", "You may not do this."), status=403)
+
+
+def csrf_failed(_request: HttpRequest) -> JsonResponse:
+    return JsonResponse(error_body("csrf_failed", CSRF_FAILED), status=403)
 
 
 def not_found(_request: HttpRequest, *_: Any, **__: Any) -> JsonResponse:

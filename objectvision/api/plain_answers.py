@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+CSRF_FAILED = "The page is out of date: reload it."
 # The headers that Django's middleware adds to all other answers.
 PRIVATE = [
     (b"cache-control", b"no-store"),

@@ -172,7 +172,7 @@ def test_a_client_decides_that_its_request_is_not_traced(traced):
 def test_probes_and_files_are_not_traced(traced):
     trace_id, headers = new_context()
     client = traced.client()
-    for path in ("/health", "/api/v1/health/ready", "/static/objectvision/page.css", "/favicon.ico"):
+    for path in ("/health", "/api/v1/health/ready", "/static/objectvision/tokens.css", "/favicon.ico"):
         assert client.http.get(f"{traced.stack.url}{path}", headers=headers).ok
     client.get("detect/history", headers=headers)
     spans = traced.trace(trace_id, "GET /api/v1/detect/history")

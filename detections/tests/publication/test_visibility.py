@@ -25,7 +25,8 @@ SHARED = "/api/v1/detect/shared"
 
 
 def paths_of(detection):
-    return [f"{PUBLIC}/{detection.pk}", f"{PUBLIC}/{detection.pk}/image", f"/p/{detection.pk}"]
+    one = f"{PUBLIC}/{detection.pk}"
+    return [one, f"{one}/image", f"{one}/thumbnail", f"/p/{detection.pk}"]
 
 
 def paths_by(token):

@@ -1,4 +1,4 @@
-// What every page does: htmx sends the CSRF token; a log-out in one tab ends the others.
+// What every page does: htmx sends the CSRF token, and the page ends with its log-in.
 
 import { csrfToken, logInAgain } from "./api.js";
 import { onMessage } from "./live.js";
@@ -12,11 +12,23 @@ document.addEventListener("htmx:config:request", (event) => {
 });
 document.addEventListener("htmx:error", () => toast("The server cannot be reached."));
 
-const account = document.body.dataset.account;
-const sessions = new BroadcastChannel("console.sessions");
+// Which account the browser's last page was of: a log-out in one tab ends the others, and Back shows no page of before.
+const account = document.body.dataset.account ?? "";
+const KEY = "console.account";
+
+if (navigator.cookieEnabled) localStorage.setItem(KEY, account);
 if (account) {
   beginService();
-  onMessage(() => {}); // the socket tells an ended log-in
-  sessions.onmessage = logInAgain;
-  document.querySelector('form[action="/logout"]')?.addEventListener("submit", () => sessions.postMessage("out"));
+  onMessage(() => {}); // the socket tells of a log-in that ended elsewhere
+  addEventListener("storage", (event) => event.key === KEY && event.newValue !== account && logInAgain());
+  addEventListener("pagehide", () => show(false));
+  addEventListener("pageshow", (event) => {
+    if (event.persisted && localStorage.getItem(KEY) !== account) logInAgain();
+    else show(true);
+  });
+}
+
+/** @param {boolean} isShown */
+function show(isShown) {
+  document.body.style.visibility = isShown ? "" : "hidden";
 }

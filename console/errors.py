@@ -1,0 +1,74 @@
+"""Error pages for browsers, where programs get JSON of the API's form (`handler404` and others)."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.cache import patch_vary_headers
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from objectvision.api import errors
+
+FOR_PROGRAMS = re.compile(r"/(api|health|openapi\.json|docs|redoc|metrics|ws)(/|$)")
+OUT_OF_DATE = (
+    "You logged in or out in another tab since, or your browser keeps no cookies. Reload it, and try again."
+)
+
+
+def wants_page(request: HttpRequest) -> bool:
+    asked = request.get_preferred_type(["application/json", "text/html"])
+    return asked == "text/html" and not FOR_PROGRAMS.match(request.path)
+
+
+def error_page(
+    status: int, heading: str, text: str, action: str = "To the first page", link: str = ""
+) -> HttpResponse:
+    """Made without the request: no session is read where the database may be what has failed."""
+    context = {
+        "company": settings.COMPANY_NAME,
+        "heading": heading,
+        "text": text,
+        "action": action,
+        "link": link or reverse("console:detect"),
+    }
+    response = HttpResponse(render_to_string("console/error.html", context), status=status)
+    patch_vary_headers(response, ("Accept",))
+    return response
+
+
+def not_found(request: HttpRequest, *_: Any, **__: Any) -> HttpResponseBase:
+    if not wants_page(request):
+        return errors.not_found(request)
+    return error_page(404, "There is no such page", "The address is wrong, or what was here is deleted.")
+
+
+def permission_denied(request: HttpRequest, *_: Any, **__: Any) -> HttpResponseBase:
+    if not wants_page(request):
+        return errors.permission_denied(request)
+    return error_page(403, "You may not do this", "Your account has no right to it.")
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponseBase:  # noqa: ARG001  # Django's signature
+    if not wants_page(request):
+        return errors.csrf_failed(request)
+    link = page_before(request)
+    return error_page(403, "This page is out of date", OUT_OF_DATE, "Reload the page", link)
+
+
+def page_before(request: HttpRequest) -> str:
+    """The page of this server whose form was sent, or the first page."""
+    link = request.headers.get("Referer", "")
+    is_own = url_has_allowed_host_and_scheme(link, {request.get_host()}, request.is_secure())
+    return link if is_own else ""
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    if not wants_page(request):
+        return errors.server_error(request)
+    return error_page(
+        500, "Something went wrong here", "It is in the log of the server. Try again in a minute."
+    )
