@@ -403,7 +403,8 @@ class Detection(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["user", "-created_at", "-id"], name="detections_history"),
             models.Index(fields=["user", "finished_at", "id"], name="detections_by_finish"),
-            models.Index(fields=["user", "name", "id"], name="detections_by_name"),
+            # With the time, so that a search of names in a time reads no row.
+            models.Index(fields=["user", "name", "id", "created_at"], name="detections_by_name"),
             models.Index(fields=["user", "total", "id"], name="detections_by_total"),
             models.Index(fields=["user", "status", "-created_at", "-id"], name="detections_by_status"),
             models.Index(fields=["detector", "user", "-created_at", "-id"], name="detections_by_detector"),
@@ -1018,14 +1019,18 @@ class DetectionResult(models.Model):
 
     class Meta:
         # Common classes are searched detection by detection, or newest first; rare ones among all results of
-        # the user. The first index covers the history's conditions, and serves the foreign key.
+        # the user. The first index covers the history's conditions, and serves the foreign key. Indexes end
+        # with what totals ask besides, so that these read no row.
         indexes: ClassVar = [
             models.Index(
                 fields=["detection", "user", "object_class", "-confidence"], name="detections_found"
             ),
             models.Index(fields=["user", "-created_at", "id"], name="detections_results"),
-            models.Index(fields=["user", "object_class", "-confidence"], name="detections_by_class"),
-            models.Index(fields=["user", "-confidence"], name="detections_by_confidence"),
+            models.Index(
+                fields=["user", "object_class", "-confidence", "created_at", "review"],
+                name="detections_by_class",
+            ),
+            models.Index(fields=["user", "-confidence", "review"], name="detections_by_confidence"),
             models.Index(
                 fields=["user", "review", "-confidence"],
                 name="detections_reviewed",

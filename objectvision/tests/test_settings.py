@@ -185,6 +185,14 @@ def test_postgresql_ends_transactions_that_idle_and_gives_up_clients_that_vanish
         assert cursor.fetchone() == ("0" if through_socket else "20000",)
 
 
+@pytest.mark.postgresql
+@pytest.mark.django_db
+def test_postgresql_compiles_no_statement():
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW jit")
+        assert cursor.fetchone() == ("off",)
+
+
 def test_a_database_url_may_have_options_of_its_own(read_settings):
     url = "postgresql://ada@db/pictures?options=-c%20work_mem%3D8MB&tcp_user_timeout=5000"
     options = read_settings(DATABASE_URL=url)["DATABASES"]["default"]["OPTIONS"]

@@ -33,6 +33,18 @@ def ids(response):
     return [item["id"] for item in response.json()["items"]]
 
 
+@pytest.fixture
+def named(submit, user):
+    """Uploads a picture of the user's under this name."""
+
+    def named(name):
+        detection = submit(user, photo())
+        detection.change(name=name)
+        return detection
+
+    return named
+
+
 def strings(*detections):
     return [str(detection.pk) for detection in detections]
 
@@ -172,6 +184,38 @@ def test_pages_ordered_by_equal_values_repeat_and_omit_nothing(history, submit, 
     pages = [ids(history(ordering="-total", limit=1, offset=offset)) for offset in range(3)]
     assert pages == [strings(three), strings(two), strings(one)]
     assert ids(history(ordering="total")) == strings(one, two, three)
+
+
+@pytest.mark.parametrize(
+    "ordering", ["-created_at", "created_at", "name", "-finished_at", "finished_at", "total"]
+)
+def test_pages_from_either_end_are_parts_of_the_whole_list(history, submit, stranger, named, ordering):
+    for name in ("Ark", "Zoo", "ark", "Zoo"):
+        named(name)
+    submit(stranger, photo()).change(name="Ark")
+    process_and_reload()
+    named("Ark"), named("Ark")
+    whole = ids(history(ordering=ordering))
+    assert len(whole) == 6
+    pages = [ids(history(ordering=ordering, limit=2, offset=offset)) for offset in range(7)]
+    assert pages == [whole[offset : offset + 2] for offset in range(7)]
+    found = ids(history(ordering=ordering, search="ark", limit=1, offset=3))
+    assert found == [ids(history(ordering=ordering, search="ark"))[3]]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("car park", "Car PARK 50%_a"), ("50%_A", "Car PARK 50%_a"), ("%a_", None), ("istanbul", "Istanbul")],
+)
+def test_capital_letters_and_wildcards_mean_themselves_in_a_search(history, named, text, found):
+    keys = {name: str(named(name).pk) for name in ("Car PARK 50%_a", "Istanbul")}
+    assert ids(history(search=text)) == ([keys[found]] if found else [])
+
+
+@pytest.mark.postgresql
+def test_letters_of_other_alphabets_are_found_in_either_case(history, named):
+    detection = named("Grüne Ähre")
+    assert ids(history(search="ähre")) == ids(history(search="GRÜNE")) == strings(detection)
 
 
 @pytest.mark.parametrize("count", [1, 3])
