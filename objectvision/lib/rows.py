@@ -4,6 +4,7 @@ Django builds each of its statements anew, which takes more time than PostgreSQL
 these.
 """
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -17,6 +18,8 @@ from django.db.models import Field, Model
 Converter = Callable[[Any], Any]
 
 INSERT = 'INSERT INTO "%s" (%s) VALUES '
+# PostgreSQL reads one JSON in a third of the time that a value for each column and row takes to write.
+INSERT_JSON = 'INSERT INTO "{0}" ({1}) SELECT {1} FROM json_populate_recordset(NULL::"{0}", %s)'
 SAVE = ' ON CONFLICT ("id") DO UPDATE SET %s'
 LOCK = re.compile(r"FOR (KEY SHARE|UPDATE)( OF \w+)?( SKIP LOCKED)?")
 
@@ -155,15 +158,34 @@ def together(statements: Sequence[tuple[str, list[Any]]]) -> tuple[str, list[Any
 def insertion(rows: Sequence[Model], update: Sequence[str]) -> tuple[str, list[Any]]:
     model = type(rows[0])
     fields = [*fields_of(model).values()] if update else told_fields(rows)
-    begin, row, end = insert_texts(model, tuple(field.attname for field in fields), tuple(update))
+    begin, row, end = insert_texts(
+        model, tuple(field.attname for field in fields), tuple(update), connection.vendor
+    )
+    lines = [[told_value(each, field, saved=bool(update)) for field in fields] for each in rows]
+    if connection.vendor == "postgresql":
+        names = [field.column for field in fields]
+        return f"{begin}{end}", [as_json([dict(zip(names, line, strict=True)) for line in lines])]
     values = [
-        field.get_db_prep_save(
-            getattr(each, field.attname) if update else field.pre_save(each, add=True), connection
-        )
-        for each in rows
-        for field in fields
+        field.get_db_prep_save(value, connection)
+        for line in lines
+        for field, value in zip(fields, line, strict=True)
     ]
     return f"{begin}{', '.join([row] * len(rows))}{end}", values
+
+
+def told_value(row: Model, field: "Field[Any, Any]", *, saved: bool) -> Any:
+    return getattr(row, field.attname) if saved else field.pre_save(row, add=True)
+
+
+def text_of(value: Any) -> str:
+    match value:
+        case UUID() | datetime():
+            return str(value)
+    raise TypeError(f"No column takes {value!r}.")
+
+
+# NaN is no JSON.
+as_json = json.JSONEncoder(default=text_of, ensure_ascii=False, allow_nan=False).encode
 
 
 def told_fields(rows: Sequence[Model]) -> "list[Field[Any, Any]]":
@@ -187,7 +209,9 @@ def defaults_of(model: type[Model]) -> dict[str, Any]:
 
 
 @cache
-def insert_texts(model: type[Model], told: tuple[str, ...], update: tuple[str, ...]) -> tuple[str, str, str]:
+def insert_texts(
+    model: type[Model], told: tuple[str, ...], update: tuple[str, ...], vendor: str
+) -> tuple[str, str, str]:
     """What an INSERT of these values says before its rows, for a row, and after them."""
     fields = [fields_of(model)[name] for name in told]
     names = ", ".join(f'"{field.column}"' for field in fields)
@@ -196,4 +220,5 @@ def insert_texts(model: type[Model], told: tuple[str, ...], update: tuple[str, .
     )
     end = SAVE % saved if update else ""
     table = model._meta.db_table  # noqa: SLF001  # as above
-    return INSERT % (table, names), f"({marks_of(fields)})", end
+    begin = INSERT_JSON.format(table, names) if vendor == "postgresql" else INSERT % (table, names)
+    return begin, f"({marks_of(fields)})", end
