@@ -14,7 +14,8 @@ OPTIONS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip  # a list to read at a glance
 
-REFUSAL = "Failed to load resource: the server responded with a status of 4"
+REFUSALS = ("Failed to load resource: the server responded with a status of 4",)
+OUTAGES = ("failed: ", "Failed to load resource: net::", "WebSocket connection to ")
 
 
 @contextmanager
@@ -26,12 +27,14 @@ def launched():
 
 
 @contextmanager
-def faultless_page(browser, url, *, refusals=False, **options):
+def faultless_page(browser, url, *, refusals=False, outages=False, **options):
     """A page of this site whose errors and warnings, and requests to others, fail the test.
 
-    With `refusals` the server may refuse requests. `options` are Playwright's for a new context: `viewport`.
+    With `refusals` the server may refuse requests, with `outages` connections may break. `options` are
+    Playwright's for a new context: `viewport`.
     """
     faults = []
+    expected = REFUSALS * refusals + OUTAGES * outages
     context = browser.new_context(base_url=url, **options)
     page = context.new_page()
     page.on("console", lambda told: told.type in {"error", "warning"} and faults.append(told.text))
@@ -40,7 +43,7 @@ def faultless_page(browser, url, *, refusals=False, **options):
     page.on("request", lambda asked: is_elsewhere(asked.url, url) and faults.append(asked.url))
     yield page
     context.close()
-    assert [fault for fault in faults if not (refusals and fault.startswith(REFUSAL))] == []
+    assert [fault for fault in faults if not fault.startswith(expected)] == []
 
 
 def is_elsewhere(url, site):

@@ -8,6 +8,7 @@ import { element, icon } from "./dom.js";
  */
 
 const EVERY = 10_000;
+const SOON = 500;
 
 /**
  * @param {Service} service
@@ -40,7 +41,17 @@ export function show(service) {
   }
 }
 
-export async function refresh() {
+let isDue = false;
+
+/** After a change: several changes ask once. */
+export function refreshSoon() {
+  if (isDue) return;
+  isDue = true;
+  setTimeout(refresh, SOON);
+}
+
+async function refresh() {
+  isDue = false;
   try {
     show(await read("/console/service"));
   } catch {

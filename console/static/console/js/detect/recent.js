@@ -3,8 +3,8 @@
 import { call, read, Unreachable } from "../api.js";
 import { lost, onReachable } from "../connection.js";
 import { find, element } from "../dom.js";
-import { isOpen, onMessage } from "../live.js";
-import { refresh as refreshService } from "../service.js";
+import { isOpen, onConnection, onMessage } from "../live.js";
+import { refreshSoon } from "../service.js";
 import { toast } from "../toasts.js";
 import { Card, nameOf, stateOf } from "./cards.js";
 import { cancel, isSending, retry } from "./queue.js";
@@ -42,6 +42,7 @@ export function begin(rows) {
     if (message.detection_id) touch(message.detection_id);
   });
   onReachable((now) => now && askAll());
+  onConnection((now) => now && askNewest()); // no message told of what was sent before
   addEventListener("pageshow", (event) => event.persisted && askAll());
   setInterval(askAgain, 1000);
 }
@@ -191,7 +192,14 @@ async function askFor(ids) {
   }
   for (const row of rows.reverse()) draw(byId.get(row.id) ?? added(), row);
   showEmpty();
-  if (rows.some(isEnded)) refreshService();
+  refreshSoon();
+}
+
+async function askNewest() {
+  /** @type {Row[]} */
+  const rows = await read(LIST).catch(() => []);
+  for (const row of rows) if (!byId.has(row.id)) stale.add(row.id);
+  askStale();
 }
 
 function askAgain() {
@@ -201,7 +209,7 @@ function askAgain() {
   askAll();
 }
 
-/** All that has not ended. */
+/** What has not ended. */
 function askAll() {
   askedAt = Date.now();
   for (const [id, entry] of byId) if (!entry.row || !isEnded(entry.row)) stale.add(id);
