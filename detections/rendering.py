@@ -104,12 +104,17 @@ def annotated_picture(image: DetectionImage, labels: list[Box], asked_by: UUID |
     `asked_by` waits in line for it: by default the owner.
     """
     with storage.open_file(image.image_path) as file, drawing.slot(asked_by or image.user_id):
-        try:
-            upright = pixels.upright(file)
-        except pixels.UnreadableImageError as error:  # the worker's decoder is another, and forgives more
-            raise NoPictureError(str(error)) from error
-        content = pixels.jpeg(annotate(upright, labels))
+        content = drawn(file, labels)
     return FilePieces.of(content)
+
+
+def drawn(file: IO[bytes], labels: list[Box]) -> bytes:
+    """The upright JPEG with labels. Within a slot. Raises NoPictureError."""
+    try:
+        upright = pixels.upright(file)
+    except pixels.UnreadableImageError as error:  # the worker's decoder is another, and forgives more
+        raise NoPictureError(str(error)) from error
+    return pixels.jpeg(annotate(upright, labels))
 
 
 def original_picture(image: DetectionImage, *, upright: bool = False) -> FilePieces:

@@ -37,6 +37,17 @@ def thumbnail_path(path: str) -> str:
     return f"{path}.thumbnail.webp"
 
 
+def shown_path(path: str) -> str:
+    """Where the picture with boxes lies that visitors saw last: as `thumbnail_path`."""
+    return f"{path}.shown.jpg"
+
+
+def replace_file(path: str, content: bytes) -> None:
+    """As `keep_file`, in place of what may be there."""
+    delete_file(path)
+    keep_file(path, content)
+
+
 def keep_file(path: str, content: bytes) -> None:
     """Store what can be made anew: wholly or not at all. A storage that fails is a line in the log."""
     try:
@@ -52,8 +63,8 @@ def keep_file(path: str, content: bytes) -> None:
 
 
 def delete_pictures(paths: Collection[str]) -> bool:
-    """Delete pictures with their thumbnails, as `delete_files`."""
-    return delete_files([*paths, *map(thumbnail_path, paths)])
+    """Delete pictures with what was made of them, as `delete_files`."""
+    return delete_files([*paths, *map(thumbnail_path, paths), *map(shown_path, paths)])
 
 
 def delete_folder(path: str) -> bool:

@@ -1,8 +1,7 @@
 """Public and shared results, for everybody who asks."""
 
-from time import monotonic
+from collections.abc import Mapping
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.http import Http404
 from django.http.response import HttpResponseBase
@@ -23,20 +22,15 @@ from detections.api.visitor_serializers import (
     ShownSerializer,
     ShownSummarySerializer,
 )
-from detections.images.boxes import Box
-from detections.models import Detection, DetectionImage, DetectionQuerySet
+from detections.models import Detection, DetectionQuerySet
 from detections.publication import moderation, shares, showing
-from detections.rendering import FilePieces, annotated_picture, labels_of, thumbnail_picture
+from detections.publication.pictures import shown_picture
+from detections.rendering import FilePieces, thumbnail_picture
 from objectvision.api.negotiation import OneForm, conditional_headers, not_modified
 from objectvision.api.pagination import Pagination
 from objectvision.api.throttles import StaticThrottle, address
 from objectvision.api.views import StrictViewSet
-from objectvision.lib import fair_slots, wakeups
-from objectvision.lib.limits import Busy, TooMany
 from objectvision.lib.links import absolute
-
-LOOK_AGAIN_SECONDS = 0.1
-VISITORS = UUID(int=0)  # draw pictures as one user does, so that they do not hold up the owners
 
 
 class VisitorViewSet(StrictViewSet[Detection]):
@@ -85,23 +79,22 @@ class VisitorViewSet(StrictViewSet[Detection]):
         image = (images.filter(pk=image_id) if image_id else images).first()
         if image is None:
             raise Http404
-        headers = picture_headers(f"{image.pk} {detection.updated_at}", f"{detection.pk}.jpg", download=False)
+        version = f"{image.pk} {detection.updated_at}"
+        headers = picture_headers(version, f"{detection.pk}.jpg", download=False)
         if response := not_modified(self.request, headers):
             return response
-        labels = labels_of(image, 0, "")
         with picture_refusals():
-            return stream_response(drawn_in_turn(image, labels), "image/jpeg", headers)
+            picture = shown_picture(image, version)
+        return self.still_shown(picture, "image/jpeg", headers)
 
-
-def drawn_in_turn(image: DetectionImage, labels: list[Box]) -> FilePieces:
-    """The annotated picture, after those of other visitors. Raises as `annotated_picture`, no TooMany."""
-    deadline = monotonic() + fair_slots.LONGEST_WAIT_SECONDS
-    while True:
-        try:
-            return annotated_picture(image, labels, asked_by=VISITORS)
-        except TooMany as error:  # ten are in line already
-            if monotonic() > deadline or wakeups.stopping.wait(LOOK_AGAIN_SECONDS):
-                raise Busy("Many pictures are being drawn; try again shortly.") from error
+    def still_shown(
+        self, picture: FilePieces, media_type: str, headers: Mapping[str, str]
+    ) -> HttpResponseBase:
+        """The picture, unless it was taken back while this request waited for it."""
+        if not self.get_queryset().exists():
+            picture.close()
+            raise Http404
+        return stream_response(picture, media_type, headers)
 
 
 PICTURE = extend_schema(responses={(200, "image/jpeg"): OpenApiTypes.BINARY, **NO_PICTURE})
@@ -173,7 +166,8 @@ class PublicViewSet(VisitorViewSet):
         if response := not_modified(request, headers):
             return response
         with picture_refusals():
-            return stream_response(thumbnail_picture(image), "image/webp", headers)
+            picture = thumbnail_picture(image)
+        return self.still_shown(picture, "image/webp", headers)
 
     @extend_schema(operation_id="create_public_report", responses={204: None})
     @action(detail=True, methods=["post"], serializer_class=ReportSerializer)

@@ -26,7 +26,8 @@ T = TypeVar("T")
 KEPT_SECONDS = 60 * 60
 MOST_LISTED = 6  # classes of a description
 MOST_OBJECTS = 100  # of a page
-KEPT_PAGES = 64  # of the list
+# Places for kept answers: a bound on the memory that users' links and pages can fill.
+KEPT_PAGES, KEPT_DETECTIONS, KEPT_IMAGES = 64, 64, 1024
 MOST_CLASSES = 20  # of a detection
 FINAL_CLASS = Case(
     When(reviewed_class="", then=F("object_class")), default=F("reviewed_class"), output_field=CharField()
@@ -61,9 +62,10 @@ def version_of(detection: Detection) -> str:
     return json.dumps([str(detection.pk), detection.updated_at.isoformat(), owner_name(detection)])
 
 
-def kept_for(detection: Detection, part: str, make: Callable[[], T]) -> T:
-    """What `make` returns about this row, kept as of its version."""
-    return caching.kept_as_of(f"shown:{detection.pk}:{part}", version_of(detection), KEPT_SECONDS, make)
+def kept_in_place(kind: str, places: int, subject: str, version: str, make: Callable[[], T]) -> T:
+    """What `make` returns about this subject, kept as of its version in one of so many places."""
+    place = int.from_bytes(sha256(subject.encode()).digest()[:4]) % places
+    return caching.kept_as_of(f"shown:{kind}:{place}", f"{subject} {version}", KEPT_SECONDS, make)
 
 
 def done_images(detection: Detection) -> Any:
@@ -117,13 +119,13 @@ def kept_page(detections: Sequence[Detection]) -> list[dict[str, Any]]:
         return [summary_of(detection, objects[detection.pk]) for detection in detections]
 
     version = "\n".join(map(version_of, detections))
-    place = sha256(version.encode()).digest()[0] % KEPT_PAGES
-    return caching.kept_as_of(f"shown:page:{place}", version, KEPT_SECONDS, summaries)
+    return kept_in_place("page", KEPT_PAGES, version, "", summaries)
 
 
 def kept_detection(detection: Detection) -> dict[str, Any]:
     """The summary with images and their results."""
-    return kept_for(detection, "whole", lambda: described(detection))
+    subject, version = str(detection.pk), version_of(detection)
+    return kept_in_place("detection", KEPT_DETECTIONS, subject, version, lambda: described(detection))
 
 
 def described(detection: Detection) -> dict[str, Any]:
@@ -156,7 +158,8 @@ def kept_image(detection: Detection, number: int) -> dict[str, Any] | None:
     """What the page of this image shows, counted from 1. None if there is none."""
     if not 1 <= number <= detection.processed:
         return None
-    return kept_for(detection, f"image-{number}", lambda: described_image(detection, number))
+    subject, version = f"{detection.pk} {number}", version_of(detection)
+    return kept_in_place("image", KEPT_IMAGES, subject, version, lambda: described_image(detection, number))
 
 
 def described_image(detection: Detection, number: int) -> dict[str, Any] | None:

@@ -44,20 +44,20 @@ class FairSlots:
         self._turns = count(1)
 
     @contextmanager
-    def slot(self, user_id: UUID) -> Iterator[None]:
+    def slot(self, user_id: UUID, most_queued: int | None = None) -> Iterator[None]:
         """Hold a slot.
 
         Enter it without a database connection in hand: other requests need that one. Raises Busy if no slot
         is free in time, TooMany if too many requests of the user are queued.
         """
-        with self.queue(user_id) as slot, slot():
+        with self.queue(user_id, most_queued) as slot, slot():
             yield
 
     @contextmanager
-    def queue(self, user_id: UUID) -> Iterator[Slot]:
+    def queue(self, user_id: UUID, most_queued: int | None = None) -> Iterator[Slot]:
         """Queue a request that takes slot after slot, and counts once. Raises as `slot`."""
         with self._lock:
-            most = self._most_queued or MOST_QUEUED
+            most = most_queued or self._most_queued or MOST_QUEUED
             if self._queued[user_id] >= most:
                 raise TooMany(
                     f"{self._work}: {most} requests of yours are in line already, the most allowed.",

@@ -9,10 +9,9 @@ from threading import Timer
 import pytest
 
 from detections import rendering
-from detections.api import visitors
 from detections.jobs.processing import process_waiting
 from detections.models import DetectionResult
-from detections.publication import shares
+from detections.publication import pictures, shares
 from objectvision.lib import fair_slots
 from testing.files.pictures import photo
 
@@ -174,15 +173,14 @@ def test_a_picture_without_objects_says_so(published, client):
 def test_a_visitor_waits_while_others_have_all_places(published, client, monkeypatch):
     monkeypatch.setattr(fair_slots, "MOST_QUEUED", 1)
     with ExitStack() as others:
-        others.enter_context(rendering.drawing.queue(visitors.VISITORS))
+        others.enter_context(rendering.drawing.slot(pictures.VISITORS))
         Timer(0.3, others.close).start()
         assert client.get(f"/api/v1/detect/public/{published.pk}/image").status_code == 200
 
 
 def test_visitors_do_not_hold_up_the_owner(published, api, user, monkeypatch):
     """All of their places are taken, and the owner has one."""
-    monkeypatch.setattr(fair_slots, "MOST_QUEUED", 1)
     monkeypatch.setattr(fair_slots, "LONGEST_WAIT_SECONDS", 0)
     paths = [f"/api/v1/detect/public/{published.pk}/image", f"/api/v1/detect/{published.pk}/image"]
-    with rendering.drawing.queue(visitors.VISITORS):
+    with rendering.drawing.slot(pictures.VISITORS):
         assert [api(user).get(path).status_code for path in paths] == [503, 200]
