@@ -12,5 +12,7 @@ class DetectionsConfig(AppConfig):
 
     def ready(self) -> None:
         from detections import events
+        from detections.publication import mails
 
         events.register_bodies()
+        mails.register_decision_mails()

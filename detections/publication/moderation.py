@@ -16,6 +16,7 @@ from django.utils.crypto import salted_hmac
 
 from detections import caching, events
 from detections.models import LOCKED_AT_ONCE, Detection
+from detections.publication import mails
 from detections.publication.models import PublicReport
 from objectvision.lib import rows, wakeups
 
@@ -81,7 +82,10 @@ def hide(ids: Collection[UUID]) -> int:
 
 
 def decide(ids: Collection[UUID], state: Moderation, reason: str = "") -> int:
-    """Their reports are resolved by it. Owners are told of approvals and rejections that are new."""
+    """Their reports are resolved by it.
+
+    Owners are told of approvals and rejections that are new, by an event and a mail.
+    """
     chosen = list(ids)
     count = 0
     for start in range(0, len(chosen), LOCKED_AT_ONCE):
@@ -94,6 +98,7 @@ def decide(ids: Collection[UUID], state: Moderation, reason: str = "") -> int:
                 detection.change(moderation=state, moderation_reason=reason)
             PublicReport.objects.resolve([detection.pk for detection in detections])
             events.write_decision_events(decided)
+            mails.queue_decision_mails(decided)
             owners = {detection.user_id for detection in decided}
             caching.drop_after_commit(owners)
             wakeups.publish_after_commit(dict.fromkeys(owners, ""))

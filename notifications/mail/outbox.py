@@ -4,6 +4,8 @@ An address gets at most `Mail.MAX_PER_WINDOW` mails of one kind per hour, whatev
 anonymous clients ask for are counted separately.
 """
 
+from typing import Any
+
 from django.utils import timezone
 
 from notifications.models import Mail, MailQuerySet
@@ -21,12 +23,13 @@ class TooManyMails(TooMany):
         super().__init__("Too many mails to this address.", retry_after)
 
 
-def queue_mail(kind: Mail.Kind, to: str) -> None:
+def queue_mail(kind: Mail.Kind, to: str, **data: Any) -> None:
     """Queue a mail that the system sends by itself. A mail past the limit is dropped.
 
-    Mails contain no text of users: a client could sign up with another's address to have it sent there.
+    `data` goes into the template, and holds no secret. Mails contain no text of users: a client could sign up
+    with another's address to have it sent there.
     """
-    mail = Mail.objects.create(kind=kind, to=as_stored(to))
+    mail = Mail.objects.create(kind=kind, to=as_stored(to), data=data or None)
     if mail.free_at() is None:
         admit_mail(mail)
 

@@ -39,6 +39,7 @@ def render_mail(mail: Mail) -> EmailMultiAlternatives:
         "company": settings.COMPANY_NAME,
         "sender": settings.EMAIL_SENDER,
         **own_context,
+        **(mail.data or {}),
     }
     subject, text, html = (
         fill_template(mail, layout, context) for layout in ("subject.txt", "base.txt", "base.html")

@@ -62,6 +62,8 @@ class Mail(leases.Leased):
         PASSWORD_CHANGED = "password_changed"  # noqa: S105  # as above
         ACCOUNT_DELETED = "account_deleted"
         WEBHOOK_DISABLED = "webhook_disabled"
+        DETECTION_APPROVED = "detection_approved"
+        DETECTION_REJECTED = "detection_rejected"
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -84,6 +86,7 @@ class Mail(leases.Leased):
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     kind = models.CharField(max_length=20, choices=Kind)
     to = models.EmailField()
+    data = models.JSONField(null=True, blank=True, help_text="What its template needs of this very mail.")
     by_stranger = models.BooleanField(
         default=False, help_text="An anonymous client asked for it; counted separately."
     )

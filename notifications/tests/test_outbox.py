@@ -29,7 +29,7 @@ def test_the_row_of_a_mail_contains_no_secret(db):
         "welcome", ADA, "waiting", 0,
     )  # fmt: skip  # a row to read at a glance
     assert set(row) == {
-        "id", "kind", "to", "by_stranger", "state", "attempts", "due_at", "claim", "claimed_at",
+        "id", "kind", "to", "data", "by_stranger", "state", "attempts", "due_at", "claim", "claimed_at",
         "error", "created_at", "sent_at",
     }  # fmt: skip  # as above
 

@@ -20,8 +20,17 @@ SUBJECTS = {
     "password_changed": "Your password for ObjectVision was changed",
     "webhook_disabled": "A webhook of yours at ObjectVision was disabled",
     "account_deleted": "Your account at ObjectVision is deleted",
+    "detection_approved": "Your results at ObjectVision are public",
+    "detection_rejected": "Your results at ObjectVision are not public",
 }
-LINKED = {"webhook_disabled", "welcome", "verify_email", "password_reset"}
+LINKED = {
+    "webhook_disabled", "welcome", "verify_email", "password_reset", "detection_approved",
+    "detection_rejected",
+}  # fmt: skip  # a list to read at a glance
+DATA = {
+    "detection_approved": {"count": 1},
+    "detection_rejected": {"count": 2, "reason": "It shows <a face> & a name"},
+}
 
 
 class Page(HTMLParser):
@@ -42,7 +51,7 @@ class Page(HTMLParser):
 
 
 def rendered(kind, to=ADA):
-    return rendering.render_mail(Mail(kind=kind, to=to, created_at=timezone.now()))
+    return rendering.render_mail(Mail(kind=kind, to=to, created_at=timezone.now(), data=DATA.get(kind)))
 
 
 def parts(message):

@@ -1,16 +1,19 @@
 """Publishing, the decisions of staff, and the reports of visitors."""
 
+from operator import itemgetter
+
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import User, UserSettings
 from detections import erasure
 from detections.api import visitor_pages, visitors
 from detections.models import Detection
 from detections.publication import moderation
 from detections.publication.models import PublicReport
-from notifications.models import Event
+from notifications.mail import rendering
+from notifications.models import Event, Mail
 from testing.api import IMAGE, faults, file_of
 from testing.files.pictures import photo
 
@@ -123,6 +126,39 @@ def test_an_approval_outlives_a_withdrawal(published, publish, api):
     assert api().get(f"{PUBLIC}/{published.pk}").status_code == 404
     assert publish(published) == "approved"
     assert api().get(f"{PUBLIC}/{published.pk}").status_code == 200
+
+
+def test_a_decision_is_mailed_once_to_each_owner(finished, submit, user, stranger, act):
+    others = [submit(owner, photo()) for owner in (user, stranger)]
+    for detection in (finished, *others):
+        detection.change(is_public=True)
+    act("reject", finished, *others, reason="It shows <a face>.")
+    mails = Mail.objects.order_by("to").values_list("kind", "to", "data")
+    assert list(mails) == sorted(
+        [
+            ("detection_rejected", user.email, {"count": 2, "reason": "It shows <a face>."}),
+            ("detection_rejected", stranger.email, {"count": 1, "reason": "It shows <a face>."}),
+        ],
+        key=itemgetter(1),
+    )
+    message = rendering.render_mail(Mail.objects.get(to=user.email))
+    ((html, _),) = message.alternatives
+    assert "“It shows <a face>.”" in message.body
+    assert "“It shows &lt;a face&gt;.”" in html
+
+
+def test_an_approval_is_mailed_with_a_link_and_hiding_is_not(finished, publish, act, user):
+    publish(finished)
+    act("hide", finished)
+    assert not Mail.objects.exists()
+    act("approve", finished)
+    act("approve", finished)  # changes nothing
+    mail = Mail.objects.get()
+    assert (mail.kind, mail.to, mail.state) == ("detection_approved", user.email, "waiting")
+    assert f"\nhttp://localhost:8000/p/{finished.pk}\n" in rendering.render_mail(mail).body
+    UserSettings.objects.update_or_create(user=user, defaults={"notifications": False})
+    with pytest.raises(rendering.NoReaderError):
+        rendering.render_mail(mail)
 
 
 def test_owners_cannot_decide_themselves(finished, publish, api, user):
