@@ -78,7 +78,7 @@ def test_results_of_others_are_not_found(person, stranger, submit):
     unknown = person.get("/results/01a2296b-6367-7178-8365-8b123042ee30")
     foreign = person.get(f"/results/{detection.pk}")
     assert (foreign.status_code, unknown.status_code) == (404, 404)
-    assert b"There is no such result" in foreign.content
+    assert b"There is no such page" in foreign.content
 
 
 def test_visitors_are_led_to_the_log_in_and_back(client, user, submit):

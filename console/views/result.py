@@ -40,7 +40,7 @@ class ResultPage(PersonalPage):
         detection = Detection.objects.owned_by(self.user).select_related("detector").filter(pk=pk).first()
         images = list(detection.images.select_related("detector").order_by("pk")) if detection else []
         if detection is None or not images:
-            return self.render("result/missing", status=404)
+            return self.render("missing", status=404)
         number = min(max(request_number(request), 1), len(images))
         return self.render("result/page", **shown(detection, images, number))
 
