@@ -7,8 +7,9 @@ import { curl, javascript, python } from "./snippets.js";
 
 /**
  * A request that the page offers.
- * @typedef {import("./snippets.js").Asked & {title: string, answeredBy?: string, upload?: number}} Offered
+ * @typedef {import("./snippets.js").Asked & {title: string, answeredBy?: string, upload?: number, note?: string}} Offered
  *   `answeredBy`: the path of the answer's JSON, if not the request's own. `upload`: milliseconds that it took.
+ *   `note`: what to say instead of an answer.
  */
 
 const LANGUAGES = { curl, python, javascript };
@@ -68,9 +69,11 @@ function snippet() {
 
 /** @param {Offered} [asked] */
 async function showAnswer(asked) {
-  const path = asked?.savedAs ? null : (asked?.answeredBy ?? asked?.path);
-  clearAnswer(asked?.savedAs ? `A file, which the code saves as ${asked.savedAs}.` : "");
-  if (!asked || !path) return;
+  if (!asked) return;
+  const text = asked.note ?? (asked.savedAs ? `A file, which the code saves as ${asked.savedAs}.` : "");
+  clearAnswer(text);
+  if (text) return;
+  const path = asked.answeredBy ?? asked.path;
   try {
     const given = await ask("GET", path);
     const content = await given.json();
@@ -79,7 +82,7 @@ async function showAnswer(asked) {
     timings.replaceChildren(...timesOf(content, seconds, asked.upload).map(timing));
     showJson(JSON.stringify(content, null, 2), `/api/v1/${path}`);
   } catch (error) {
-    note.textContent = /** @type {Error} */ (error).message;
+    clearAnswer(/** @type {Error} */ (error).message);
   }
 }
 
@@ -194,9 +197,20 @@ function step(event) {
 
 /** @param {HTMLElement} button */
 async function copy(button) {
-  const label = find("span", HTMLElement, button);
-  label.textContent = (await copied(button.dataset.copies === "answer" ? answer : snippet())) ? "Copied" : "Select it";
-  setTimeout(() => (label.textContent = "Copy"), 2000);
+  const isCopied = await copied(button.dataset.copies === "answer" ? answer : snippet());
+  const text = isCopied ? "Copied" : "Select it"; // and copy it, since the browser forbids it
+  tellCopied(button, text, text);
+  setTimeout(() => tellCopied(button, "Copy", ""), 2000);
+}
+
+/**
+ * @param {HTMLElement} button
+ * @param {string} label
+ * @param {string} told to screen readers
+ */
+function tellCopied(button, label, told) {
+  find("span", HTMLElement, button).textContent = label;
+  find("#code-told", HTMLElement, panel).textContent = told;
 }
 
 select.addEventListener("change", show);

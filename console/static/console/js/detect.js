@@ -1,8 +1,10 @@
 // The page for uploads: pictures are dropped, pasted, chosen or taken, and sent at once.
 
+import { offerCode } from "./code_button.js";
 import { find } from "./dom.js";
 import { toast } from "./toasts.js";
 import { takePicture } from "./detect/camera.js";
+import * as code from "./detect/code.js";
 import * as options from "./detect/options.js";
 import { preview } from "./detect/previews.js";
 import * as queue from "./detect/queue.js";
@@ -87,6 +89,10 @@ function listenToDrops() {
 }
 
 options.begin();
-queue.begin(Number(page.dataset.mostMegabytes), (item) => recent.drawItem(item));
+queue.begin(Number(page.dataset.mostMegabytes), (item) => {
+  recent.drawItem(item);
+  code.remember(item);
+});
 recent.begin(JSON.parse(find("#cards-data", HTMLElement).textContent ?? "[]"));
 listen();
+offerCode(code.requests);

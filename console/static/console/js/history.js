@@ -1,6 +1,6 @@
 // The history: an endless list that is searched, selected and changed.
 
-import { showCode } from "./code_panel.js";
+import { offerCode } from "./code_button.js";
 import { runAction } from "./history/actions.js";
 import { resumeExports } from "./history/exports.js";
 import { beginList, conditions } from "./history/list.js";
@@ -59,6 +59,7 @@ choice?.addEventListener("click", (event) => {
   document.cookie = `${name}=${view}; path=/; max-age=31536000; samesite=lax`;
 });
 
-document.getElementById("show-code")?.addEventListener("click", () => {
-  showCode([{ title: "This history", method: "GET", path: `detect/history?${new URLSearchParams(conditions)}` }]);
+offerCode(() => {
+  const query = new URLSearchParams(conditions).toString();
+  return [{ title: "This history", method: "GET", path: query ? `detect/history?${query}` : "detect/history" }];
 });

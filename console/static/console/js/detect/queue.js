@@ -11,6 +11,7 @@ import { isReachable, lost, onReachable } from "../connection.js";
  * @property {[string, string][]} fields
  * @property {Phase} phase
  * @property {number} share of the file that has left
+ * @property {number} milliseconds from the first byte to the answer, once it is sent
  * @property {string} detail why it waits, or was refused
  * @property {number} until when the server has asked to wait; 0 if it has not
  * @property {number} attempts that got no answer
@@ -86,7 +87,7 @@ function made(file, fields) {
   const control = new AbortController();
   return {
     key: newKey(), file, fields, control, phase: "queued", share: 0, detail: "", until: 0, attempts: 0,
-    mayRetry: false, id: "",
+    milliseconds: 0, mayRetry: false, id: "",
   };
 }
 
@@ -116,8 +117,10 @@ async function send(item) {
   active += 1;
   Object.assign(item, { phase: "sending", share: 0, detail: "", until: 0 });
   changed(item);
+  const started = performance.now();
   try {
     item.id = (await posted(item)).detection_id;
+    item.milliseconds = performance.now() - started;
     item.phase = "sent";
   } catch (error) {
     await failed(item, error);
