@@ -46,9 +46,11 @@ class Sizes:
     pages: int = 20
     requests: int = 1000
     detections: int = 100_000
+    drops: int = 10
+    """Of a picture on the console."""
 
 
-QUICK = Sizes(photos=4, singles=4, large=1, pages=3, requests=40, detections=400)
+QUICK = Sizes(photos=4, singles=4, large=1, pages=3, requests=40, detections=400, drops=1)
 
 
 class Systems:

@@ -2,6 +2,7 @@
 
 from benchmarks.figures import Measure
 from benchmarks.measures.capacity import CAPACITY
+from benchmarks.measures.console import FIRST_RESULT
 from benchmarks.measures.costs import CPU, EXPORT, START, STATEMENTS
 from benchmarks.measures.pages import HISTORY, JOB_STATUS
 from benchmarks.measures.speed import BATCH, EMBEDDED, LARGE, SINGLE, WORKERS
@@ -19,4 +20,5 @@ MEASURES: dict[str, Measure] = {
     "job_status": JOB_STATUS,
     "export": EXPORT,
     "start": START,
+    "console": FIRST_RESULT,
 }

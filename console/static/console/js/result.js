@@ -1,7 +1,6 @@
 // The page of a result: its picture on the stage, what was found beside it.
 
 import { call, Unreachable } from "./api.js";
-import { showCode } from "./code_panel.js";
 import { find } from "./dom.js";
 import { isOpen, onMessage } from "./live.js";
 import "./menus.js";
@@ -166,7 +165,7 @@ function toggleShown(what) {
   stage.change();
 }
 
-function openCode() {
+async function openCode() {
   /** @type {import("./code_panel.js").Offered[]} */
   const requests = JSON.parse(find(".result-actions", HTMLElement).dataset.requests ?? "[]");
   const link = document.querySelector('[data-download="annotated"]');
@@ -176,6 +175,7 @@ function openCode() {
     url.searchParams.delete("download");
     annotated.path = `${url.pathname.replace("/api/v1/", "")}${url.search}`;
   }
+  const { showCode } = await import("./code_panel.js"); // fetched when it is asked for
   showCode(requests);
 }
 
