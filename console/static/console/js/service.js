@@ -21,7 +21,7 @@ export function described(service) {
     lines.push(`${service.waiting === 1 ? "1 picture waits" : `${service.waiting} pictures wait`}${place}.`);
   }
   if (!lines.length) lines.push("Ready.");
-  if (service.per_minute) lines.push(`${service.per_minute} pictures a minute.`);
+  if (service.per_minute) lines.push(`${service.per_minute} ${service.per_minute === 1 ? "picture" : "pictures"} a minute.`);
   const level = service.problems.length ? "warn" : service.waiting ? "busy" : "ok";
   return { level, lines };
 }
