@@ -37,7 +37,7 @@ def faultless_page(browser, url, *, refusals=False, outages=False, **options):
     expected = REFUSALS * refusals + OUTAGES * outages
     context = browser.new_context(base_url=url, **options)
     page = context.new_page()
-    page.on("console", lambda told: told.type in {"error", "warning"} and faults.append(told.text))
+    page.on("console", lambda told: told.type in {"error", "warning"} and faults.append(described(told)))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("requestfailed", lambda asked: is_aborted(asked) or faults.append(f"failed: {asked.url}"))
     page.on("request", lambda asked: is_elsewhere(asked.url, url) and faults.append(asked.url))
@@ -45,6 +45,10 @@ def faultless_page(browser, url, *, refusals=False, outages=False, **options):
     context.close()
     found = [fault for fault in faults if not fault.startswith(expected)]
     assert not found, found
+
+
+def described(told):
+    return f"{told.text} {told.location['url']}".strip()
 
 
 def is_aborted(asked):

@@ -121,15 +121,19 @@ def offered_requests(detection: Detection, images: list[DetectionImage], image: 
 def making_request(detection: Detection, images: list[DetectionImage]) -> dict[str, Any]:
     """The upload, or the rerun, that made the detection."""
     sent = {"detector": detection.detector.full_name, **detection.parameters}
-    fields = [(name, form_value(sent[name])) for name in OPTIONS if sent.get(name)]
     if detection.source_id:
-        return {"title": "Running it again", "path": f"detect/{detection.source_id}/rerun", "fields": fields}
+        content = {name: json_value(sent[name]) for name in OPTIONS if sent.get(name)}
+        path = f"detect/{detection.source_id}/rerun"
+        return {"title": "Running it again", "path": path, "content": content}
+    fields = [(name, form_value(sent[name])) for name in OPTIONS if sent.get(name)]
     field, path = ("image", "detect/image") if len(images) == 1 else ("images", "detect/batch")
     files = [(field, each.original_name) for each in images[:MOST_FILES]]
     return {"title": "The upload", "path": path, "files": files, "fields": fields}
 
 
 def form_value(value: Any) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    return "true" if value is True else str(value)
+    return "true" if value is True else str(json_value(value))
+
+
+def json_value(value: Any) -> Any:
+    return ",".join(map(str, value)) if isinstance(value, list) else value

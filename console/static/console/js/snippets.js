@@ -7,9 +7,11 @@
  *   path: string,
  *   fields?: [string, string][],
  *   files?: [string, string][],
+ *   content?: Record<string, string | number | boolean>,
  *   waits?: boolean,
  *   savedAs?: string,
- * }} Asked `path`: below the API's address, with its query. `files`: form fields and names. `waits`: for the result of
+ * }} Asked `path`: below the API's address, with its query. `files`: form fields and names. `content`: sent
+ *   as JSON, instead of a form. `waits`: for the result of
  *   an upload. `savedAs`: a file name of ours, if the answer is a file.
  */
 
@@ -77,20 +79,22 @@ function quoted(text, escape) {
 }
 
 /** @type {Writer} */
-export function curl({ path, fields = [], files = [], waits, savedAs }, api, key) {
+export function curl({ path, fields = [], files = [], content, waits, savedAs }, api, key) {
   const words = [
     `curl ${shellWord(`${api}/${path}`)}`,
     key ? `-H ${shellWord(`X-API-Key: ${key}`)}` : '-H "X-API-Key: $OBJECTVISION_KEY"',
     waits && `-H 'Prefer: wait=${WAIT}'`,
     ...files.map(([field, name]) => `-F ${shellWord(`${field}=@${curlFile(name)}`)}`),
     ...fields.map(([field, value]) => `--form-string ${shellWord(`${field}=${value}`)}`),
+    content && `-H 'Content-Type: application/json'`,
+    content && `--data-raw ${shellWord(JSON.stringify(content))}`,
     savedAs && `-o ${shellWord(savedAs)}`,
   ];
   return `${words.filter(isText).join(" \\\n  ")}\n`;
 }
 
 /** @type {Writer} */
-export function python({ method, path, fields = [], files = [], waits, savedAs }, api, key) {
+export function python({ method, path, fields = [], files = [], content, waits, savedAs }, api, key) {
   const opened = files.map(([field, name]) => `(${pythonText(field)}, open(${pythonText(name)}, "rb"))`);
   const pairs = fields.map(([field, value]) => `(${pythonText(field)}, ${pythonText(value)})`);
   return lines(
@@ -107,6 +111,7 @@ export function python({ method, path, fields = [], files = [], waits, savedAs }
     "    },",
     opened.length && `    files=[${opened.join(", ")}],`,
     pairs.length && `    data=[${pairs.join(", ")}],`,
+    content && `    json={${members(content, pythonText, { true: "True", false: "False" })}},`,
     `    timeout=${TIMEOUT},`,
     ")",
     "answer.raise_for_status()",
@@ -115,7 +120,7 @@ export function python({ method, path, fields = [], files = [], waits, savedAs }
 }
 
 /** @type {Writer} */
-export function javascript({ method, path, fields = [], files = [], waits, savedAs }, api, key) {
+export function javascript({ method, path, fields = [], files = [], content, waits, savedAs }, api, key) {
   const isForm = files.length + fields.length > 0;
   return lines(
     files.length && 'import { readFile } from "node:fs/promises";',
@@ -129,14 +134,28 @@ export function javascript({ method, path, fields = [], files = [], waits, saved
     "  headers: {",
     `    "X-API-Key": ${key ? scriptText(key) : "process.env.OBJECTVISION_KEY"},`,
     waits && `    Prefer: "wait=${WAIT}",`,
+    content && '    "Content-Type": "application/json",',
     "  },",
     isForm && "  body: form,",
+    content && `  body: JSON.stringify({ ${members(content, scriptText, {})} }),`,
     "});",
     "if (!answer.ok) throw new Error(await answer.text());",
     savedAs
       ? `await writeFile(${scriptText(savedAs)}, Buffer.from(await answer.arrayBuffer()));`
       : "console.log(await answer.text());",
   );
+}
+
+/**
+ * What stands between the braces of an object.
+ * @param {Record<string, string | number | boolean>} content
+ * @param {(text: string) => string} write
+ * @param {Record<string, string>} words that the language has for true and false
+ */
+function members(content, write, words) {
+  const valueOf = (/** @type {string | number | boolean} */ value) =>
+    typeof value === "string" ? write(value) : (words[String(value)] ?? String(value));
+  return Object.entries(content).map(([name, value]) => `${write(name)}: ${valueOf(value)}`).join(", ");
 }
 
 /** @param {string} name */
