@@ -3,7 +3,7 @@
 from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from testing import services
 from testing.clients import PASSWORD
@@ -16,6 +16,9 @@ OPTIONS = [
 
 REFUSALS = ("Failed to load resource: the server responded with a status of 4",)
 OUTAGES = ("failed: ", "Failed to load resource: net::", "WebSocket connection to ")
+
+
+expect.set_options(timeout=20_000)  # milliseconds: on a busy machine, pages are slow
 
 
 @contextmanager

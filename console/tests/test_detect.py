@@ -8,13 +8,18 @@ import pytest
 from django.utils import timezone
 
 from console import service
+from console.views import detect
+from detections.detectors.preparation import BUNDLED_FOLDER
+from detections.inference import Options, load_detector
 from detections.jobs import processing
 from detections.models import Detection, Detector
 from objectvision.lib import heartbeats
 from testing.files.pictures import photo
+from testing.services import ROOT
 
 pytestmark = pytest.mark.django_db
 CARDS, SERVICE = "/console/cards", "/console/service"
+SAMPLES = ROOT / "console/static/console/samples"
 
 
 @pytest.fixture
@@ -130,3 +135,26 @@ def test_the_service_says_in_plain_words_what_is_missing(console, user, detector
     assert told() == [service.NO_WORKER, service.NO_FILES]
     Detector.objects.update(is_active=False)
     assert told() == [service.NO_WORKER, service.NO_DETECTOR]
+
+
+def test_samples_are_offered_where_a_detector_knows_what_they_show(console, user, detector):
+    assert "samples/parcel.jpg" not in console(user).get("/").content.decode()
+    Detector.objects.update(classes=["qr_code"])
+    page = console(user).get("/").content.decode()
+    assert [name for name in detect.SAMPLES if f"samples/{name}.jpg" in page] == list(detect.SAMPLES)
+    assert f'data-sample-detector="{detector.name}:1"' in page
+
+
+def test_samples_are_small_and_the_bundled_detector_finds_what_they_show():
+    bundled = load_detector(BUNDLED_FOLDER, "openvino")
+    found = {}
+    for name in detect.SAMPLES:
+        content = (SAMPLES / f"{name}.jpg").read_bytes()
+        assert len(content) < 80_000
+        boxes = bundled.predict(content, Options(confidence=0.25)).boxes
+        found[name] = sorted(box.object_class for box in boxes)
+    assert found == {
+        "parcel": ["barcode", "barcode", "qr_code"],
+        "table": ["marker", "marker", "qr_code"],
+        "desk": ["barcode", "marker", "qr_code"],
+    }

@@ -119,7 +119,7 @@ function remove(entry) {
   const hadFocus = shown.contains(document.activeElement);
   const next = shown.nextElementSibling ?? shown.previousElementSibling;
   entries.delete(entry);
-  if (entry.row) byId.delete(entry.row.id);
+  for (const [id, each] of byId) if (each === entry) byId.delete(id);
   shown.remove();
   showEmpty();
   if (hadFocus) /** @type {HTMLElement | null} */ ((next ?? document).querySelector("a[href], button:not([hidden])"))?.focus();
