@@ -22,9 +22,10 @@ expect.set_options(timeout=20_000)  # milliseconds: on a busy machine, pages are
 
 
 @contextmanager
-def launched():
+def launched(**options):
+    """`options` are Playwright's for a launch."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS)
+        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS, **options)
         yield browser
         browser.close()
 
