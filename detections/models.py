@@ -1,7 +1,7 @@
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import takewhile
 from pathlib import Path
@@ -32,7 +32,7 @@ QUEUE_FIELDS = (
 OUTCOME_FIELDS = (
     "state", "claim", "claimed_at", "width", "height", "error", "error_code", "processed_at", "inference_ms",
 )  # fmt: skip  # a list to read at a glance
-COUNTED_FIELDS = ("processed", "failed", "status", "error", "finished_at", "updated_at")
+COUNTED_FIELDS = ("processed", "failed", "status", "error", "started_at", "finished_at", "updated_at")
 
 
 class UnknownClassesError(ValueError):
@@ -474,6 +474,11 @@ class Detection(models.Model):
         self.error = "" if self.processed else self.first_error(images)
         self.finished_at = timezone.now()
 
+    def begin(self, now: datetime) -> None:
+        """`pending → processing`. The caller has locked it, and saves."""
+        self.status = self.Status.PROCESSING
+        self.started_at = now
+
     def reopen(self) -> None:
         """Make it pending: some of its images wait again. The caller saves."""
         self.status = self.Status.PENDING
@@ -500,6 +505,7 @@ class Claim:
     detector: Detector
     images: "Sequence[DetectionImage]"
     more: bool
+    at: datetime = field(default_factory=timezone.now)
 
     @property
     def detections(self) -> set[UUID]:

@@ -18,13 +18,15 @@ from django.db import transaction
 from django.utils import timezone
 
 from detections import inference
-from detections.jobs.progress import begin_detections, recount_and_publish
+from detections.jobs.progress import begin_detections, begin_with_outcomes, recount_and_publish
 from detections.models import Claim, Detection, DetectionImage, DetectionResult, Detector
 from objectvision.lib import doorbell, logs, metrics, tracing
 
 log = logging.getLogger(__name__)
 
 CHUNK = 16
+# What is done sooner begins and ends in one commit: to tell both apart costs as much as to store the results.
+BEGIN_SECONDS = 0.2
 # A chunk begins no further image after this: an image that is looked at in tiles takes long.
 CHUNK_SECONDS = 2
 # A task ends after this, so that a worker with one thread gets to its other tasks.
@@ -169,19 +171,28 @@ class Work:
 
 
 def begin_work(claim: Claim, detector: inference.LoadedDetector) -> Work:
-    """Hand the claim's images to the lanes and, while they work, mark its detections as begun."""
+    """Hand the claim's images to the lanes.
+
+    While they work on a full chunk, its detections are marked as begun.
+    """
     effort = Effort()
     alone = len(claim.images) == 1
     lanes = threads_of_lanes(detector.lanes)
     futures = {
         lanes.submit(predict_image, image, detector, effort, alone=alone): image for image in claim.images
     }
+    work = Work(claim, futures, effort)
+    if len(futures) == CHUNK:
+        mark_begun(work)
+    return work
+
+
+def mark_begun(work: Work) -> None:
     try:
-        begin_detections(claim)
+        begin_detections(work.claim)
     except BaseException:  # whatever it is: it is raised again
-        effort.lost.set()  # else lanes work on for nothing: the claim lapses
+        work.effort.lost.set()  # else lanes work on for nothing: the claim lapses
         raise
-    return Work(claim, futures, effort)
 
 
 def finish_work(work: Work, *behind: Work) -> bool:
@@ -189,6 +200,8 @@ def finish_work(work: Work, *behind: Work) -> bool:
 
     Images that were left out wait again, uncounted. Whether there were any.
     """
+    if wait(work.futures, BEGIN_SECONDS).not_done:
+        mark_begun(work)
     keep_claims(work, *behind)
     outcomes = work.outcomes()
     record_outcomes(work.claim, {pk: outcome for pk, outcome in outcomes.items() if outcome})
@@ -312,8 +325,10 @@ def record_outcomes(claim: Claim, outcomes: dict[UUID, Outcome]) -> None:
         images = [image for image in claim.images if image.pk in have_results and image.pk in outcomes]
         if replaced := [image for image in images if have_results[image.pk]]:
             DetectionResult.objects.filter(image__in=replaced).delete()
+        of_images = {image.detection_id for image in images}
+        begun = begin_with_outcomes(claim, [each for each in detections if each.pk in of_images])
         results = [result for image in images for result in apply_outcome(image, outcomes[image.pk])]
-        recount_and_publish(detections, images, results)
+        recount_and_publish(detections, images, results, begun)
     measure_outcomes(claim.detector, [outcomes[image.pk] for image in images])
     for detection in unfinished:
         if detection.is_finished:

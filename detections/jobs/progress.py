@@ -14,6 +14,8 @@ from detections.models import (
     DetectionImage,
     DetectionResult,
 )
+from notifications import outbox
+from notifications.models import Event
 from objectvision.lib import rows, tracing, wakeups
 
 
@@ -28,22 +30,34 @@ def begin_detections(claim: Claim) -> None:
             wakeups.publish_after_commit(dict.fromkeys(owners, ""))
 
 
+def begin_with_outcomes(claim: Claim, detections: Sequence[Detection]) -> list[Event]:
+    """As `begin_detections`, for locked detections whose outcomes are at hand. Saves nothing."""
+    pending = [detection for detection in detections if detection.status == Detection.Status.PENDING]
+    if not pending:
+        return []
+    with tracing.span("begin", *claim.traceparents):
+        for detection in pending:
+            detection.begin(claim.at)
+        return events.events_of(pending)
+
+
 def recount_and_publish(
     detections: Sequence[Detection],
     images: Sequence[DetectionImage] = (),
     results: Sequence[DetectionResult] = (),
+    begun: Sequence[Event] = (),
 ) -> None:
     """Save these images' outcomes and `results`, which are all of theirs, and count the detections' images.
 
-    Detections that have ended by it are told. Waiting requests and their owners' streams wake after the
-    commit.
+    Detections that have ended by it are told, after those that have `begun`. Waiting requests and their
+    owners' streams wake after the commit.
     """
     ended = Detection.objects.count_again(detections, images)
     rows.write(
         (results, ()),
         (images, OUTCOME_FIELDS),
         (detections, COUNTED_FIELDS),
-        *events.rows_of(ended),
+        *outbox.rows_of([*begun, *events.events_of(ended)]),
     )
     texts = texts_of(detections, images, results)
     owners = {detection.user_id for detection in detections}

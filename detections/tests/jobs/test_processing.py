@@ -79,19 +79,80 @@ def rows():
 # Results
 
 
-@pytest.mark.parametrize(("detections", "images"), [(1, 1), (1, 16), (16, 1)])
+@pytest.mark.parametrize(
+    ("detections", "images", "beginning"), [(1, 1, 0), (1, 15, 0), (15, 1, 0), (1, 16, 5), (16, 1, 5)]
+)
 def test_a_chunk_takes_as_many_statements_whatever_is_in_it(
-    user, submit, loaded, detector, detections, images, django_assert_num_queries
+    user, submit, loaded, detector, detections, images, beginning, django_assert_num_queries, monkeypatch
 ):
+    monkeypatch.setattr(processing, "BEGIN_SECONDS", 60)  # on a busy machine, too
     for _ in range(detections):
         submit(user, *[photo()] * images)
-    # The claim; begun detections, webhooks, events; what is still claimed, webhooks, all that is recorded;
-    # and two for a transaction. SQLite looks before it claims, in a transaction, and inserts table by table.
+    # The claim; of a full chunk: begun detections, webhooks, events; what is still claimed, webhooks, all
+    # that is recorded; and two for a transaction. SQLite looks before it claims, in a transaction, and
+    # inserts table by table.
     at_once = connection.vendor == "postgresql"
-    with django_assert_num_queries(1 + 5 + 5 if at_once else 4 + 5 + 8):
+    with django_assert_num_queries(1 + beginning + 5 if at_once else 4 + beginning + 8):
         processing.process_claim(claim(detector), loaded)
     with django_assert_num_queries(1 if at_once else 3):  # nothing waits
         assert claim(detector) is None
+
+
+def told(user):
+    return [(event.type, event.data["status"]) for event in user.events.order_by("pk")]
+
+
+STARTED, COMPLETED = ("detection.started", "processing"), ("detection.completed", "completed")
+
+
+def test_what_is_done_soon_begins_and_ends_in_one_commit(user, submit, loaded, detector, monkeypatch):
+    monkeypatch.setattr(processing, "BEGIN_SECONDS", 60)
+    monkeypatch.setattr(processing, "begin_detections", None)
+    detection = submit(user, photo())
+    claimed = claim(detector)
+    processing.process_claim(claimed, loaded)
+    detection.refresh_from_db()
+    assert (detection.status, detection.started_at) == ("completed", claimed.at)
+    assert told(user) == [STARTED, COMPLETED]
+
+
+def test_what_takes_longer_is_seen_to_have_begun(user, submit, loaded, detector, monkeypatch):
+    begun, begin, predict = threading.Event(), processing.begin_detections, processing.outcome_of
+
+    def begin_and_look(claimed):
+        begin(claimed)
+        assert (Detection.objects.get().status, told(user)) == ("processing", [STARTED])
+        begun.set()
+
+    def wait_and_predict(*arguments, **options):
+        assert begun.wait(20)
+        return predict(*arguments, **options)
+
+    monkeypatch.setattr(processing, "begin_detections", begin_and_look)
+    monkeypatch.setattr(processing, "outcome_of", wait_and_predict)
+    detection = submit(user, photo())
+    claimed = claim(detector)
+    processing.process_claim(claimed, loaded)
+    detection.refresh_from_db()
+    assert detection.status == "completed"
+    assert claimed.at < detection.started_at < detection.finished_at
+    assert told(user) == [STARTED, COMPLETED]
+
+
+def test_a_detection_whose_images_are_left_out_has_not_begun(user, submit, loaded, detector, monkeypatch):
+    left_out, done = submit(user, photo()), submit(user, photo())
+    predict = processing.predict_image
+
+    def predict_one(image, *arguments, **options):
+        wanted = image.detection_id == done.pk
+        return predict(image, *arguments, **options) if wanted else None
+
+    monkeypatch.setattr(processing, "BEGIN_SECONDS", 60)
+    monkeypatch.setattr(processing, "predict_image", predict_one)
+    processing.process_claim(claim(detector), loaded)
+    left_out.refresh_from_db()
+    assert (left_out.status, left_out.started_at) == ("pending", None)
+    assert set(user.events.values_list("subject_id", flat=True)) == {done.pk}
 
 
 @pytest.mark.parametrize(("colour", "brightness"), [(BLACK, 0), (GREY, 128 / 255), (WHITE, 1)])
