@@ -66,6 +66,14 @@ def submitted_state(detection: Detection) -> str:
             return state
 
 
+def inherit_refusal(detection: Detection, source: Detection) -> None:
+    """Staff's refusal of the same pictures holds for a rerun, too. The caller saves it."""
+    if source.moderation_reason or source.moderation == Moderation.HIDDEN:
+        detection.moderation, detection.moderation_reason = source.moderation, source.moderation_reason
+        if detection.is_public:
+            detection.moderation = submitted_state(detection)
+
+
 def approve(ids: Collection[UUID]) -> int:
     """Show these public detections. How many there are."""
     return decide(ids, Moderation.APPROVED)

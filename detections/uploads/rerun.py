@@ -17,6 +17,7 @@ from detections.models import (
     Detector,
     UnknownClassesError,
 )
+from detections.publication import moderation
 from detections.uploads.intake import Submission, count_refused, insert_rows
 from detections.uploads.parameters import UploadError, chosen_detector, chosen_options, too_many_tiles
 from objectvision.lib import doorbell, logs
@@ -71,7 +72,8 @@ def submit_rerun(source: Detection, submission: Submission) -> Detection:
     detection = submission.as_detection()
     detection.source = source
     with transaction.atomic():
-        lock_sources(detection, originals, reuse=submission.reuse)
+        locked = lock_sources(detection, originals, reuse=submission.reuse)
+        moderation.inherit_refusal(detection, locked)
         images = [original.copied_to(detection) for original in originals]
         refuse_too_many_tiles(images, submission.options)
         originals.share_files()
@@ -94,11 +96,16 @@ def refuse_too_many_tiles(images: Sequence[DetectionImage], options: Options) ->
         raise UploadError("tile", images[0].error, "too_many_tiles")
 
 
-def lock_sources(detection: Detection, originals: DetectionImageQuerySet, *, reuse: bool) -> None:
-    """Keep the files' detection from being deleted and, in one order, those whose results may be reused."""
+def lock_sources(detection: Detection, originals: DetectionImageQuerySet, *, reuse: bool) -> Detection:
+    """Keep the files' detection from being deleted and, in one order, those whose results may be reused.
+
+    Returns the files' detection.
+    """
     sources = Q(pk=detection.source_id)
     if reuse:
         alike = DetectionImage.objects.done_alike(detection, originals.order_by().values("sha256"))
         sources |= Q(pk__in=alike.order_by().values("detection"))
-    if detection.source_id not in {locked.pk for locked in Detection.objects.filter(sources).lock_all()}:
+    locked = {each.pk: each for each in Detection.objects.filter(sources).lock_all()}
+    if detection.source_id not in locked:
         raise Detection.DoesNotExist
+    return locked[detection.source_id]

@@ -171,6 +171,21 @@ def test_floods_are_limited_as_those_of_uploads(api, user, done, settings):
     assert rerun(client, done).status_code == 429
 
 
+@pytest.mark.parametrize(
+    ("refused", "private", "public"),
+    [(("rejected", "A face."), "rejected", "pending"), (("hidden", ""), "hidden", "hidden"),
+     (("pending", "A face."), "pending", "pending"), (("approved", ""), "pending", "approved")],
+)  # fmt: skip  # a table to read at a glance
+def test_what_staff_have_refused_waits_for_them_in_a_rerun_too(
+    api, user, done, settings, refused, private, public
+):
+    settings.MODERATION_REQUIRED = False
+    done.change(moderation=refused[0], moderation_reason=refused[1])
+    for is_public, expected in ((False, private), (True, public)):
+        new = made(rerun(api(user), done, is_public=is_public))
+        assert (new.moderation, new.moderation_reason) == (expected, refused[1])
+
+
 def test_a_key_makes_one_rerun_and_wait_answers_with_it(api, user, done):
     client, key = api(user), {"Idempotency-Key": "once"}
     first = made(rerun(client, done, headers=key, confidence=0.1))
