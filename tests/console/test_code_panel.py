@@ -97,6 +97,33 @@ def test_an_upload_is_repeated_by_its_code_whatever_its_name(page, panel, run, t
     assert [file.name for file in tmp_path.iterdir()] == [ODD_NAME]
 
 
+def test_the_code_of_a_result_gives_what_the_page_shows(page, panel, run, client, tmp_path):
+    detection = client.upload(photo(), wait=30).json()
+    key = client.post("users/api-keys", json={"name": "Own", "scopes": ["read"]}).json()["key"]
+    page.goto(f"/results/{detection['id']}")
+    page.get_by_role("button", name="Code").click()
+    assert shown_answer(panel) == detection
+    for language in LANGUAGES:
+        assert json.loads(run(language, copied(page, panel, language), key)) == detection
+
+
+def test_files_are_saved_by_the_code_as_the_page_downloads_them(page, panel, run, client, tmp_path):
+    detection = client.upload(photo(), wait=30).json()["id"]
+    key = client.post("users/api-keys", json={"name": "Own", "scopes": ["read"]}).json()["key"]
+    page.goto(f"/results/{detection}")
+    files = {
+        "The annotated picture": ("annotated.jpg", "image"),
+        "An export": ("coco.json", "export?format=coco"),
+    }
+    page.get_by_role("button", name="Code").click()
+    for title, (name, path) in files.items():
+        panel.get_by_label("Request").select_option(title)
+        for language in LANGUAGES:
+            run(language, copied(page, panel, language), key)
+            assert (tmp_path / name).read_bytes() == client.get(f"detect/{detection}/{path}").content
+            (tmp_path / name).unlink()
+
+
 def test_a_search_of_the_history_is_found_by_its_code(page, panel, run, client):
     for name in ("bus & 'tram'.jpg", "dog.jpg"):
         client.upload(photo(), name, wait=30).raise_for_status()
