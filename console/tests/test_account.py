@@ -1,5 +1,6 @@
 """The account page: whose rows it shows, and that texts of users stay texts."""
 
+import re
 from datetime import timedelta
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from console.views.account import agents
 from detections.models import Detector
 from notifications.models import WebhookDelivery, WebhookEndpoint
 from notifications.webhooks import endpoints
+from testing.clients import PASSWORD
 
 HOSTILE = '<img src=x onerror="alert(1)"> \u202egnp.exe 🦊' + "x" * 60
 
@@ -204,6 +206,14 @@ def test_a_webhook_tells_its_state(person, user):
     disabled = state(disabled_reason="It failed for 5 days.")
     assert ">Disabled<" in disabled
     assert "It failed for 5 days." in disabled
+
+
+def test_forms_send_no_password_in_an_address_while_scripts_are_missing(person, user):
+    webhook = webhook_of(user)
+    for path in ("/account", f"/account/webhooks/{webhook.pk}"):
+        forms = re.findall(r"<form [^>]*>", shown(person, path))
+        assert [form for form in forms if 'method="post"' not in form] == []
+        assert person.post(path, {"password": PASSWORD}).status_code == 405
 
 
 def test_no_secret_is_in_the_page(person, user):

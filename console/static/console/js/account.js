@@ -113,12 +113,24 @@ async function showNumbers() {
 }
 showNumbers();
 
-// The section that is read is marked in the index.
+// The section that is read is marked in the index: the one that was chosen there, until the user scrolls.
+/** @type {Map<string, Element>} */
 const links = new Map();
-for (const link of document.querySelectorAll(".index a")) links.set(link.getAttribute("href")?.slice(1), link);
+let chosen = location.hash.slice(1);
+for (const link of document.querySelectorAll(".index a")) {
+  const id = link.getAttribute("href")?.slice(1) ?? "";
+  links.set(id, link);
+  link.addEventListener("click", () => {
+    chosen = id;
+    mark(id);
+  });
+}
+for (const scrolls of ["wheel", "touchmove", "keydown"]) {
+  addEventListener(scrolls, () => (chosen = ""), { passive: true });
+}
 const seen = new IntersectionObserver(
   (entries) => {
-    for (const entry of entries) if (entry.isIntersecting) mark(entry.target.id);
+    for (const entry of entries) if (entry.isIntersecting) mark(links.has(chosen) ? chosen : entry.target.id);
   },
   { rootMargin: "-20% 0px -70% 0px" },
 );

@@ -51,8 +51,11 @@ export function showOnce(title, hint, secret) {
   document.body.append(dialog);
   dialog.showModal();
   copy.focus();
+  const close = () => dialog.close();
+  addEventListener("pagehide", close); // Back would bring it out of the browser's memory
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
+      removeEventListener("pagehide", close);
       dialog.remove();
       resolve();
     });
