@@ -210,10 +210,9 @@ DJANGO_REDIS_LOG_IGNORED_EXCEPTIONS = True
 CELERY_BROKER_URL = REDIS_URL or "memory://localhost/"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     # One short try: an upload does not wait for a broker that is away. The sweep rings again.
-    {"socket_connect_timeout": 1, "socket_timeout": 2, "max_retries": 0}
-    if REDIS_URL
-    else {"polling_interval": 0.02}
+    {"socket_connect_timeout": 1, "socket_timeout": 2, "max_retries": 0} if REDIS_URL else {}
 )
+CELERY_BROKER_TRANSPORT = None if REDIS_URL else "objectvision.server.local_broker:Transport"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker outlives any outage of its broker
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True  # and a Redis that refuses writes
