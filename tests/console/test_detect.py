@@ -40,6 +40,7 @@ SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThrough
 def uploader(browser, stack, client, **options):
     with faultless_page(browser, stack.url, **options) as page:
         log_in(page, client.email)
+        page.wait_for_load_state()  # before its scripts have run, a key does nothing
         yield page
 
 
@@ -222,6 +223,7 @@ def test_everything_works_by_the_keyboard_alone(browser, embedded_stack):
     with uploader(browser, embedded_stack, client, refusals=True) as page:
         page.locator(".skip").focus()
         page.keyboard.press("Enter")
+        expect(page.locator("#content")).to_be_focused()
         page.keyboard.press("Tab")
         with page.expect_file_chooser() as chooser:
             page.keyboard.press("Enter")
