@@ -93,13 +93,14 @@ function addToTotal(number) {
 
 const older = () => document.getElementById("older");
 
+let loaded = () => {};
+
 /** @returns {Promise<void>} ends when the next part is there, or cannot be had */
 function loadOlder() {
   const link = older();
   if (!link || isLoading) return Promise.resolve();
   return new Promise((resolve) => {
-    link.addEventListener("htmx:finally:request", () => resolve(), { once: true });
-    list.addEventListener("htmx:finally:request", () => resolve(), { once: true });
+    loaded = resolve;
     link.dispatchEvent(new Event("near"));
   });
 }
@@ -168,6 +169,7 @@ function showTimes() {
 }
 
 export function beginList() {
+  history.scrollRestoration = "manual"; // the browser would scroll before the cards are there
   document.addEventListener("htmx:config:request", (event) => {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;
     if (isOlder(ctx)) askForNext(ctx);
@@ -177,20 +179,30 @@ export function beginList() {
     if (ctx.response?.status >= 400) event.preventDefault();
     else if (isOlder(ctx)) older()?.closest(".older")?.remove();
   });
-  document.addEventListener("htmx:finally:request", () => (isLoading = false));
+  document.addEventListener("htmx:finally:request", (event) => {
+    const { ctx } = /** @type {CustomEvent} */ (event).detail;
+    if (!isOlder(ctx) && ctx.sourceElement !== list) return; // the link is gone once its part is there
+    isLoading = false;
+    loaded();
+  });
   list.addEventListener("htmx:after:swap", addPart);
   list.addEventListener("error", hideBroken, true);
   onCards(showTimes);
   showTimes();
-  const { seen } = history.state ?? {};
-  if (seen) restore(seen).then(watchEnd);
-  else watchEnd();
+  // htmx listens once the document is there, which is later than this.
+  document.addEventListener("DOMContentLoaded", () => setTimeout(begin));
   let timer = 0;
   document.addEventListener("scroll", () => {
     clearTimeout(timer);
     timer = setTimeout(remember, 200);
   }, { passive: true });
   list.addEventListener("click", remember, true);
+}
+
+async function begin() {
+  const { seen } = history.state ?? {};
+  if (seen) await restore(seen);
+  watchEnd();
 }
 
 /** A picture whose file is gone leaves its place empty. @param {Event} event */
