@@ -4,7 +4,7 @@ import { ApiError, call, csrfToken, logInAgain } from "../api.js";
 import { find } from "../dom.js";
 import { toast } from "../toasts.js";
 import { chooseExport } from "./exports.js";
-import { card, counted, filters, take, total } from "./list.js";
+import { card, counted, filters, take, takeAll, total } from "./list.js";
 import { notice } from "./notices.js";
 import { redraw } from "./redrawing.js";
 import { clear, selection } from "./selection.js";
@@ -113,8 +113,10 @@ async function changeMany(action, ids, isAll) {
       done += await changeChunk(action, chunk);
       shown.say(`${WORDS[action].doing} … ${done.toLocaleString("en")} of ${number.toLocaleString("en")}`);
     }
-    if (action === "delete") location.assign(location.pathname + location.search);
-    else shown.end(`${counted(done)} ${WORDS[action].done}.`);
+    shown.end(`${counted(done)} ${WORDS[action].done}.`);
+    if (action !== "delete") redraw(ids);
+    else if (isAll) takeAll();
+    else take(ids);
   } catch (error) {
     shown.end(`${WORDS[action].does} stopped: ${/** @type {Error} */ (error).message}`);
   }

@@ -3,6 +3,7 @@
 import { find } from "../dom.js";
 
 const NEAR = "1500px 0px"; // from the window, where the next part is asked for
+const COVERED = 120; // pixels at the top of the window
 const MOST_PARTS = 30; // that Back brings again
 
 export const list = find("#history", HTMLElement);
@@ -17,21 +18,36 @@ const removed = new Set();
 /** The place in the history of the part that comes next. */
 let next = Number(list.dataset.offset) + size;
 let isLoading = false;
-/** @type {Set<() => void>} */
+/** @type {Set<(within: Element) => void>} */
 const watchers = new Set();
 
-/** @param {() => void} watcher told when cards have come, changed or gone */
+/** @param {(within: Element) => void} watcher told when cards have come, changed or gone, and within which element */
 export function onCards(watcher) {
   watchers.add(watcher);
 }
 
-export function changed() {
-  for (const watcher of watchers) watcher();
+/** @param {Element} within */
+export function changed(within = list) {
+  for (const watcher of watchers) watcher(within);
 }
 
-/** @returns {HTMLElement[]} */
-export function cards() {
-  return [...list.querySelectorAll(/** @type {"li"} */ (".item"))];
+/**
+ * @param {Element} within
+ * @returns {HTMLElement[]}
+ */
+export function cards(within = list) {
+  return [...within.querySelectorAll(/** @type {"li"} */ (".item"))];
+}
+
+export const parts = () => [...list.querySelectorAll(/** @type {"ul"} */ (".cards"))];
+
+/** Cards in the window, and up to `margin` pixels beside it. Asking for the places of others would lay them out. */
+export function cardsInSight(margin = 0) {
+  const isNear = (/** @type {Element} */ item) => {
+    const box = item.getBoundingClientRect();
+    return box.bottom > COVERED - margin && box.top < innerHeight + margin;
+  };
+  return parts().filter(isNear).flatMap((part) => cards(part).filter(isNear));
 }
 
 /** @param {string} id */
@@ -46,8 +62,7 @@ export function idOf(item) {
 
 /** Puts the cards into parts, so that no row but the last has gaps. @param {HTMLElement[]} all */
 function lay(all) {
-  const parts = [...list.querySelectorAll(".cards")];
-  parts.forEach((part, index) => {
+  parts().forEach((part, index) => {
     const wanted = all.slice(index * size, (index + 1) * size);
     const isSame = wanted.length === part.children.length && wanted.every((item, place) => part.children[place] === item);
     if (!isSame) part.replaceChildren(...wanted);
@@ -91,6 +106,13 @@ function addToTotal(number) {
   shownTotal.textContent = counted(total());
 }
 
+/** Takes all cards out, and asks for no others: nothing that fulfils the filters is left. */
+export function takeAll() {
+  older()?.closest(".older")?.remove();
+  take(cards().map(idOf));
+  addToTotal(-total());
+}
+
 const older = () => document.getElementById("older");
 
 let loaded = () => {};
@@ -121,11 +143,13 @@ function askForNext(ctx) {
 /** Rows that came or went meanwhile have moved the others: none is shown twice. */
 function addPart() {
   next += size;
-  isLoading = false;
-  const seen = new Set(removed);
-  const all = cards().filter((item) => !seen.has(idOf(item)) && seen.add(idOf(item)));
-  lay(all);
-  changed();
+  const part = parts().at(-1);
+  if (part) {
+    const twice = cards(part).filter((item) => removed.has(idOf(item)) || card(idOf(item)) !== item);
+    for (const item of twice) item.remove();
+    if (twice.length || parts().at(-2)?.children.length !== size) lay(cards());
+    changed(part);
+  }
   watchEnd();
 }
 
@@ -141,16 +165,14 @@ function watchEnd() {
 
 /** Where the page stands: the first card in the window, and how far from its top. */
 function remember() {
-  const bar = 120;
-  const first = cards().find((item) => item.getBoundingClientRect().bottom > bar);
-  const seen = { parts: list.querySelectorAll(".cards").length, id: first && idOf(first), top: first?.getBoundingClientRect().top };
+  const [first] = cardsInSight();
+  const seen = { parts: parts().length, id: first && idOf(first), top: first?.getBoundingClientRect().top, y: scrollY };
   history.replaceState({ ...history.state, htmx: true, seen }, "");
 }
 
 /** @param {{parts: number, id?: string, top?: number}} seen */
 async function restore(seen) {
-  const parts = () => list.querySelectorAll(".cards").length;
-  for (let tries = 0; parts() < Math.min(seen.parts, MOST_PARTS) && older() && tries < MOST_PARTS; tries++) await loadOlder();
+  for (let tries = 0; parts().length < Math.min(seen.parts, MOST_PARTS) && older() && tries < MOST_PARTS; tries++) await loadOlder();
   for (let frame = 0; frame < 3; frame++) {
     const item = card(seen.id ?? "");
     if (item) scrollBy(0, item.getBoundingClientRect().top - (seen.top ?? 0));
@@ -160,9 +182,9 @@ async function restore(seen) {
 
 const format = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 
-/** Times are sent as UTC, and shown as the reader's. */
-function showTimes() {
-  for (const time of list.querySelectorAll("time:not([data-local])")) {
+/** Times are sent as UTC, and shown as the reader's. @param {Element} within */
+function showTimes(within) {
+  for (const time of within.querySelectorAll("time:not([data-local])")) {
     time.textContent = format.format(new Date(time.getAttribute("datetime") ?? ""));
     time.setAttribute("data-local", "");
   }
@@ -188,7 +210,7 @@ export function beginList() {
   list.addEventListener("htmx:after:swap", addPart);
   list.addEventListener("error", hideBroken, true);
   onCards(showTimes);
-  showTimes();
+  showTimes(list);
   // htmx listens once the document is there, which is later than this.
   document.addEventListener("DOMContentLoaded", () => setTimeout(begin));
   let timer = 0;

@@ -2,7 +2,7 @@
 
 import { find } from "../dom.js";
 import { isOpen, onMessage } from "../live.js";
-import { card, cards, changed, filters, idOf, list } from "./list.js";
+import { card, cards, cardsInSight, changed, filters, idOf, list } from "./list.js";
 
 const PAUSE = 500; // between two requests
 const ASKED_EVERY = 3000; // while no messages come
@@ -33,24 +33,16 @@ function name(ctx) {
   if (stale.size) redraw([]);
 }
 
-/** Cards in the window, and a little around it. */
-function shownIds() {
-  const near = (/** @type {DOMRect} */ box) => box.bottom > -500 && box.top < innerHeight + 500;
-  const parts = [...list.querySelectorAll(".cards")].filter((part) => near(part.getBoundingClientRect()));
-  const items = parts.flatMap((part) => [.../** @type {HTMLCollectionOf<HTMLElement>} */ (part.children)]);
-  return items.filter((item) => near(item.getBoundingClientRect())).map(idOf);
-}
-
 export function beginRedrawing() {
   document.addEventListener("htmx:config:request", (event) => {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;
     if (ctx.sourceElement === changes) name(ctx);
   });
-  changes.addEventListener("htmx:after:swap", changed);
+  changes.addEventListener("htmx:after:swap", () => changed());
   onMessage((message) => message.detection_id && redraw([message.detection_id]));
   setInterval(() => {
-    const open = cards().filter((item) => item.hasAttribute("data-open"));
-    if (!isOpen && !document.hidden) redraw(open.map(idOf));
+    if (isOpen || document.hidden) return;
+    redraw(cards().filter((item) => item.hasAttribute("data-open")).map(idOf));
   }, ASKED_EVERY);
-  addEventListener("pageshow", (event) => event.persisted && redraw(shownIds()));
+  addEventListener("pageshow", (event) => event.persisted && redraw(cardsInSight(500).map(idOf)));
 }

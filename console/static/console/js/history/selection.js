@@ -35,8 +35,9 @@ export function selectAll() {
   return all.length > 0;
 }
 
-function show() {
-  for (const item of cards()) {
+/** @param {Element} [within] */
+function show(within) {
+  for (const item of cards(within)) {
     const isChosen = isAll || selected.has(idOf(item));
     item.classList.toggle("selected", isChosen);
     const box = item.querySelector("input");
@@ -121,10 +122,11 @@ function press(down) {
   addEventListener("pointercancel", end, { signal });
 }
 
-/** Detections that are gone are not selected any more. */
-function forgetGone() {
+/** Detections that are gone are not selected any more. @param {Element} within */
+function refresh(within) {
+  if (!isActive()) return;
   for (const id of selected) if (!card(id)) selected.delete(id);
-  show();
+  show(within);
 }
 
 export function beginSelecting() {
@@ -139,6 +141,6 @@ export function beginSelecting() {
     isAll = true;
     show();
   });
-  onCards(forgetGone);
+  onCards(refresh);
   show();
 }
