@@ -1,7 +1,7 @@
 """What a card shows of a detection: state, first picture with boxes, and counts of classes."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,14 @@ from accounts.models import User
 from detections import caching, reports
 from detections.caching import Question
 from detections.images import palette
-from detections.models import Detection, DetectionImage, DetectionResult, Detector
+from detections.models import (
+    Detection,
+    DetectionImage,
+    DetectionQuerySet,
+    DetectionResult,
+    Detector,
+    queue_positions,
+)
 from detections.publication import showing
 
 KEPT_SECONDS = 5 * 60
@@ -22,16 +29,20 @@ def newest_cards(user: User, count: int) -> list[Card]:
     return cards_of(user, Detection.objects.owned_by(user).newest_first()[:count])
 
 
-def cards_of(user: User, detections: Iterable[Detection]) -> list[Card]:
-    """Cards of these detections of the user. What the rows say is kept; the place in the queue is not."""
+def cards_of(user: User, detections: DetectionQuerySet) -> list[Card]:
+    """Cards of the user's detections, newest first. What rows say is kept; the place in the queue is not."""
     found = list(detections)
-    question = Question("cards", ",".join(str(each.pk) for each in found), KEPT_SECONDS)
-    cards = caching.kept(user.pk, question, lambda: made_cards(found))
-    places = {str(each.pk): each.queue_position() for each in found if not each.is_finished}
+    ids = [each.pk for each in found]
+
+    def make() -> list[Card]:  # of rows that are read again, after their owner's version
+        return made_cards(Detection.objects.filter(pk__in=ids).newest_first())
+
+    cards = caching.kept(user.pk, Question("cards", ",".join(map(str, ids)), KEPT_SECONDS), make)
+    places = {str(pk): place for pk, place in queue_positions(found).items()}
     return [{**card, "queue_position": places.get(card["id"], 0)} for card in cards]
 
 
-def made_cards(detections: Sequence[Detection]) -> list[Card]:
+def made_cards(detections: DetectionQuerySet) -> list[Card]:
     ids = [detection.pk for detection in detections]
     detectors = Detector.objects.in_bulk({detection.detector_id for detection in detections})
     images, counts = reports.first_images(ids), showing.count_classes(ids)

@@ -1,6 +1,6 @@
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -315,19 +315,23 @@ class DetectionQuerySet(models.QuerySet["Detection"]):
         return finished
 
 
-PLACE = """
-    SELECT 1 + (
+PLACES = """
+    SELECT own.detection_id, 1 + (
         SELECT count(*) FROM (
             SELECT 1 FROM detections_detectionimage
-            WHERE state = 'waiting' AND detector_id = %s
+            WHERE state = 'waiting' AND detector_id = own.detector_id
                 AND (turn, priority, id) < (own.turn, own.priority, own.id)
             ORDER BY turn, priority, id LIMIT 999
         ) AS earlier
     )
-    FROM (
-        SELECT turn, priority, id FROM detections_detectionimage
-        WHERE state = 'waiting' AND detection_id = %s ORDER BY turn, priority, id LIMIT 1
-    ) AS own
+    FROM detections_detectionimage AS own
+    WHERE own.id IN (
+        SELECT (
+            SELECT id FROM detections_detectionimage
+            WHERE state = 'waiting' AND detection_id = asked.id ORDER BY turn, priority, id LIMIT 1
+        )
+        FROM detections_detection AS asked WHERE asked.id IN (%s)
+    )
     """
 
 
@@ -454,8 +458,7 @@ class Detection(models.Model):
 
     def queue_position(self) -> int:
         """The place of the first waiting image, counted up to 1,000; 0 if none waits."""
-        found = [] if self.is_finished else rows.read(PLACE, [self.detector_id, self.pk])
-        return found[0][0] if found else 0
+        return queue_positions([self]).get(self.pk, 0)
 
     def change(self, **values: Any) -> bool:
         """Write these columns alone: a worker writes the others.
@@ -551,6 +554,13 @@ END_OF_LINE = """
             ) AS own
         )
     """
+
+
+def queue_positions(detections: Iterable[Detection]) -> dict[UUID, int]:
+    """The places of those that have a waiting image, as `Detection.queue_position`."""
+    unfinished = [detection.pk for detection in detections if not detection.is_finished]
+    found = rows.read(PLACES, [unfinished]) if unfinished else []
+    return {UUID(str(pk)): place for pk, place in found}
 
 
 class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):

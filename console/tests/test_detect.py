@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from console import service
 from console.views import detect
+from detections import caching
 from detections.detectors.preparation import BUNDLED_FOLDER
 from detections.inference import Options, load_detector
 from detections.jobs import processing
@@ -63,13 +64,37 @@ def test_cards_cost_as_many_queries_for_three_detections_as_for_one(
     submit(user, photo())
     processing.process_waiting()
     browser = console(user)
-    with django_assert_num_queries(6):  # session, detections, detectors, pictures, counts, boxes
+    with django_assert_num_queries(7):  # session, ids, detections, detectors, pictures, counts, boxes
         browser.get(CARDS)
     submit(user, photo(), photo())
     submit(user, photo())
     processing.process_waiting()
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         browser.get(CARDS)
+
+
+def test_places_of_waiting_cards_cost_one_query(console, user, submit, django_assert_num_queries):
+    for _ in range(3):
+        submit(user, photo())
+    browser = console(user)
+    browser.get(CARDS)
+    with django_assert_num_queries(8):  # as above, and one for all places
+        cards = browser.get(CARDS).json()
+    assert [card["queue_position"] for card in cards] == [3, 2, 1]
+
+
+def test_no_card_is_kept_that_is_older_than_the_change_before_it(console, user, submit, monkeypatch):
+    submit(user, photo())
+    browser, kept = console(user), caching.kept
+
+    def after_a_change(*arguments):
+        monkeypatch.undo()
+        processing.process_waiting()
+        return kept(*arguments)
+
+    monkeypatch.setattr(caching, "kept", after_a_change)
+    states = [browser.get(CARDS).json()[0]["status"] for _ in range(2)]
+    assert states == ["completed", "completed"]
 
 
 def test_cards_that_have_not_changed_are_304(console, user, submit):

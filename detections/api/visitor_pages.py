@@ -1,7 +1,7 @@
 """The pages of public and shared results, for people. They need no script."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 from uuid import UUID
 
 from csp.constants import NONE
@@ -34,6 +34,7 @@ class VisitorPage(ThrottledPage):
 
     http_method_names: Sequence[str] = ("get", "head")
     is_shared = False
+    own_headers: ClassVar[Mapping[str, str]] = {}
 
     def find(self) -> Detection | None:
         """The detection that the path shows to everybody."""
@@ -48,6 +49,8 @@ class VisitorPage(ThrottledPage):
         answer = csp_replace({"frame-ancestors": origins or [NONE]})(super().dispatch)
         response: HttpResponseBase = answer(request, *args, **options)
         response.xframe_options_exempt = bool(origins)  # type: ignore[attr-defined]  # read by Django's middleware
+        for name, value in self.own_headers.items():
+            response.headers[name] = value
         return response
 
     def refuse(self) -> HttpResponse:
@@ -135,12 +138,7 @@ class SharedPage(VisitorPage):
     """Its address holds a token: no other site is told of it."""
 
     is_shared = True
-
-    def dispatch(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponseBase:
-        response = super().dispatch(request, *args, **options)
-        response.headers["Referrer-Policy"] = "no-referrer"
-        response.headers["X-Robots-Tag"] = "noindex, nofollow"
-        return response
+    own_headers: ClassVar = {"Referrer-Policy": "no-referrer", "X-Robots-Tag": "noindex, nofollow"}
 
     def find(self) -> Detection | None:
         detection = showing.shared_by(self.kwargs["token"]).first()

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from threading import Timer
 
 import pytest
+from django.test import Client
 
 from detections import rendering
 from detections.jobs.processing import process_waiting
@@ -89,6 +90,14 @@ def test_search_engines_leave_shared_and_missing_pages_out(published, shared, cl
 def test_the_address_of_a_shared_page_is_told_to_no_other_site(shared, client):
     for path in (shared, "/s/unknown"):
         assert client.get(path)["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("token", ["live", "unknown"])
+def test_shared_pages_take_nothing_and_say_so(shared, token):
+    visitor = Client(enforce_csrf_checks=True)
+    response = visitor.post(shared if token == "live" else "/s/unknown", {"reason": "Spam"})
+    assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+    assert response["Referrer-Policy"] == "no-referrer"
 
 
 def test_pages_are_framed_by_the_configured_sites_only(published, shared, client, settings):

@@ -28,7 +28,7 @@ export function lost() {
 }
 
 /** Asks whether the server answers. */
-export async function probe() {
+async function probe() {
   clearTimeout(timer);
   if (await answers()) return found();
   if (isReachable) return lost();
