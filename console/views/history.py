@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import User
 from console.history.asked import Asked, ask, page_address
-from console.history.cards import cards_of
+from console.history.cards import cards_of, with_columns
 from console.history.menus import chips_of, menus_of
 from console.history.words import read_words
 from console.pages import PersonalPage, is_htmx
@@ -95,10 +95,10 @@ class HistoryPage(PersonalPage):
 
     def rows(self, asked: Asked) -> dict[str, Any]:
         offset = whole_number(self.request.GET.get("offset", ""))
-        page = list(asked.detections.select_related("detector")[offset : offset + PAGE + 1])
+        page = list(with_columns(asked.detections)[offset : offset + PAGE + 1])
         older = page_address({**asked.conditions, "offset": offset + PAGE}) if len(page) > PAGE else ""
         cards = cards_of(page[:PAGE])
-        return {"cards": cards, "offset": offset, "older": older, "page_size": PAGE}
+        return {"cards": cards, "offset": offset, "older": older, "page_size": PAGE, "redrawn": False}
 
 
 class HistoryCards(PersonalPage):
@@ -107,9 +107,9 @@ class HistoryCards(PersonalPage):
     def get(self, request: HttpRequest) -> HttpResponseBase:
         asked = ask(request, self.user.pk, request.GET.dict())
         ids = ids_of(request.GET.get("ids", ""))[:MOST_REDRAWN]
-        found = Detection.objects.owned_by(self.user).filter(pk__in=ids).select_related("detector")
-        cards = cards_of(list(found))
-        gone = set(ids) - {card.pk for card in cards}
+        found = Detection.objects.owned_by(self.user).filter(pk__in=ids)
+        cards = cards_of(list(with_columns(found)))
+        gone = set(ids) - {UUID(card["id"]) for card in cards}
         return self.render("history/redrawn", cards=cards, gone=gone, news=self.news(asked))
 
     def news(self, asked: Asked) -> int:
