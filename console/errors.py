@@ -25,7 +25,7 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def error_page(
-    status: int, heading: str, text: str, action: str = "To the first page", link: str = ""
+    status: int, heading: str, text: str, action: str = "Go to the start page", link: str = ""
 ) -> HttpResponse:
     """Made without the request: no session is read where the database may be what has failed."""
     context = {

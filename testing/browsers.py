@@ -1,10 +1,12 @@
 """A real browser in front of a running system."""
 
+from base64 import b64encode
 from contextlib import contextmanager
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
+from detections.images.palette import colour
 from testing import services
 from testing.clients import PASSWORD
 
@@ -13,6 +15,30 @@ OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip  # a list to read at a glance
+
+# Chromium gives files to pages in events of a user alone: this one is made of bytes.
+DROP = """([name, content]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([Uint8Array.from(atob(content), (each) => each.charCodeAt(0))], name));
+    const options = {dataTransfer: data, bubbles: true, cancelable: true};
+    for (const type of ["dragenter", "dragover", "drop"]) {
+        document.body.dispatchEvent(new DragEvent(type, options));
+    }
+}"""
+# Whether this colour is within three pixels of a place (0..1), by a copy of the canvas: Chromium warns of
+# canvases that are read often.
+HAS_COLOUR = """
+    (canvas, [x, y, width, height, colour]) => new Promise(requestAnimationFrame).then(() => {
+      const [left, top, scale] = canvas.dataset.view.split(" ").map(Number);
+      const place = [left + x * width * scale, top + y * height * scale];
+      const corner = place.map((side) => Math.round(side * devicePixelRatio) - 3);
+      const copy = new OffscreenCanvas(7, 7).getContext("2d", { willReadFrequently: true });
+      copy.drawImage(canvas, ...corner, 7, 7, 0, 0, 7, 7);
+      const { data } = copy.getImageData(0, 0, 7, 7);
+      const pixels = Array.from({ length: 49 }, (_, at) => data.subarray(4 * at, 4 * at + 3));
+      return pixels.some((pixel) => colour.every((part, at) => pixel[at] === part));
+    })
+    """
 
 REFUSALS = ("Failed to load resource: the server responded with a status of 4",)
 OUTAGES = ("failed: ", "Failed to load resource: net::", "WebSocket connection to ")
@@ -77,3 +103,15 @@ def log_in(page, email, password=PASSWORD):
     page.get_by_label("Password").fill(password)
     page.get_by_role("main").get_by_role("button", name="Log in").click()
     page.wait_for_url("**/")
+
+
+def drop(page, name, content):
+    """A file onto the page."""
+    page.evaluate(DROP, [name, b64encode(content).decode()])
+
+
+def has_line(page, size, box, class_id):
+    """Whether the box's line is there, at three places of its lower edge."""
+    places = [(box["x"] + box["width"] * part, box["y"] + box["height"]) for part in (0.2, 0.5, 0.8)]
+    canvas = page.locator("canvas")
+    return any(canvas.evaluate(HAS_COLOUR, [*place, *size, colour(class_id)]) for place in places)

@@ -208,3 +208,9 @@ def test_names_and_addresses_are_text_on_every_page_of_the_entrance(client, sett
     bar = pages[-2].content.decode()
     shown = text.replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert f'<bdi class="who-name">{shown}</bdi>' in bar
+
+
+def test_a_refused_log_in_says_so_once(client):
+    page = client.post("/login", {"email": "ada@example.com", "password": "wrong"}).content.decode()
+    assert page.count("The e-mail address or the password is wrong.") == 1
+    assert 'aria-invalid="true"' not in page

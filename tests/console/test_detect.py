@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import expect
 
-from testing.browsers import accessibility_faults, faultless_page, log_in
+from testing.browsers import accessibility_faults, drop, faultless_page, log_in
 from testing.files.pictures import jpeg, photo, png
 from testing.waiting import until
 
@@ -19,19 +19,11 @@ NAMES = [
     "x" * 296 + ".png",
     "🦊 fête 😀.png",
 ]
-# Chromium gives files to pages in events of a user alone: these are made of bytes.
+# Chromium gives files to pages in events of a user alone: this one is made of bytes.
 PASTE = """([name, bytes]) => {
     const data = new DataTransfer();
     data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
     document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, bubbles: true}));
-}"""
-DROP = """([name, bytes]) => {
-    const data = new DataTransfer();
-    data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
-    const options = {dataTransfer: data, bubbles: true, cancelable: true};
-    for (const type of ["dragenter", "dragover", "drop"]) {
-        document.body.dispatchEvent(new DragEvent(type, options));
-    }
 }"""
 SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 300_000}
 
@@ -111,7 +103,7 @@ def test_pictures_are_pasted_and_dropped_anywhere(browser, embedded_stack):
     client = embedded_stack.client().sign_up()
     with uploader(browser, embedded_stack, client) as page:
         page.evaluate(PASTE, ["image.png", list(png())])
-        page.evaluate(DROP, ["dropped.png", list(png(30, 20))])
+        drop(page, "dropped.png", png(30, 20))
         expect(page.locator(DONE)).to_have_count(2)
         expect(page.locator("#drop-hint")).to_be_hidden()
         assert [name.partition(" ")[0] for name in names_of(page)] == ["Pasted", "dropped.png"]

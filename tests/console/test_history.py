@@ -254,8 +254,8 @@ def stranger_ids(embedded_stack):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_is_accessible_narrow_and_still(embedded_stack, browser, kept_accounts, theme):
-    client, _ = kept_accounts.get(embedded_stack.url) or account(embedded_stack, 6)
+def test_the_page_is_accessible_narrow_and_still(embedded_stack, browser, theme):
+    client, _ = account(embedded_stack, 6)
     narrow = {"width": 360, "height": 740}
     with opened(browser, embedded_stack, client, color_scheme=theme, viewport=narrow) as page:
         page.add_init_script(SHIFTS)

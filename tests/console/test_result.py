@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import expect
 
-from detections.images.palette import colour
 from testing import browsers, stacks
-from testing.detectors import COCO, build_standin, sample_photo
+from testing.browsers import has_line
+from testing.detectors import build_standin
 from testing.files.pictures import photo
 from testing.waiting import until
 
@@ -24,20 +24,6 @@ SHIFTS = """
         if (!entry.hadRecentInput) shifts.push(entry.sources.map(({ node }) => node?.outerHTML));
       }
     }).observe({ type: "layout-shift", buffered: true });
-    """
-# Whether this colour is within three pixels of a place (0..1), by a copy of the canvas: Chromium warns of
-# canvases that are read often.
-HAS_COLOUR = """
-    (canvas, [x, y, width, height, colour]) => new Promise(requestAnimationFrame).then(() => {
-      const [left, top, scale] = canvas.dataset.view.split(" ").map(Number);
-      const place = [left + x * width * scale, top + y * height * scale];
-      const corner = place.map((side) => Math.round(side * devicePixelRatio) - 3);
-      const copy = new OffscreenCanvas(7, 7).getContext("2d", { willReadFrequently: true });
-      copy.drawImage(canvas, ...corner, 7, 7, 0, 0, 7, 7);
-      const { data } = copy.getImageData(0, 0, 7, 7);
-      const pixels = Array.from({ length: 49 }, (_, at) => data.subarray(4 * at, 4 * at + 3));
-      return pixels.some((pixel) => colour.every((part, at) => pixel[at] === part));
-    })
     """
 
 pytestmark = pytest.mark.browser
@@ -64,13 +50,6 @@ def until_drawn(page):
     page.locator("canvas[data-shown]").wait_for()
 
 
-def has_line(page, size, box, class_id):
-    """Whether the box's line is there, at three places of its lower edge."""
-    places = [(box["x"] + box["width"] * part, box["y"] + box["height"]) for part in (0.2, 0.5, 0.8)]
-    canvas = page.locator("canvas")
-    return any(canvas.evaluate(HAS_COLOUR, [*place, *size, colour(class_id)]) for place in places)
-
-
 def place_of(page, size, x, y):
     """In the window, of a place of the picture (0..1)."""
     corner = page.locator("canvas").bounding_box()
@@ -87,23 +66,6 @@ def uploaded(client, *names, **fields):
     files = [("images", (name, photo(640, 480))) for name in names]
     sent = {"confidence": "0.05", **fields}
     return client.post("detect/batch", files=files, data=sent, headers={"Prefer": "wait=30"}).json()
-
-
-@pytest.mark.skipif(not COCO, reason="COCO_DETECTORS names no detector")
-def test_boxes_of_a_photo_are_drawn_where_the_api_says(browser, tmp_path):
-    with stacks.running("embedded", tmp_path, COCO[0], **stacks.UNTHROTTLED) as stack:
-        client = stack.client().sign_up()
-        detection = client.upload(sample_photo("bus.jpg"), "bus.jpg", wait=30).json()
-        image = detection["images"][0]
-        size = image["width"], image["height"]
-        with opened(browser, stack, client, f"/results/{detection['id']}") as page:
-            expect(page.get_by_role("heading", name="bus.jpg")).to_be_visible()
-            expect(rows(page)).to_have_count(5)
-            for result in image["results"]:
-                assert has_line(page, size, result["bbox_normalized"], result["class_id"]), result
-            summary = page.get_by_role("img", name=re.compile("4 person"))
-            assert "1 bus" in summary.get_attribute("aria-label")
-            assert page.evaluate("shifts") == []
 
 
 def test_slider_and_chips_filter_list_canvas_and_download_and_stay(browser, stack):
@@ -260,22 +222,21 @@ def hostile(tmp_path_factory):
         yield SimpleNamespace(stack=stack, client=client, path=f"/results/{detection['id']}")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_are_accessible_fit_and_take_names_as_text(browser, hostile, theme):
-    for width, height in ((1280, 800), (360, 640)):
-        options = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
-        with opened(browser, hostile.stack, hostile.client, hostile.path, **options) as page:
-            expect(rows(page)).to_have_count(3)
-            assert {*rows(page).locator(".name").all_text_contents()} == {*HOSTILE}
-            assert page.locator("main img").count() == 0
-            assert page.title() != "hacked"
-            assert browsers.accessibility_faults(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            page.get_by_role("button", name="Share").click()
-            page.get_by_role("button", name="Make link").click()
-            expect(page.get_by_label("Copy it now")).to_be_visible()
-            assert browsers.accessibility_faults(page) == []
-            page.get_by_role("button", name="Close").click()
-            page.get_by_role("button", name="Download").click()
-            assert browsers.accessibility_faults(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
+@pytest.mark.parametrize(("theme", "width", "height"), [("light", 1280, 800), ("dark", 360, 640)])
+def test_pages_are_accessible_fit_and_take_names_as_text(browser, hostile, theme, width, height):
+    options = {"viewport": {"width": width, "height": height}, "color_scheme": theme}
+    with opened(browser, hostile.stack, hostile.client, hostile.path, **options) as page:
+        expect(rows(page)).to_have_count(3)
+        assert {*rows(page).locator(".name").all_text_contents()} == {*HOSTILE}
+        assert page.locator("main img").count() == 0
+        assert page.title() != "hacked"
+        assert browsers.accessibility_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.get_by_role("button", name="Share").click()
+        page.get_by_role("button", name="Make link").click()
+        expect(page.get_by_label("Copy it now")).to_be_visible()
+        assert browsers.accessibility_faults(page) == []
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="Download").click()
+        assert browsers.accessibility_faults(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -38,6 +38,7 @@ export class Filters {
   setBoxes(boxes) {
     this.boxes = boxes;
     this.chips = this.makeChips();
+    this.root.classList.toggle("nothing", boxes.length === 0);
     this.show();
     return this.chips;
   }

@@ -3,6 +3,7 @@
 import { call } from "../api.js";
 import { copied } from "../clipboard.js";
 import { element, find, icon } from "../dom.js";
+import { told } from "../times.js";
 import { toast } from "../toasts.js";
 
 /** @typedef {{id: string, expires_at: string, created_at: string, use_count: number}} Link */
@@ -12,7 +13,6 @@ const list = find("#links", HTMLUListElement);
 const fault = find(".fault", HTMLElement, dialog);
 const made = find("#new-link", HTMLElement);
 const field = find("#link", HTMLInputElement);
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
 
 let detection = "";
 
@@ -45,8 +45,8 @@ async function showLinks() {
 /** @param {Link} link */
 function rowOf(link) {
   const uses = link.use_count === 1 ? "opened once" : link.use_count ? `opened ${link.use_count} times` : "not opened yet";
-  const until = element("span", {}, `Until ${day.format(new Date(link.expires_at))}`, element("span", { class: "muted small" }, uses));
-  const revoke = element("button", { type: "button" }, "Revoke");
+  const until = element("span", {}, `Until ${told(new Date(link.expires_at))}`, element("span", { class: "muted small" }, uses));
+  const revoke = element("button", { type: "button", class: "danger" }, "Revoke");
   revoke.addEventListener("click", () =>
     attempt(async () => {
       await call("DELETE", `detect/${detection}/shares/${link.id}`);
