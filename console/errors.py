@@ -1,10 +1,11 @@
 """Error pages for browsers, where programs get JSON of the API's form (`handler404` and others)."""
 
+import logging
 import re
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -12,6 +13,10 @@ from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from objectvision.api import errors
+from objectvision.api.plain_answers import error_body
+from objectvision.lib import connections
+
+log = logging.getLogger(__name__)
 
 FOR_PROGRAMS = re.compile(r"/(api|health|openapi\.json|docs|redoc|metrics|ws)(/|$)")
 OUT_OF_DATE = (
@@ -72,3 +77,22 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     return error_page(
         500, "Something went wrong here", "It is in the log of the server. Try again in a minute."
     )
+
+
+def unavailable(request: HttpRequest, error: Exception) -> HttpResponseBase:
+    """While the database does not answer, or has closed this connection: as the API's 503."""
+    connections.drop_broken()
+    log.warning("The database does not answer (%s)", type(error).__name__)
+    response = unavailable_page(request) if wants_page(request) else unavailable_answer()
+    response.headers["Retry-After"] = str(errors.Unavailable.wait)
+    return response
+
+
+def unavailable_page(request: HttpRequest) -> HttpResponse:
+    heading, text = "The service is unavailable for the moment", "Try again in a few seconds."
+    return error_page(503, heading, text, "Try again", request.get_full_path())
+
+
+def unavailable_answer() -> HttpResponse:
+    body = error_body("unavailable", errors.Unavailable.default_detail, kind="server_error")
+    return JsonResponse(body, status=503)

@@ -8,6 +8,7 @@ from csp.constants import NONCE, SELF
 from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
@@ -18,6 +19,7 @@ from django.views import View
 
 from accounts import browsers
 from accounts.models import Session, User, UserSettings
+from console import errors
 from objectvision.api.throttles import AnonThrottle, ReadThrottle
 from objectvision.lib import logs
 from objectvision.lib.links import absolute
@@ -32,13 +34,16 @@ class Page(View):
 
     session: Session | None = None
 
-    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        super().setup(request, *args, **kwargs)
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        try:
+            return self.answer(request, *args, **kwargs)
+        except (OperationalError, InterfaceError) as error:
+            return errors.unavailable(request, error)
+
+    def answer(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         self.session = browsers.session_of(request)
         # Not the admin's user, whose log-in is another one.
         request.user = self.session.user if self.session else AnonymousUser()
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             response = self.refusal() or super().dispatch(request, *args, **kwargs)
         except Http404:

@@ -61,7 +61,7 @@ def test_the_page_of_a_refused_form_links_to_this_server_alone(referer):
     assert "evil" not in content
 
 
-def test_a_failing_page_says_nothing_of_the_inside_and_reads_no_row(client, caplog):
+def test_without_the_database_pages_say_to_try_again_and_nothing_of_the_inside(client):
     def broken(*_):
         raise OperationalError("connection to db.internal failed")
 
@@ -69,8 +69,21 @@ def test_a_failing_page_says_nothing_of_the_inside_and_reads_no_row(client, capl
     with connection.execute_wrapper(broken):
         page = client.get("/public", headers=HTML)
         answer = client.get("/public")
-    assert (page.status_code, heading_of(page)) == (500, "Something went wrong here")
+    assert (page.status_code, heading_of(page)) == (503, "The service is unavailable for the moment")
     assert "internal" not in page.content.decode()
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (503, "unavailable")
+    assert page["Retry-After"] == answer["Retry-After"] == "5"
+
+
+def test_a_fault_of_a_page_says_nothing_of_the_inside(client, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("fault of the inside")
+
+    client.raise_request_exception = False
+    monkeypatch.setattr("console.views.public.read_place", broken)
+    page, answer = client.get("/public", headers=HTML), client.get("/public")
+    assert (page.status_code, heading_of(page)) == (500, "Something went wrong here")
+    assert "inside" not in page.content.decode()
     assert (answer.status_code, answer.json()["type"]) == (500, "server_error")
 
 

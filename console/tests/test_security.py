@@ -141,6 +141,12 @@ def test_a_log_in_or_sign_up_leads_to_no_other_site(client, account, there):
         client.post("/logout")
 
 
+@pytest.mark.parametrize("there", ["history", "admin", "console:logout", "\ufffd", "\0"])
+def test_a_log_in_that_leads_to_no_page_is_one_all_the_same(client, account, there):
+    assert client.post("/login", {**account, "next": there}).status_code == 302
+    assert client.get("/login", {"next": there}).status_code == 302
+
+
 def test_log_ins_count_together_with_those_at_the_api(client, api, account, settings):
     settings.THROTTLES = {**settings.THROTTLES, "login": (2, 60)}
     with time_machine.travel("2026-11-25 12:30:00", tick=False):
@@ -198,3 +204,10 @@ def test_a_cookie_opens_nothing_once_its_log_in_has_ended(console, user, strange
     assert browser.get("/history")["Location"] == "/login?next=%2Fhistory"
     assert COOKIE not in page.cookies  # it is not prolonged
     assert other.get(PROFILE).status_code == 200
+
+
+def test_pages_say_what_is_missing_without_scripts(console, user, submit):
+    detection = submit(user)
+    for path in ("/", "/history", "/account", f"/results/{detection.pk}"):
+        content = console(user).get(path).content.decode()
+        assert "JavaScript" in content.partition("<noscript>")[2].partition("</noscript>")[0], path

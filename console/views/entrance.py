@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import rotate_token
 from django.shortcuts import redirect
@@ -67,11 +67,11 @@ class LogInPage(FormPage):
     """Begins a session behind a cookie, and goes on to `next`."""
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
-        return redirect(next_path(request)) if self.session else super().get(request)
+        return HttpResponseRedirect(next_path(request)) if self.session else super().get(request)
 
     def enter(self, user: User) -> HttpResponseBase:
         """Raises as `browsers.log_in`."""
-        response = redirect(next_path(self.request))
+        response = HttpResponseRedirect(next_path(self.request))  # `redirect` looks for views of this name
         browsers.log_in(response, user, self.request.headers.get("User-Agent", ""))
         rotate_token(self.request)
         if self.session:  # the browser's earlier one, which no cookie leads to any more

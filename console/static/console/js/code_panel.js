@@ -4,6 +4,7 @@ import { ApiError, ask, call } from "./api.js";
 import { copied } from "./clipboard.js";
 import { element, find } from "./dom.js";
 import { curl, javascript, python } from "./snippets.js";
+import { keep, kept } from "./storage.js";
 
 /**
  * A request that the page offers.
@@ -173,14 +174,14 @@ function tellKey(text) {
 
 /** @returns {keyof typeof LANGUAGES} */
 function remembered() {
-  const kept = localStorage.getItem(REMEMBERED);
-  return kept === "python" || kept === "javascript" ? kept : "curl";
+  const last = kept("localStorage", REMEMBERED);
+  return last === "python" || last === "javascript" ? last : "curl";
 }
 
 /** @param {HTMLElement} tab */
 function choose(tab) {
   language = /** @type {keyof typeof LANGUAGES} */ (tab.dataset.language);
-  localStorage.setItem(REMEMBERED, language);
+  keep("localStorage", REMEMBERED, language);
   showSnippet();
 }
 

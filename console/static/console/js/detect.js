@@ -10,7 +10,7 @@ import { preview } from "./detect/previews.js";
 import * as queue from "./detect/queue.js";
 import * as recent from "./detect/recent.js";
 
-const MOST_PREVIEWS = 200;
+const MOST_PREVIEWS = 60; // at once: three megabytes each
 
 const page = find("#detect", HTMLElement);
 const picker = find("#picker", HTMLInputElement);
@@ -26,8 +26,20 @@ function send(files, fields) {
   if (!all.length || !options.isValid()) return;
   all.forEach((file, index) => {
     const entry = recent.addItem(queue.add(file, fields ?? options.chosen()));
-    if (index < MOST_PREVIEWS) preview(file, (canvas) => entry.card.showPreview(canvas));
+    if (index >= all.length - MOST_PREVIEWS) preview(file, (canvas) => showPreview(entry.card, canvas));
   });
+}
+
+/** @type {import("./detect/cards.js").Card[]} the latest last */
+const previewed = [];
+
+/**
+ * @param {import("./detect/cards.js").Card} card
+ * @param {HTMLCanvasElement} canvas
+ */
+function showPreview(card, canvas) {
+  card.showPreview(canvas);
+  if (previewed.push(card) > MOST_PREVIEWS) previewed.shift()?.dropPreview();
 }
 
 /** @param {HTMLInputElement} input */

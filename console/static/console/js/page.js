@@ -4,6 +4,7 @@ import { csrfToken, logInAgain } from "./api.js";
 import { onMessage } from "./live.js";
 import { begin as beginService } from "./service.js";
 import "./shortcuts.js";
+import { keep, kept } from "./storage.js";
 import { toast } from "./toasts.js";
 
 document.addEventListener("htmx:config:request", (event) => {
@@ -11,19 +12,26 @@ document.addEventListener("htmx:config:request", (event) => {
   request.headers["X-CSRFToken"] = csrfToken;
 });
 document.addEventListener("htmx:error", () => toast("The server cannot be reached."));
+document.addEventListener("htmx:before:swap", (event) => {
+  const { response } = /** @type {CustomEvent} */ (event).detail.ctx;
+  if (!(response?.status >= 400)) return;
+  event.preventDefault(); // an error is a page of its own, and no part of this one
+  if (response.status === 404) location.reload(); // what the page shows is gone
+  else toast("The server cannot answer now. Try again in a minute.");
+});
 
 // Which account the browser's last page was of: a log-out in one tab ends the others, and Back shows no page of before.
 const account = document.body.dataset.account ?? "";
 const KEY = "console.account";
 
-if (navigator.cookieEnabled) localStorage.setItem(KEY, account);
+keep("localStorage", KEY, account);
 if (account) {
   beginService();
   onMessage(() => {}); // the socket tells of a log-in that ended elsewhere
-  addEventListener("storage", (event) => event.key === KEY && event.newValue !== account && logInAgain());
+  addEventListener("storage", (event) => event.key === KEY && event.newValue !== JSON.stringify(account) && logInAgain());
   addEventListener("pagehide", () => show(false));
   addEventListener("pageshow", (event) => {
-    if (event.persisted && localStorage.getItem(KEY) !== account) logInAgain();
+    if (event.persisted && kept("localStorage", KEY) !== account) logInAgain();
     else show(true);
   });
 }

@@ -2,7 +2,7 @@
 
 import { call, Unreachable } from "./api.js";
 import { find } from "./dom.js";
-import { isOpen, onMessage } from "./live.js";
+import { isOpen, onConnection, onMessage } from "./live.js";
 import "./menus.js";
 import { act, beginRename, bindActions } from "./result/actions.js";
 import { tagOf } from "./result/boxes.js";
@@ -148,7 +148,9 @@ async function refresh(url = location.href) {
 /** @param {"prev" | "next"} way */
 async function turn(way) {
   const link = document.querySelector(`.pager [rel="${way}"]`);
-  if (!(link instanceof HTMLAnchorElement)) return;
+  const isDeleted = find(".result", HTMLElement).inert;
+  // Until the answer has come, the link leads to where the page is.
+  if (!(link instanceof HTMLAnchorElement) || link.href === location.href || isDeleted) return;
   history.pushState(null, "", link.href);
   await refresh();
 }
@@ -214,6 +216,11 @@ document.addEventListener("click", (event) => {
   }
 });
 addEventListener("popstate", () => refresh());
+addEventListener("pageshow", (event) => {
+  const [visit] = performance.getEntriesByType("navigation");
+  const isBack = visit instanceof PerformanceNavigationTiming && visit.type === "back_forward";
+  if (event.persisted || isBack) refresh(); // it comes as it was left
+});
 
 addShortcuts(
   { label: "Previous and next picture", keys: { ArrowLeft: () => turn("prev"), ArrowRight: () => turn("next") } },
@@ -237,6 +244,7 @@ function refreshSoon() {
     await refresh();
   }, 100);
 }
+onConnection((now) => now && !state.is_finished && refreshSoon()); // what ended before is told by no message
 setInterval(() => {
   if (!isOpen && !state.is_finished) refreshSoon();
 }, POLL_MILLISECONDS);

@@ -10,6 +10,8 @@ const SECONDS = 6;
  * @returns {() => void} takes the message away
  */
 export function toast(text, options = {}) {
+  const place = find("#toasts", HTMLElement);
+  if (!options.action) for (const same of place.children) if (same.textContent === text) same.remove();
   const shown = element("div", { class: "toast" }, text);
   const remove = () => shown.remove();
   if (options.action) {
@@ -20,7 +22,7 @@ export function toast(text, options = {}) {
     });
     shown.append(button);
   }
-  find("#toasts", HTMLElement).append(shown);
+  place.append(shown);
   setTimeout(remove, (options.seconds ?? SECONDS) * 1000);
   return remove;
 }

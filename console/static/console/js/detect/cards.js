@@ -32,12 +32,23 @@ export class Card {
     const buttons = element("div", { class: "shot-actions" }, this.retry, this.cancel, this.dismiss);
     this.element = element("li", { class: "shot" }, this.picture, about, buttons);
     this.shown = "";
+    /** @type {Row | null} */
+    this.row = null;
   }
 
   /** @param {HTMLCanvasElement} canvas */
   showPreview(canvas) {
-    if (!this.shown) this.picture.replaceChildren(canvas);
+    if (this.shown) return; // the thumbnail was here first
+    this.picture.replaceChildren(canvas);
     this.shown = "preview";
+  }
+
+  /** The server's thumbnail takes its place. */
+  dropPreview() {
+    if (this.shown !== "preview") return;
+    this.picture.replaceChildren(icon("image"));
+    this.shown = "";
+    if (this.row) this.drawRow(this.row);
   }
 
   /** @param {Item} item */
@@ -50,6 +61,7 @@ export class Card {
 
   /** @param {Row} row */
   drawRow(row) {
+    this.row = row;
     this.setName(nameOf(row), `/results/${row.id}`);
     this.setState(stateOf(row), row.status);
     this.setProgress(row.status === "processing" && row.total > 1 ? row.percent / 100 : null);

@@ -1,5 +1,6 @@
 // The last upload of this tab, as the code panel shows it.
 
+import { keep, kept } from "../storage.js";
 import { chosen } from "./options.js";
 
 /**
@@ -15,13 +16,13 @@ export function remember(item) {
   const { id, file, fields, milliseconds } = item;
   /** @type {Upload} */
   const upload = { id, name: file.name, fields, upload: milliseconds };
-  sessionStorage.setItem(key, JSON.stringify(upload));
+  keep("sessionStorage", key, upload);
 }
 
 /** @returns {Offered[]} */
 export function requests() {
   /** @type {Upload | null} */
-  const last = JSON.parse(sessionStorage.getItem(key) ?? "null");
+  const last = kept("sessionStorage", key);
   /** @type {Offered} */
   const asked = {
     title: "Upload",

@@ -1,6 +1,7 @@
 // The options of the next uploads: kept in this browser for each account.
 
 import { find } from "../dom.js";
+import { keep, kept } from "../storage.js";
 
 const form = find("#options", HTMLFormElement);
 const told = find("#options-told", HTMLElement);
@@ -21,13 +22,13 @@ export function isValid() {
 export function begin() {
   restore();
   tell();
-  form.addEventListener("input", keep);
-  form.addEventListener("reset", () => setTimeout(keep));
+  form.addEventListener("input", remember);
+  form.addEventListener("reset", () => setTimeout(remember));
   form.addEventListener("submit", (event) => event.preventDefault());
 }
 
 function restore() {
-  for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}"))) {
+  for (const [name, value] of Object.entries(kept("localStorage", key) ?? {})) {
     const field = form.elements.namedItem(name);
     // A detector may be gone meanwhile: its name is no option any more.
     if (field instanceof HTMLInputElement || field instanceof HTMLSelectElement) field.value = String(value);
@@ -35,8 +36,8 @@ function restore() {
   }
 }
 
-function keep() {
-  localStorage.setItem(key, JSON.stringify(Object.fromEntries(chosen())));
+function remember() {
+  keep("localStorage", key, Object.fromEntries(chosen()));
   tell();
 }
 

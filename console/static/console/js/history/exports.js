@@ -2,6 +2,7 @@
 
 import { call } from "../api.js";
 import { element, find } from "../dom.js";
+import * as storage from "../storage.js";
 import { toast } from "../toasts.js";
 import { filters } from "./list.js";
 import { notice } from "./notices.js";
@@ -12,10 +13,10 @@ const ASKED_EVERY = 1000;
 const KEPT = `exports-${document.body.dataset.account}`; // of this tab
 
 /** @returns {string[]} */
-const kept = () => JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+const kept = () => storage.kept("sessionStorage", KEPT) ?? [];
 
 /** @param {string[]} ids */
-const keep = (ids) => sessionStorage.setItem(KEPT, JSON.stringify(ids));
+const keep = (ids) => storage.keep("sessionStorage", KEPT, ids);
 
 const dialog = find("#export-dialog", HTMLDialogElement);
 const form = find("form", HTMLFormElement, dialog);

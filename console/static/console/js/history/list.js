@@ -198,8 +198,7 @@ export function beginList() {
   });
   document.addEventListener("htmx:before:swap", (event) => {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;
-    if (ctx.response?.status >= 400) event.preventDefault();
-    else if (isOlder(ctx)) older()?.closest(".older")?.remove();
+    if (!event.defaultPrevented && isOlder(ctx)) older()?.closest(".older")?.remove();
   });
   document.addEventListener("htmx:finally:request", (event) => {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;

@@ -1,7 +1,7 @@
 // Cards show stored state: a live message only says which are stale.
 
 import { find } from "../dom.js";
-import { isOpen, onMessage } from "../live.js";
+import { isOpen, onConnection, onMessage } from "../live.js";
 import { card, cards, cardsInSight, changed, filters, idOf, list } from "./list.js";
 
 const PAUSE = 500; // between two requests
@@ -33,6 +33,8 @@ function name(ctx) {
   if (stale.size) redraw([]);
 }
 
+const openIds = () => cards().filter((item) => item.hasAttribute("data-open")).map(idOf);
+
 export function beginRedrawing() {
   document.addEventListener("htmx:config:request", (event) => {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;
@@ -40,9 +42,7 @@ export function beginRedrawing() {
   });
   changes.addEventListener("htmx:after:swap", () => changed());
   onMessage((message) => message.detection_id && redraw([message.detection_id]));
-  setInterval(() => {
-    if (isOpen || document.hidden) return;
-    redraw(cards().filter((item) => item.hasAttribute("data-open")).map(idOf));
-  }, ASKED_EVERY);
+  onConnection((now) => now && redraw(openIds())); // what ended before is told by no message
+  setInterval(() => !isOpen && !document.hidden && redraw(openIds()), ASKED_EVERY);
   addEventListener("pageshow", (event) => event.persisted && redraw(cardsInSight(500).map(idOf)));
 }

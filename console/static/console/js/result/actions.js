@@ -1,6 +1,6 @@
 // What is done with a detection: renaming, publishing, running again, deleting.
 
-import { call, csrfToken } from "../api.js";
+import { ApiError, call, csrfToken } from "../api.js";
 import { find } from "../dom.js";
 import { toast } from "../toasts.js";
 
@@ -26,6 +26,7 @@ export async function act(deed, refresh) {
     await refresh();
   } catch (error) {
     toast(/** @type {Error} */ (error).message);
+    if (error instanceof ApiError && error.status === 404) await refresh(); // it was deleted elsewhere
   }
 }
 

@@ -1,6 +1,7 @@
 // Which boxes are shown: a least confidence and the classes, kept for the next pictures of this tab.
 
 import { element, find } from "../dom.js";
+import { keep, kept } from "../storage.js";
 
 /** @typedef {import("./boxes.js").Box} Box */
 
@@ -20,10 +21,10 @@ export class Filters {
     /** @type {Box[]} */
     this.boxes = [];
     this.chips = this.makeChips();
-    const kept = JSON.parse(sessionStorage.getItem(KEY) ?? "{}");
-    this.least = Number(kept.least ?? 0);
+    const last = kept("sessionStorage", KEY);
+    this.least = Number(last?.least ?? 0);
     /** @type {Set<string>} */
-    this.hidden = new Set(kept.hidden ?? []);
+    this.hidden = new Set(last?.hidden ?? []);
     this.slider.addEventListener("input", () => this.set(Number(this.slider.value), this.hidden));
     this.resetButton.addEventListener("click", () => {
       this.set(0, new Set());
@@ -50,7 +51,7 @@ export class Filters {
   set(least, hidden) {
     this.least = least;
     this.hidden = hidden;
-    sessionStorage.setItem(KEY, JSON.stringify({ least, hidden: [...hidden] }));
+    keep("sessionStorage", KEY, { least, hidden: [...hidden] });
     this.show();
     this.onChange();
   }

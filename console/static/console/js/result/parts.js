@@ -28,6 +28,7 @@ export function readState() {
  */
 export async function takeParts(url) {
   const page = await fetchPage(url);
+  if (url !== location.href) return false; // the page has gone on meanwhile
   document.title = page.title;
   for (const part of page.querySelectorAll("[data-part]")) take(part);
   const before = text;

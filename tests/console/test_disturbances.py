@@ -1,0 +1,143 @@
+"""What disturbs a page: a browser that keeps nothing, answers that come late or not, other tabs."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from testing.browsers import faultless_page, log_in
+from testing.files.pictures import photo
+
+pytestmark = pytest.mark.browser
+
+NO_STORAGE = {
+    "refused": """
+        for (const name of ["localStorage", "sessionStorage"]) {
+          const get = () => { throw new DOMException("denied", "SecurityError"); };
+          Object.defineProperty(window, name, { get });
+        }""",
+    "full": 'Storage.prototype.setItem = () => { throw new DOMException("full", "QuotaExceededError"); };',
+    "damaged": 'Storage.prototype.getItem = () => "{damaged";',
+}
+# The first page that is asked for comes long after the second.
+FIRST_LATE = """() => {
+    const { fetch } = window;
+    let late = true;
+    window.fetch = async (url, options) => {
+      const isLate = late && String(url).includes("/results/");
+      if (isLate) late = false;
+      const answer = await fetch(url, options);
+      if (isLate) await new Promise((resolve) => setTimeout(resolve, 1500));
+      return answer;
+    };
+    }"""
+
+
+def uploaded(client, *names):
+    files = [("images", (name, photo(640, 480))) for name in names]
+    return client.post("detect/batch", files=files, headers={"Prefer": "wait=30"}).json()["id"]
+
+
+@pytest.mark.parametrize("script", NO_STORAGE.values(), ids=NO_STORAGE)
+def test_pages_work_in_a_browser_that_keeps_nothing(browser, embedded_stack, script):
+    client = embedded_stack.client().sign_up()
+    with faultless_page(browser, embedded_stack.url) as page:
+        page.add_init_script(script)
+        log_in(page, client.email)
+        for name in ("a.jpg", "b.jpg"):
+            file = {"name": name, "mimeType": "image/jpeg", "buffer": photo(640, 480)}
+            page.locator("#picker").set_input_files(file)
+        expect(page.locator(".shot[data-state=completed]")).to_have_count(2)
+        page.get_by_role("link", name="b.jpg", exact=True).click()
+        chip = page.locator(".chip[data-class]").first
+        chip.click()
+        expect(chip).to_have_attribute("aria-pressed", "false")
+        page.wait_for_load_state("networkidle")
+
+
+def test_a_page_that_comes_late_does_not_take_the_place_of_the_next(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    path = f"/results/{uploaded(client, 'a.jpg', 'b.jpg', 'c.jpg')}"
+    with faultless_page(browser, embedded_stack.url) as page:
+        log_in(page, client.email)
+        for number in ("", "?image=2", "?image=3"):
+            page.goto(path + number) if not number else page.keyboard.press("ArrowRight")
+            expect(page.locator(".pager")).to_contain_text(f"{number[-1:] or 1} of 3")
+        page.evaluate(FIRST_LATE)
+        with page.expect_response(re.compile("image=2$")):
+            page.evaluate("history.back()")
+        page.evaluate("history.back()")
+        expect(page.locator(".pager")).to_contain_text("1 of 3")
+        page.evaluate("new Promise((resolve) => setTimeout(resolve, 2000))")
+        expect(page.locator(".pager")).to_contain_text("1 of 3")
+
+
+def test_fast_arrows_leave_one_step_for_each_picture(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    path = f"/results/{uploaded(client, 'a.jpg', 'b.jpg')}"
+    with faultless_page(browser, embedded_stack.url) as page:
+        log_in(page, client.email)
+        page.goto(path)
+        page.locator("canvas[data-shown]").wait_for()
+        page.evaluate(FIRST_LATE)
+        before = page.evaluate("history.length")
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+        expect(page.locator(".pager")).to_contain_text("2 of 2")
+        assert page.evaluate("history.length") == before + 1
+
+
+def test_a_detection_that_was_deleted_elsewhere_is_missed_at_the_next_action(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    detection = uploaded(client, "a.jpg")
+    with faultless_page(browser, embedded_stack.url, refusals=True) as page:
+        log_in(page, client.email)
+        page.goto(f"/results/{detection}")
+        page.locator("canvas[data-shown]").wait_for()
+        client.post("detect/bulk", json={"action": "delete", "detection_ids": [detection]})
+        page.locator("[data-action=publish]").first.dispatch_event("click")
+        expect(page.locator("canvas")).to_have_count(0)
+
+
+def test_back_does_not_lead_to_a_detection_that_was_deleted_meanwhile(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    detection = uploaded(client, "a.jpg")
+    with faultless_page(browser, embedded_stack.url, refusals=True) as page:
+        log_in(page, client.email)
+        page.goto(f"/results/{detection}")
+        page.locator("canvas[data-shown]").wait_for()
+        page.goto("/account")
+        client.post("detect/bulk", json={"action": "delete", "detection_ids": [detection]})
+        page.go_back()
+        expect(page.locator("canvas")).to_have_count(0)
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+
+
+def test_an_error_takes_the_place_of_no_part_of_a_page(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    refusal = {"status": 429, "content_type": "text/html", "body": "<h1>Unavailable</h1>"}
+    with faultless_page(browser, embedded_stack.url, refusals=True) as page:
+        log_in(page, client.email)
+        page.goto("/account")
+        page.route("**/account/keys", lambda route: route.fulfill(**refusal))
+        for _ in range(2):
+            with page.expect_response("**/account/keys"):
+                page.locator("#keys").dispatch_event("refresh")
+        expect(page.locator(".toast")).to_have_text("The server cannot answer now. Try again in a minute.")
+        expect(page.get_by_text("Unavailable")).to_have_count(0)
+        expect(page.locator("#keys")).not_to_be_empty()
+
+
+def test_only_the_latest_files_are_kept_in_memory_as_pictures(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    files = [
+        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": photo(64, 48)} for number in range(40)
+    ]
+    with faultless_page(browser, embedded_stack.url) as page:
+        log_in(page, client.email)
+        for part in (files, files):
+            page.locator("#picker").set_input_files(part)
+            expect(page.locator(".shot").first.locator("canvas")).to_be_visible()
+        expect(page.locator(".shot[data-state=completed]")).to_have_count(80)
+        assert 40 < page.locator(".shot canvas").count() <= 60
+        page.wait_for_load_state("networkidle")
