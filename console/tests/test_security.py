@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts import closing, link_tokens, passwords
 from accounts.models import FailedLogin, Session, User
 from testing.clients import PASSWORD
+from testing.files.pictures import photo
 
 COOKIE, CSRF_COOKIE = settings.CONSOLE_COOKIE_NAME, settings.CSRF_COOKIE_NAME
 PROFILE = "/api/v1/users/get-profile"
@@ -207,7 +208,7 @@ def test_a_cookie_opens_nothing_once_its_log_in_has_ended(console, user, strange
 
 
 def test_pages_say_what_is_missing_without_scripts(console, user, submit):
-    detection = submit(user)
+    detection = submit(user, photo())
     for path in ("/", "/history", "/account", f"/results/{detection.pk}"):
         content = console(user).get(path).content.decode()
         assert "JavaScript" in content.partition("<noscript>")[2].partition("</noscript>")[0], path

@@ -94,7 +94,7 @@ def test_a_detection_that_was_deleted_elsewhere_is_missed_at_the_next_action(bro
         log_in(page, client.email)
         page.goto(f"/results/{detection}")
         page.locator("canvas[data-shown]").wait_for()
-        client.post("detect/bulk", json={"action": "delete", "detection_ids": [detection]})
+        client.http.delete(f"{client.api}/detect/{detection}", timeout=60).raise_for_status()
         page.locator("[data-action=publish]").first.dispatch_event("click")
         expect(page.locator("canvas")).to_have_count(0)
 
@@ -107,7 +107,7 @@ def test_back_does_not_lead_to_a_detection_that_was_deleted_meanwhile(browser, e
         page.goto(f"/results/{detection}")
         page.locator("canvas[data-shown]").wait_for()
         page.goto("/account")
-        client.post("detect/bulk", json={"action": "delete", "detection_ids": [detection]})
+        client.http.delete(f"{client.api}/detect/{detection}", timeout=60).raise_for_status()
         page.go_back()
         expect(page.locator("canvas")).to_have_count(0)
         expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()

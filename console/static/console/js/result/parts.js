@@ -40,7 +40,8 @@ export async function takeParts(url) {
 async function fetchPage(url) {
   let answer;
   try {
-    answer = await fetch(url, { headers: { Accept: "text/html" } });
+    // After Back, browsers answer from their cache by themselves.
+    answer = await fetch(url, { headers: { Accept: "text/html" }, cache: "no-cache" });
   } catch {
     throw new Unreachable();
   }
