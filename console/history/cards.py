@@ -25,7 +25,7 @@ LABELS = {
 
 
 class Card(TypedDict):
-    """Texts to show, "" for what is left out: for 60 cards, filters of templates cost more than the rows."""
+    """Texts to show, "" for what is left out: filters of templates cost more than the rows."""
 
     id: str
     name: str

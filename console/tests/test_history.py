@@ -161,17 +161,17 @@ def test_empty_conditions_and_odd_places_are_none(console, user, make, question)
 
 
 def test_each_row_is_on_one_page(console, user, make):
-    made = make(130)
+    made = make(82)
     client = console(user)
-    pages = [ids(client.get(f"/history?offset={offset}")) for offset in (0, 60, 120)]
-    assert [len(page) for page in pages] == [60, 60, 10]
+    pages = [ids(client.get(f"/history?offset={offset}")) for offset in (0, 36, 72)]
+    assert [len(page) for page in pages] == [36, 36, 10]
     assert sorted(pk for page in pages for pk in page) == sorted(strings(*made))
-    assert 'href="/history?offset=60"' in client.get("/history").content.decode()
+    assert 'href="/history?offset=36"' in client.get("/history").content.decode()
 
 
 def test_the_next_part_comes_without_the_page_around_it(console, user, make):
-    make(61)
-    response = console(user).get("/history?offset=60", headers={"HX-Request": "true"})
+    make(37)
+    response = console(user).get("/history?offset=36", headers={"HX-Request": "true"})
     assert len(ids(response)) == 1
     assert "<html" not in response.content.decode()
 

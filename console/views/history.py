@@ -22,7 +22,7 @@ from detections.caching import Question
 from detections.exports.formats import WITH_PICTURES
 from detections.models import Detection, Export
 
-PAGE = 60  # a multiple of each number of columns
+PAGE = 36  # a multiple of each number of columns
 MOST_REDRAWN = 100
 MOST_IDS = 1000
 LARGEST_OFFSET = 10**7

@@ -2,9 +2,9 @@
 
 import { find } from "../dom.js";
 
-const NEAR = "1500px 0px"; // from the window, where the next part is asked for
+const NEAR = "800px 0px"; // from the window, where the next part is asked for
 const COVERED = 120; // pixels at the top of the window
-const MOST_PARTS = 30; // that Back brings again
+const MOST_PARTS = 50; // that Back brings again
 
 export const list = find("#history", HTMLElement);
 const size = Number(list.dataset.pageSize);
