@@ -15,7 +15,7 @@ from detections.publication.showing import count_classes
 MOST_COUNTED = 10  # images of a detection whose objects are counted for its card
 MOST_CLASSES = 4
 COLUMNS = ("name", "status", "total", "processed", "failed", "error", "is_public", "created_at")
-LABELS = {
+BADGES = {
     "pending": ("Waiting", ""),
     "processing": ("Running", ""),
     "completed": ("Done", "ok"),
@@ -82,7 +82,7 @@ def card_of(
     counts: Sequence[dict[str, Any]],
     address: Callable[[DetectionImage], str],
 ) -> Card:
-    label, tone = LABELS[detection.status]
+    label, tone = BADGES[detection.status]
     is_open, is_job = not detection.is_finished, detection.total > 1
     percent = str(detection.percent) if is_open and is_job else ""
     created = detection.created_at.astimezone(UTC)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from detections.models import Detection
+from console.history.cards import BADGES
 
 Conditions = Mapping[str, str]
 
@@ -21,13 +21,7 @@ LABELS = {
     "search": "name:",
 }
 CONFIDENCES = {"0.25": "25 % or more", "0.5": "50 % or more", "0.75": "75 % or more", "0.9": "90 % or more"}
-STATUSES: Conditions = {
-    Detection.Status.PENDING: "Waiting",
-    Detection.Status.PROCESSING: "Running",
-    Detection.Status.COMPLETED: "Done",
-    Detection.Status.FAILED: "Failed",
-    Detection.Status.CANCELLED: "Cancelled",
-}
+STATUSES: Conditions = {status: label for status, (label, _) in BADGES.items()}
 ORDERS = {
     "": "Newest first",
     "created_at": "Oldest first",

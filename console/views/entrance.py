@@ -63,7 +63,7 @@ class FormPage(Page):
         return response
 
 
-class LogInPage(FormPage):
+class EntrancePage(FormPage):
     """Begins a session behind a cookie, and goes on to `next`."""
 
     def get(self, request: HttpRequest) -> HttpResponseBase:
@@ -79,7 +79,7 @@ class LogInPage(FormPage):
         return response
 
 
-class LoginPage(LogInPage):
+class LoginPage(EntrancePage):
     template = "entrance/login"
     throttle_class = LoginThrottle
 
@@ -98,7 +98,7 @@ class LoginPage(LogInPage):
             return self.form(WRONG, status=400)
 
 
-class SignupPage(LogInPage):
+class SignupPage(EntrancePage):
     template = "entrance/signup"
     throttle_class = SignupThrottle
     kept = ("name", "email")

@@ -11,30 +11,23 @@ from django.shortcuts import redirect
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
+from console import formats
 from console.history.asked import Asked, ask, page_address
 from console.history.cards import cards_of, with_columns
 from console.history.menus import chips_of, menus_of
 from console.history.words import read_words
-from console.pages import PersonalPage, is_htmx
+from console.pages import PersonalPage, is_htmx, whole_number
 from detections import caching, search
 from detections.api.lists import KEPT_SECONDS
 from detections.caching import Question
 from detections.exports.formats import WITH_PICTURES
-from detections.models import Detection, Export
+from detections.models import Detection
 
 PAGE = 36  # a multiple of each number of columns
 MOST_REDRAWN = 100
 MOST_IDS = 1000
-LARGEST_OFFSET = 10**7
+MOST_DIGITS = 7  # of an offset
 VIEWS = ("grid", "table")
-FORMATS = {
-    Export.Format.COCO: "COCO (JSON)",
-    Export.Format.YOLO: "YOLO (ZIP)",
-    Export.Format.VOC: "Pascal VOC (ZIP)",
-    Export.Format.LABELSTUDIO: "Label Studio (JSON)",
-    Export.Format.CSV: "CSV, for spreadsheets",
-    Export.Format.JSONL: "JSON Lines",
-}
 
 
 class HistoryPage(PersonalPage):
@@ -90,11 +83,11 @@ class HistoryPage(PersonalPage):
             now=uuid7(),  # ids of later detections are greater
             view=self.view,
             view_cookie=self.view_cookie,
-            formats=[(name, label, name in WITH_PICTURES) for name, label in FORMATS.items()],
+            formats=[(name, label, name in WITH_PICTURES) for name, label in formats.LABELS.items()],
         )
 
     def rows(self, asked: Asked) -> dict[str, Any]:
-        offset = whole_number(self.request.GET.get("offset", ""))
+        offset = whole_number(self.request.GET.get("offset", ""), MOST_DIGITS)
         page = list(with_columns(asked.detections)[offset : offset + PAGE + 1])
         older = page_address({**asked.conditions, "offset": offset + PAGE}) if len(page) > PAGE else ""
         cards = cards_of(page[:PAGE])
@@ -149,9 +142,3 @@ def ids_of(text: str) -> list[UUID]:
         except ValueError:
             continue
     return ids
-
-
-def whole_number(text: str) -> int:
-    """At most `LARGEST_OFFSET`; 0 for what is no number."""
-    is_number = text.isascii() and text.isdigit() and len(text) < len(str(LARGEST_OFFSET))
-    return int(text) if is_number else 0

@@ -10,11 +10,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 
+from console import formats
 from console.pages import PersonalPage
 from detections import rendering
 from detections.api.visitor_pages import request_number
 from detections.api.visitor_serializers import DAY
-from detections.exports.formats import FORMATS
 from detections.images import palette
 from detections.models import Detection, DetectionImage, Detector
 
@@ -23,14 +23,6 @@ EXPIRIES = [(DAY, "1 day"), (7 * DAY, "7 days"), (30 * DAY, "30 days"), (90 * DA
 COLOURS = [{"fill": palette.css(each), "ink": palette.css(palette.ink(each))} for each in palette.COLOURS]
 OPTIONS = ("detector", "confidence", "classes", "image_size", "augment", "tile")
 MOST_FILES = 5  # that the code names
-NAMES = {
-    "coco": "COCO",
-    "yolo": "YOLO",
-    "voc": "Pascal VOC",
-    "csv": "CSV",
-    "jsonl": "JSON Lines",
-    "labelstudio": "Label Studio",
-}
 
 
 class ResultPage(PersonalPage):
@@ -62,7 +54,7 @@ def shown(detection: Detection, images: list[DetectionImage], number: int) -> di
         "can_retry": any(each.state == DetectionImage.State.FAILED and each.image_path for each in images),
         "can_rerun": any(each.image_path for each in images),
         "requests": json.dumps(offered_requests(detection, images, image)),
-        "formats": [(key, NAMES.get(key, key)) for key in FORMATS],
+        "formats": formats.LABELS.items(),
         "detectors": Detector.objects.active().order_by("name", "version"),
         "expiries": EXPIRIES,
     }

@@ -11,12 +11,12 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from console.pages import PersonalPage
+from console.pages import PersonalPage, whole_number
 from notifications.api.serializers import AttemptSerializer, DeliveriesQuerySerializer
 from notifications.models import Event, WebhookDelivery, WebhookEndpoint
 
 ON_PAGE = 20
-MOST_DIGITS = 4
+MOST_DIGITS = 4  # of a page
 SOON = timedelta(minutes=1)
 
 
@@ -65,9 +65,7 @@ class WebhookPage(PersonalPage):
         return str(query.validated_data["state"]) if query.is_valid() else ""
 
     def chosen_page(self) -> int:
-        page = self.request.GET.get("page", "")
-        is_number = page.isascii() and page.isdigit() and len(page) <= MOST_DIGITS
-        return max(1, int(page)) if is_number else 1
+        return max(1, whole_number(self.request.GET.get("page", ""), MOST_DIGITS))
 
 
 class WebhookStatePart(WebhookPage):

@@ -102,11 +102,12 @@ for (const dialog of document.querySelectorAll("dialog")) {
 async function showNumbers() {
   const list = document.querySelector("#numbers");
   if (!list) return;
-  const found = await call("GET", "users/statistics?days=1");
+  const found = await call("GET", "users/statistics?days=1").catch(() => null); // the rest of the page works on
+  list.removeAttribute("aria-busy");
+  if (!found) return;
   for (const shown of list.querySelectorAll("[data-number]")) {
     shown.textContent = found[shown.getAttribute("data-number") ?? ""].toLocaleString("en");
   }
-  list.removeAttribute("aria-busy");
   const most = found.per_class.slice(0, 5);
   const names = most.map((/** @type {{object_class: string}} */ one) => one.object_class);
   if (names.length) find("#most-frequent", HTMLElement).textContent = `Mostly ${names.join(", ")}.`;

@@ -1,6 +1,7 @@
 // The page of a result: its picture on the stage, what was found beside it.
 
 import { call, Unreachable } from "./api.js";
+import { openCode } from "./code_button.js";
 import { find } from "./dom.js";
 import { isOpen, onConnection, onMessage } from "./live.js";
 import "./menus.js";
@@ -132,10 +133,9 @@ async function showPicture() {
   }
 }
 
-/** @param {string} [url] by default the page's own */
-async function refresh(url = location.href) {
+async function refresh() {
   try {
-    if (!(await takeParts(url))) return setDownload(stage.boxes);
+    if (!(await takeParts())) return setDownload(stage.boxes);
     state = readState();
     showState();
   } catch (error) {
@@ -167,7 +167,7 @@ function toggleShown(what) {
   stage.change();
 }
 
-async function openCode() {
+function showRequests() {
   /** @type {import("./code_panel.js").Offered[]} */
   const requests = JSON.parse(find(".result-actions", HTMLElement).dataset.requests ?? "[]");
   const link = document.querySelector('[data-download="annotated"]');
@@ -177,8 +177,7 @@ async function openCode() {
     url.searchParams.delete("download");
     annotated.path = `${url.pathname.replace("/api/v1/", "")}${url.search}`;
   }
-  const { showCode } = await import("./code_panel.js"); // fetched when it is asked for
-  showCode(requests);
+  openCode(requests);
 }
 
 /** @param {string} path below the detection's or the job's */
@@ -195,7 +194,7 @@ const ACTIONS = {
   boxes: () => toggleShown("Boxes"),
   labels: () => toggleShown("Labels"),
   rename: beginRename,
-  code: openCode,
+  code: showRequests,
   share: () => openShare(state.detection_id),
   publish: () => publish(true),
   withdraw: () => publish(false),
@@ -215,7 +214,7 @@ document.addEventListener("click", (event) => {
     turn(link.getAttribute("rel") === "prev" ? "prev" : "next");
   }
 });
-addEventListener("popstate", () => refresh());
+addEventListener("popstate", refresh);
 addEventListener("pageshow", (event) => {
   const [visit] = performance.getEntriesByType("navigation");
   const isBack = visit instanceof PerformanceNavigationTiming && visit.type === "back_forward";

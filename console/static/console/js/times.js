@@ -13,7 +13,9 @@ export function localise(root = document) {
   for (const time of root.querySelectorAll("time")) {
     const moment = new Date(time.dateTime);
     if (Number.isNaN(moment.getTime())) continue;
-    time.textContent = told(moment);
+    const text = told(moment);
+    if (time.textContent === text && time.title) continue; // setting it again would lay it out again
+    time.textContent = text;
     time.title = EXACT.format(moment);
   }
 }

@@ -1,6 +1,7 @@
 // The cards of the page, in parts as the server sends them.
 
 import { find } from "../dom.js";
+import { localise } from "../times.js";
 
 const NEAR = "800px 0px"; // from the window, where the next part is asked for
 const COVERED = 120; // pixels at the top of the window
@@ -180,16 +181,6 @@ async function restore(seen) {
   }
 }
 
-const format = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
-
-/** Times are sent as UTC, and shown as the reader's. @param {Element} within */
-function showTimes(within) {
-  for (const time of within.querySelectorAll("time:not([data-local])")) {
-    time.textContent = format.format(new Date(time.getAttribute("datetime") ?? ""));
-    time.setAttribute("data-local", "");
-  }
-}
-
 export function beginList() {
   history.scrollRestoration = "manual"; // the browser would scroll before the cards are there
   document.addEventListener("htmx:config:request", (event) => {
@@ -208,8 +199,8 @@ export function beginList() {
   });
   list.addEventListener("htmx:after:swap", addPart);
   list.addEventListener("error", hideBroken, true);
-  onCards(showTimes);
-  showTimes(list);
+  onCards(localise);
+  localise(list);
   // htmx listens once the document is there, which is later than this.
   document.addEventListener("DOMContentLoaded", () => setTimeout(begin));
   let timer = 0;

@@ -1,6 +1,7 @@
 // What is done with a detection: renaming, publishing, running again, deleting.
 
 import { ApiError, call, csrfToken } from "../api.js";
+import "../dialogs.js";
 import { find } from "../dom.js";
 import { toast } from "../toasts.js";
 
@@ -69,7 +70,6 @@ function bindRerun(detection) {
   const dialog = find("#rerun-dialog", HTMLDialogElement);
   const form = find("form", HTMLFormElement, dialog);
   const fault = find(".fault", HTMLElement, dialog);
-  find("[data-close]", HTMLButtonElement, dialog).addEventListener("click", () => dialog.close());
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     fault.hidden = true;

@@ -22,13 +22,11 @@ export function readState() {
   return JSON.parse(text);
 }
 
-/**
- * Takes over what is new at this address. Whether the state has changed. Throws Unreachable, and Gone.
- * @param {string} url
- */
-export async function takeParts(url) {
+/** Takes over what is new at the page's address. Whether the state has changed. Throws Unreachable, and Gone. */
+export async function takeParts() {
+  const url = location.href;
   const page = await fetchPage(url);
-  if (url !== location.href) return false; // the page has gone on meanwhile
+  if (!page || url !== location.href) return false; // a later request is for what the address names by now
   document.title = page.title;
   for (const part of page.querySelectorAll("[data-part]")) take(part);
   const before = text;
@@ -47,7 +45,7 @@ async function fetchPage(url) {
   }
   if (answer.status === 404) throw new Gone();
   if (!answer.ok) throw new Unreachable();
-  if (new URL(answer.url).pathname === "/login") logInAgain();
+  if (new URL(answer.url).pathname === "/login") return logInAgain();
   return new DOMParser().parseFromString(await answer.text(), "text/html");
 }
 

@@ -42,6 +42,7 @@ export class Picture {
     const whole = await bitmap(this.file, Math.round(this.width * share), Math.round(this.height * share));
     const isSharper = whole.width > sharpest.width;
     if (isSharper) this.whole = whole;
+    else whole.close();
     return isSharper; // `isLoading` stays: there is nothing sharper
   }
 
