@@ -38,7 +38,7 @@ def conditional_headers(*parts: Any) -> dict[str, str]:
     return {
         "ETag": f'"{sha256(text.encode()).hexdigest()[:32]}"',
         "Cache-Control": "private, no-cache",
-        "Vary": "Accept-Encoding, Authorization, X-API-Key",
+        "Vary": "Accept-Encoding, Authorization, Cookie, X-API-Key",
     }
 
 

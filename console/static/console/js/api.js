@@ -35,7 +35,8 @@ export const csrfToken = meta?.content ?? "";
  * @param {string} method
  * @param {string} path below `/api/v1/`
  * @param {FormData | object | null} [body] a form, or what is sent as JSON
- * @param {{headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ * @param {{headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [options] `keepalive`: it goes
+ *   on when the page is left
  * @returns {Promise<any>}
  */
 export async function call(method, path, body = null, options = {}) {
@@ -47,7 +48,7 @@ export async function call(method, path, body = null, options = {}) {
  * @param {string} method
  * @param {string} path
  * @param {FormData | object | null} [body]
- * @param {{headers?: Record<string, string>, signal?: AbortSignal}} [options]
+ * @param {{headers?: Record<string, string>, signal?: AbortSignal, keepalive?: boolean}} [options]
  */
 export async function ask(method, path, body = null, options = {}) {
   /** @type {Record<string, string>} */
@@ -55,7 +56,7 @@ export async function ask(method, path, body = null, options = {}) {
   const isForm = body instanceof FormData;
   if (body && !isForm) headers["Content-Type"] = "application/json";
   const sent = /** @type {BodyInit | null} */ (isForm || !body ? body : JSON.stringify(body));
-  return taken(await reach(`/api/v1/${path}`, { method, headers, body: sent, signal: options.signal }));
+  return taken(await reach(`/api/v1/${path}`, { ...options, method, headers, body: sent }));
 }
 
 /**

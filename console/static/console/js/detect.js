@@ -70,6 +70,7 @@ const renamed = (file, name) => new File([file], name, { type: file.type });
 async function sendSample(button) {
   try {
     const answer = await fetch(button.dataset.sample ?? "");
+    if (!answer.ok) throw new Error(answer.statusText);
     const file = new File([await answer.blob()], button.dataset.name ?? "", { type: "image/jpeg" });
     send([file], [["detector", page.dataset.sampleDetector ?? ""]]);
   } catch {

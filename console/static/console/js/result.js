@@ -155,9 +155,12 @@ async function turn(way) {
   await refresh();
 }
 
-function toggleFullScreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else stageSection.requestFullscreen();
+async function toggleFullScreen() {
+  try {
+    await (document.fullscreenElement ? document.exitFullscreen() : stageSection.requestFullscreen());
+  } catch {
+    toast("This browser shows no full screen here."); // phones know it for videos alone
+  }
 }
 
 /** @param {"Boxes" | "Labels"} what */

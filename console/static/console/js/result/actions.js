@@ -1,6 +1,6 @@
 // What is done with a detection: renaming, publishing, running again, deleting.
 
-import { ApiError, call, csrfToken } from "../api.js";
+import { ApiError, call } from "../api.js";
 import "../dialogs.js";
 import { find } from "../dom.js";
 import { toast } from "../toasts.js";
@@ -101,12 +101,11 @@ function deleteSoon(id) {
   const content = find(".result", HTMLElement);
   content.inert = true;
   content.classList.add("deleted");
-  const request = () =>
-    fetch(`/api/v1/detect/${id}`, { method: "DELETE", headers: { "X-CSRFToken": csrfToken }, keepalive: true });
-  const leave = () => void request();
+  const request = () => call("DELETE", `detect/${id}`, null, { keepalive: true });
+  const leave = () => void request().catch(() => {}); // no page is left to tell
   const timer = setTimeout(async () => {
     removeEventListener("pagehide", leave);
-    await act(() => call("DELETE", `detect/${id}`), async () => location.assign("/history"));
+    await act(request, async () => location.assign("/history"));
     content.inert = false;
     content.classList.remove("deleted");
   }, UNDO_SECONDS * 1000);

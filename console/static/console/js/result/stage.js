@@ -239,7 +239,8 @@ export class Stage {
       (at.x + left * at.scale) * ratio, (at.y + top * at.scale) * ratio,
       (right - left) * at.scale * ratio, (bottom - top) * at.scale * ratio,
     );
-    picture.sharpen(pixels).then((isSharper) => isSharper && this.change());
+    const keep = () => false; // without memory for a larger bitmap the present one stays
+    picture.sharpen(pixels).catch(keep).then((isSharper) => isSharper && this.change());
   }
 }
 
