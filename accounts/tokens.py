@@ -3,6 +3,7 @@
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from hashlib import sha256
 from typing import Any, NoReturn, cast
@@ -17,7 +18,6 @@ from rest_framework_simplejwt import tokens as jwt
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.settings import api_settings
-from rest_framework_simplejwt.utils import datetime_from_epoch
 
 from accounts import verification
 from accounts.models import USER_AGENT_LENGTH, Session, Ticket, User
@@ -111,7 +111,7 @@ def begin_session(user: User, user_agent: str, token: jwt.Token) -> Session:
         return Session.objects.create(
             user=user,
             refresh_jti=token["jti"],
-            expires_at=datetime_from_epoch(token["exp"]),
+            expires_at=timezone.now() + cast(timedelta, token.lifetime),
             user_agent=user_agent[:USER_AGENT_LENGTH],
         )
 

@@ -64,6 +64,7 @@ ENDPOINTS = {
     ("GET", "detect/public"): PUBLIC,  # see test_visitors
     ("GET", "detect/public/<uuid:pk>"): PUBLIC,
     ("GET", "detect/public/<uuid:pk>/image"): PUBLIC,
+    ("GET", "detect/public/<uuid:pk>/thumbnail"): PUBLIC,
     ("POST", "detect/public/<uuid:pk>/report"): PUBLIC,
     ("GET", "detect/shared/<str:token>"): PUBLIC,
     ("GET", "detect/shared/<str:token>/image"): PUBLIC,

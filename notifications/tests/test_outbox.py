@@ -68,6 +68,7 @@ def test_mails_queued_without_a_broker_are_sent_by_the_sweep(
     away = read_settings(REDIS_URL=closed_redis)
     with monkeypatch.context() as patch:
         patch.setitem(app.conf, "task_always_eager", False)  # noqa: FBT003  # a setting's value
+        patch.setitem(app.conf, "broker_transport", away["CELERY_BROKER_TRANSPORT"])
         patch.setitem(app.conf, "broker_write_url", away["CELERY_BROKER_URL"])
         patch.setitem(app.conf, "broker_transport_options", away["CELERY_BROKER_TRANSPORT_OPTIONS"])
         patch.setattr(app, "_pool", None)

@@ -45,7 +45,10 @@ def tabs(stack, browser):
 
     context.expose_function("seen", note)
     context.add_init_script("""addEventListener("pageshow", (event) => {
-        if (event.persisted) requestAnimationFrame(() => seen(document.body.innerText));
+        if (event.persisted) requestAnimationFrame(async () => {
+            await seen(document.body.innerText);
+            document.documentElement.dataset.seen = "";
+        });
     })""")
     yield SimpleNamespace(first=context.new_page(), second=context.new_page(), shown=shown)
     context.close()
@@ -157,6 +160,7 @@ def test_a_log_out_ends_the_other_tab_and_back_shows_nothing_of_before(stack, ta
     tabs.first.locator(".who-name").wait_for(state="visible")
     tabs.second.goto("/public")
     tabs.second.locator(".who-name").wait_for()
+    tabs.first.locator("html[data-seen]").wait_for(state="attached")
     tabs.shown.clear()
     log_out(tabs.first)
     tabs.second.wait_for_url("**/login?next=*", timeout=5000)

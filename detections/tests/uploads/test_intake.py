@@ -92,6 +92,7 @@ def test_an_upload_succeeds_within_ten_seconds_without_a_broker(
     submit, user, closed_redis, read_settings, monkeypatch, caplog
 ):
     deployed = read_settings(REDIS_URL=closed_redis)
+    monkeypatch.setitem(app.conf, "broker_transport", deployed["CELERY_BROKER_TRANSPORT"])
     monkeypatch.setitem(app.conf, "broker_write_url", deployed["CELERY_BROKER_URL"])
     monkeypatch.setitem(app.conf, "broker_transport_options", deployed["CELERY_BROKER_TRANSPORT_OPTIONS"])
     monkeypatch.setattr(app, "_pool", None)

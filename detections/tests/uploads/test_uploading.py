@@ -101,10 +101,10 @@ def test_deleting_files_holds_no_database_connection(api, user, detector, transa
     client = api(user)
     detection = sending(client, photo())().json()["detection_id"]
     assert client.delete(f"/api/v1/detect/{detection}").status_code == 204
-    assert hanging.held == [False, False, False]  # stored; deleted, with its thumbnail
+    assert hanging.held == [False] * 4  # stored; deleted, with what is drawn beside it
     sending(client, photo())()
     erasure.erase_account(user, deadline=time.monotonic() + 10)
-    assert hanging.held[3:] == [False] * len(hanging.held[3:])
+    assert hanging.held[4:] == [False] * len(hanging.held[4:])
     assert [path for path in media.rglob("*") if path.is_file()] == []
 
 
