@@ -234,13 +234,13 @@ def test_a_socket_of_a_page_of_another_origin_is_refused(stack, foreign):
 
 
 def test_a_page_of_another_origin_shows_no_page_in_a_frame(stack, foreign):
-    foreign.evaluate(
-        "(url) => { document.body.innerHTML = `<iframe src='${url}/login'></iframe>`; }", stack.url
-    )
-    foreign.locator("iframe").wait_for()
-    frame = foreign.frame_locator("iframe")
-    until(lambda: foreign.frames[-1].url.startswith(("chrome-error:", stack.url)))
-    assert frame.get_by_label("Password").count() == 0
+    with foreign.expect_event(
+        "framenavigated", lambda frame: frame.url.startswith(("chrome-error:", stack.url))
+    ):
+        foreign.evaluate(
+            "(url) => { document.body.innerHTML = `<iframe src='${url}/login'></iframe>`; }", stack.url
+        )
+    assert foreign.frame_locator("iframe").get_by_label("Password").count() == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
