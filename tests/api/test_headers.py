@@ -43,7 +43,7 @@ CACHED = {"/redoc?script=", "/openapi.json", "/static/objectvision/favicon.svg",
 # The history too, but not within a transaction.
 CONDITIONAL = {
     ("GET", "detect/<uuid:pk>"), ("GET", "detect/jobs/<uuid:pk>"), ("GET", "detect/public/<uuid:pk>"),
-    ("GET", "detect/shared/<str:token>"),
+    ("GET", "detect/public/<uuid:pk>/thumbnail"), ("GET", "detect/shared/<str:token>"),
 }  # fmt: skip  # a list to read at a glance
 
 
