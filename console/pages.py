@@ -99,11 +99,6 @@ class PersonalPage(Page):
         return HttpResponse(status=204, headers={"HX-Redirect": login}) if is_fragment else redirect(login)
 
 
-def whole_number(text: str, most_digits: int) -> int:
-    """0 for what is no number, or has more digits."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= most_digits else 0
-
-
 def is_htmx(request: HttpRequest) -> bool:
     """Whether htmx asks for a fragment, not the browser for a page."""
     return request.headers.get("HX-Request") == "true"

@@ -56,7 +56,7 @@ class Asked:
 
 
 def ask(request: HttpRequest, owner: UUID, parameters: Mapping[str, str]) -> Asked:
-    """What is not understood is a fault, and no condition."""
+    """A value that the API refuses is a fault, and no condition."""
     known = DetectionFilter.base_filters
     given = {name: value for name, raw in parameters.items() if name in known and (value := raw.strip())}
     errors = DetectionFilter(given, request=request).form.errors

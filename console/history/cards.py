@@ -25,7 +25,7 @@ BADGES = {
 
 
 class Card(TypedDict):
-    """Texts to show, "" for what is left out: filters of templates cost more than the rows."""
+    """Texts to show; "" shows nothing. They are made here: filters of templates cost more than the rows."""
 
     id: str
     name: str

@@ -68,7 +68,7 @@ def without(conditions: Conditions, name: str) -> dict[str, str]:
 
 
 def menu_of(name: str, label: str, options: Mapping[str, str], conditions: Conditions) -> Menu:
-    """Choosing what is chosen takes it back."""
+    """A second choice of the same value takes it back."""
     now = conditions.get(name, "")
     others = without(conditions, name)
     choices = [

@@ -1,4 +1,4 @@
-"""What is typed into the history's search: `class:person conf>0.5 after:2026-11-01 street`."""
+"""The words of the history's search: `class:person conf>0.5 after:2026-11-01 street`."""
 
 import re
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ UNKNOWN = (
 
 @dataclass
 class Wanted:
-    """The conditions by the API's names, as texts, and what is wrong with the rest."""
+    """The conditions by the API's names, as texts, and the faults of the other words."""
 
     conditions: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)

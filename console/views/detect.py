@@ -72,7 +72,7 @@ class CardsData(PersonalData):
 
 
 class ServiceData(PersonalData):
-    """The user's place in the queue, and what is wrong with the service."""
+    """The user's place in the queue, and the service's problems."""
 
     def get(self, _request: HttpRequest) -> HttpResponseBase:
         return answer(service.state_for(self.user))

@@ -16,12 +16,13 @@ from console.history.asked import Asked, ask, page_address
 from console.history.cards import cards_of, with_columns
 from console.history.menus import chips_of, menus_of
 from console.history.words import read_words
-from console.pages import PersonalPage, is_htmx, whole_number
+from console.pages import PersonalPage, is_htmx
 from detections import caching, search
 from detections.api.lists import KEPT_SECONDS
 from detections.caching import Question
 from detections.exports.formats import WITH_PICTURES
 from detections.models import Detection
+from objectvision.api.fields import number_in
 
 PAGE = 36  # a multiple of each number of columns
 MOST_REDRAWN = 100
@@ -87,7 +88,7 @@ class HistoryPage(PersonalPage):
         )
 
     def rows(self, asked: Asked) -> dict[str, Any]:
-        offset = whole_number(self.request.GET.get("offset", ""), MOST_DIGITS)
+        offset = number_in(self.request.GET.get("offset", ""), MOST_DIGITS)
         page = list(with_columns(asked.detections)[offset : offset + PAGE + 1])
         older = page_address({**asked.conditions, "offset": offset + PAGE}) if len(page) > PAGE else ""
         cards = cards_of(page[:PAGE])

@@ -19,7 +19,7 @@ from accounts.api.pages import ThrottledPage
 from detections.models import Detection
 from detections.publication import moderation, shares, showing
 from detections.publication.models import REASON_LENGTH
-from objectvision.api.fields import is_storable
+from objectvision.api.fields import is_storable, number_in
 from objectvision.api.negotiation import conditional_headers, not_modified
 from objectvision.api.throttles import address
 from objectvision.lib.links import absolute
@@ -97,8 +97,7 @@ class VisitorPage(ThrottledPage):
 
 def request_number(request: HttpRequest) -> int:
     """The number of the picture that is asked for; 0 for one that there cannot be."""
-    asked = request.GET.get("image", "1")
-    return int(asked) if asked.isascii() and asked.isdigit() and len(asked) <= MOST_DIGITS else 0
+    return number_in(request.GET.get("image", "1"), MOST_DIGITS)
 
 
 class PublicPage(VisitorPage):

@@ -17,6 +17,11 @@ def is_storable(text: str) -> bool:
     return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
+def number_in(text: str, most_digits: int) -> int:
+    """The number in a text; 0 for any other text, and for more digits."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= most_digits else 0
+
+
 class QuerySerializer(serializers.Serializer[Any]):
     """Reads a query string, given as a dict of texts, where a view has no filters."""
 

@@ -11,9 +11,10 @@ from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from console.pages import PersonalPage, whole_number
+from console.pages import PersonalPage
 from notifications.api.serializers import AttemptSerializer, DeliveriesQuerySerializer
 from notifications.models import Event, WebhookDelivery, WebhookEndpoint
+from objectvision.api.fields import number_in
 
 ON_PAGE = 20
 MOST_DIGITS = 4  # of a page
@@ -65,7 +66,7 @@ class WebhookPage(PersonalPage):
         return str(query.validated_data["state"]) if query.is_valid() else ""
 
     def chosen_page(self) -> int:
-        return max(1, whole_number(self.request.GET.get("page", ""), MOST_DIGITS))
+        return max(1, number_in(self.request.GET.get("page", ""), MOST_DIGITS))
 
 
 class WebhookStatePart(WebhookPage):
