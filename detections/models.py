@@ -670,6 +670,7 @@ class DetectionImageQuerySet(models.QuerySet["DetectionImage"]):
         rows.write((images, QUEUE_FIELDS))
 
 
+# Its commit need not reach the disk: an image whose claim a crash of PostgreSQL undid waits again.
 CLAIM = """
     WITH candidates AS MATERIALIZED (
         SELECT id, turn, priority, attempts FROM detections_detectionimage
@@ -678,7 +679,8 @@ CLAIM = """
     ), placed AS (
         SELECT id, row_number() OVER line AS place, max(attempts) OVER line AS tried,
             count(*) OVER () AS found
-        FROM candidates WINDOW line AS (ORDER BY turn, priority, id)
+        FROM candidates, set_config('synchronous_commit', 'off', true)
+        WINDOW line AS (ORDER BY turn, priority, id)
     ), image AS (
         UPDATE detections_detectionimage AS image
         SET state = 'claimed', claim = %s, claimed_at = %s, attempts = image.attempts + 1

@@ -282,6 +282,24 @@ def test_a_late_worker_whose_claim_was_reassigned_writes_nothing(submit, user, d
     assert rows() == after
 
 
+@pytest.mark.postgresql
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_waits_for_no_disk_and_what_is_recorded_does(submit, user, detector, loaded):
+    def waits():
+        with connection.cursor() as cursor:
+            cursor.execute("SHOW synchronous_commit")
+            return cursor.fetchone()[0]
+
+    submit(user, photo())
+    with transaction.atomic():
+        claimed = claim(detector)
+        assert waits() == "off"
+    assert waits() == "on"
+    with transaction.atomic():
+        processing.record_outcomes(claimed, predict(claimed, loaded))
+        assert waits() == "on"
+
+
 def test_a_late_worker_writes_only_images_it_still_claims(submit, user, detector, loaded):
     taken, kept = submit(user, photo(64, 64, BLACK)), submit(user, photo(64, 64, BLACK))
     late = claim(detector)
