@@ -29,25 +29,40 @@ FAR_YEAR = 3000
 
 
 def take_history(systems: Systems) -> Figures:
-    """The same pages for a user with many rows and for one with few, never one that is kept."""
+    """The same pages for a user with many rows and for one with few: from rows, and once they are kept."""
     owners = {"many": systems.large.many, "few": systems.large.few}
-    half = systems.sizes.detections // 2
+    half, times = systems.sizes.detections // 2, systems.sizes.pages
     return {
-        f"{name}, {amount}": page_milliseconds(client, path.format(half=half), systems.sizes.pages)
+        f"{name}, {way}{amount}": milliseconds_of(client, addresses(path.format(half=half), times))
         for name, (path, _) in PAGES.items()
+        for way, addresses in WAYS.items()
         for amount, client in owners.items()
     }
 
 
-def page_milliseconds(client: Any, path: str, times: int) -> float:
+def never_kept(path: str, times: int) -> list[str]:
     joint = "&" if "?" in path else "?"
-    paths = [f"{path}{joint}created_before={FAR_YEAR + number}-01-01T00:00:00Z" for number in range(times)]
-    return loads.p50(lambda address: client.get(address).raise_for_status(), paths)
+    return [f"{path}{joint}created_before={FAR_YEAR + number}-01-01T00:00:00Z" for number in range(times)]
+
+
+def asked_again(path: str, times: int) -> list[str]:
+    return [path] * times
+
+
+WAYS = {"": never_kept, "again, ": asked_again}
+
+
+def milliseconds_of(client: Any, addresses: list[str]) -> float:
+    return loads.p50(lambda address: client.get(address).raise_for_status(), addresses)
 
 
 HISTORY = Measure(
     take=take_history,
-    rows=[Row(f"{name}, many", "ms", f"{name}, few", Target(most=most)) for name, (_, most) in PAGES.items()],
+    rows=[
+        Row(f"{name}, {way}many", "ms", f"{name}, {way}few", Target(most=most))
+        for name, (_, most) in PAGES.items()
+        for way in WAYS
+    ],
 )
 
 
