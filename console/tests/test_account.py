@@ -135,6 +135,16 @@ def test_texts_of_users_never_become_markup(person, user):
         assert escape(HOSTILE[:40]) in text
 
 
+@pytest.mark.parametrize("name", ["items", "0"])
+def test_an_answer_may_have_headers_of_any_name(person, user, name):
+    webhook = webhook_of(user)
+    answer = {"at": None, "error": "", "status_code": 200, "headers": {name: "kept", "server": "nginx"}}
+    delivery = delivery_to(webhook, response=[answer], request={"headers": {"items": "sent"}, "body": ""})
+    text = shown(person, f"/account/webhooks/{webhook.pk}/{delivery.pk}")
+    for found in (name, "server", "items"):
+        assert f"<dt>{found}</dt>" in text
+
+
 @pytest.mark.parametrize("part", ["", "/state", "/log", "/{delivery}", "/{delivery}/part"])
 def test_webhooks_of_others_and_deleted_ones_are_404(person, user, stranger, part):
     own, other = webhook_of(user), webhook_of(stranger)

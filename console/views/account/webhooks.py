@@ -91,6 +91,7 @@ class DeliveryPage(WebhookPage):
             webhook=webhook,
             delivery=delivery,
             sent=indented(delivery.request.get("body", "")),
+            sent_headers=pairs(delivery.request.get("headers", {})),
             answers=answers_of(delivery),
         )
 
@@ -107,7 +108,15 @@ def is_due_soon(delivery: WebhookDelivery) -> bool:
 def answers_of(delivery: WebhookDelivery) -> list[dict[str, Any]]:
     """What came back, the latest first."""
     answers = AttemptSerializer(delivery.response, many=True).data
-    return [{**answer, "at": parse_datetime(answer["at"] or "")} for answer in reversed(answers)]
+    return [
+        {**answer, "at": parse_datetime(answer["at"] or ""), "headers": pairs(answer["headers"])}
+        for answer in reversed(answers)
+    ]
+
+
+def pairs(headers: dict[str, str]) -> list[tuple[str, str]]:
+    """For templates, where `headers.items` is the header of that name, if there is one."""
+    return list(headers.items())
 
 
 def indented(body: str) -> str:
