@@ -18,7 +18,7 @@ from accounts.tokens import (
     redeem_ticket,
     refuse_token,
 )
-from objectvision.api.origins import host_of
+from objectvision.api.origins import is_own_page
 from objectvision.api.plain_answers import CSRF_FAILED
 from objectvision.api.throttles import CountedFailure, CredentialThrottle
 
@@ -119,12 +119,6 @@ class BrowserAuthentication(BaseAuthentication):
         if request.method not in SAFE_METHODS:
             check_csrf(request)
         return session.user, session
-
-
-def is_own_page(request: Request) -> bool:
-    """Whether the request comes from a page of this server, as far as its Origin tells."""
-    origin = request.headers.get("Origin")
-    return origin is None or host_of(origin) == request.get_host()
 
 
 def check_csrf(request: Request) -> None:

@@ -129,7 +129,8 @@ async def deny(send: Any, status: int, content: dict[str, Any], wait: int | None
 def open_stream(scope: dict[str, Any]) -> Stream:
     """As a GET of the events with the same headers and query string. Raises RefusedHandshakeError."""
     view = EventsView()
-    http = ASGIRequest({**scope, "type": "http", "method": "GET"}, BytesIO())
+    scheme = scope.get("scheme", "ws").replace("ws", "http")
+    http = ASGIRequest({**scope, "type": "http", "method": "GET", "scheme": scheme}, BytesIO())
     request = view.initialize_request(http)
     view.setup(http)
     view.request = request

@@ -30,7 +30,7 @@ from objectvision.api.errors import invalid
 from objectvision.api.examples import answered
 from objectvision.api.fields import QuerySerializer, TextField
 from objectvision.api.negotiation import OneForm
-from objectvision.api.origins import host_of
+from objectvision.api.origins import is_own_page
 from objectvision.api.plain_answers import error_body
 from objectvision.api.schema import ClientErrorSerializer
 from objectvision.api.views import StrictView
@@ -133,8 +133,7 @@ class EventsView(StrictView):
 
 def refuse_foreign_origin(request: Request) -> None:
     """Raises ForeignOrigin, SuspiciousOperation for a wrong host."""
-    host, origin = request.get_host(), request.headers.get("Origin")
-    if origin and origin not in settings.CORS_ALLOWED_ORIGINS and host_of(origin) != host:
+    if not is_own_page(request) and request.headers["Origin"] not in settings.CORS_ALLOWED_ORIGINS:
         raise ForeignOrigin
 
 

@@ -4,12 +4,16 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings
+from django.http import HttpResponse
 from django.utils import timezone
 
+from accounts import browsers
 from accounts.models import Session
 from detections.live import feed, reading, slots
 from detections.live.feed import Feed
 from detections.live.messages import End, of_event, of_progress
+from detections.live.sockets import RefusedHandshakeError, open_stream
 from detections.live.streams import MOST_UNSENT, Stream
 from detections.models import Detection
 from notifications.models import Event, first_id_at
@@ -311,3 +315,26 @@ def test_a_slot_is_given_back_by_the_end_of_a_stream_and_by_one_that_never_began
     with pytest.raises(slots.TooManyStreams):
         opened(user)
     del with_all
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "is_own"),
+    [
+        ("wss", b"https://testserver", True),
+        ("ws", b"http://testserver", True),
+        ("wss", b"http://testserver", False),  # a page that came by plain HTTP may be forged
+        ("ws", b"http://testserver:8080", False),
+    ],
+)
+def test_a_cookie_opens_a_socket_for_pages_of_the_same_scheme_host_and_port(user, scheme, origin, is_own):
+    response = HttpResponse()
+    browsers.log_in(response, user, "pytest")
+    cookie = response.cookies[settings.CONSOLE_COOKIE_NAME].output(header="").partition(";")[0].strip()
+    headers = [(b"host", b"testserver"), (b"origin", origin), (b"cookie", cookie.encode())]
+    scope = {"type": "websocket", "scheme": scheme, "path": "/ws/", "query_string": b"", "headers": headers}
+    if is_own:
+        open_stream(scope).release()
+        return
+    with pytest.raises(RefusedHandshakeError) as refused:
+        open_stream(scope)
+    assert refused.value.end == End.INVALID
