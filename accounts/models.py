@@ -345,7 +345,9 @@ class FailedLoginQuerySet(models.QuerySet["FailedLogin"]):
         return self.filter(account=FailedLogin.account_of(email))
 
     def recent(self) -> Self:
-        return self.filter(at__gt=timezone.now() - FailedLogin.WINDOW)
+        # Not those of a clock that was far ahead: they would lock the account until it has caught up.
+        now = timezone.now()
+        return self.filter(at__gt=now - FailedLogin.WINDOW, at__lt=now + FailedLogin.WINDOW)
 
     def wrong(self) -> Self:
         """Recent attempts that were wrong, or whose process died before it could say so."""
