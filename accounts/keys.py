@@ -45,6 +45,7 @@ def issue(
     with user.locked(by):
         if user.api_keys.kept().count() >= MAX_KEYS:
             raise TooManyKeysError(f"You have {MAX_KEYS} API keys already; revoke one of them first.")
+        ApiKey.objects.delete_surplus(user)
         key = ApiKey.objects.create(
             user=user,
             name=name,

@@ -230,6 +230,12 @@ class SessionQuerySet(models.QuerySet["Session"]):
             User.settings.related.set_cached_value(session.user, preferences)
         return session
 
+    def delete_surplus(self, user: User) -> None:
+        """Delete a user's sessions beyond `MOST_OF_USER`: ended ones, then the least recently used."""
+        alive_first = models.F("revoked_at").desc(nulls_first=True)
+        own = self.filter(user=user).order_by(alive_first, "-last_used_at", "-pk")
+        self.filter(pk__in=own.values("pk")[Session.MOST_OF_USER :]).delete()
+
     def revoke(self) -> int:
         """End these sessions at once, for both of their tokens. How many were not over yet."""
         return self.filter(revoked_at=None).update(revoked_at=timezone.now())
@@ -237,6 +243,8 @@ class SessionQuerySet(models.QuerySet["Session"]):
 
 class Session(models.Model):
     """One log-in. Both of its tokens carry its id as `sid`, so that revoking the row ends both at once."""
+
+    MOST_OF_USER = 1000
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="sessions")
@@ -293,6 +301,11 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         unexpired = models.Q(expires_at=None) | models.Q(expires_at__gt=timezone.now())
         return self.kept().filter(unexpired, user__is_active=True)
 
+    def delete_surplus(self, user: User) -> None:
+        """Delete a user's revoked keys beyond `MOST_REVOKED`, the earliest ones."""
+        revoked = self.filter(user=user).exclude(revoked_at=None).order_by("-revoked_at", "-pk")
+        self.filter(pk__in=revoked.values("pk")[ApiKey.MOST_REVOKED :]).delete()
+
     def revoke(self) -> int:
         """End these keys at once. How many were not revoked yet."""
         return self.kept().update(revoked_at=timezone.now())
@@ -306,6 +319,8 @@ class ApiKey(models.Model):
     """
 
     USE_NOTED_EVERY = timedelta(minutes=1)
+    MOST_REVOKED = 100
+    """Rows of revoked keys that are kept of a user."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")

@@ -108,12 +108,15 @@ def begin_session(user: User, user_agent: str, token: jwt.Token) -> Session:
         unchanged = User.objects.select_for_update(no_key=True).filter(pk=user.pk, password=user.password)
         if unchanged.first() is None:
             refuse_token()
-        return Session.objects.create(
+        session = Session.objects.create(
             user=user,
             refresh_jti=token["jti"],
             expires_at=timezone.now() + cast(timedelta, token.lifetime),
             user_agent=user_agent[:USER_AGENT_LENGTH],
         )
+        # A new password ends all of them in one statement, which must not take long.
+        Session.objects.delete_surplus(user)
+        return session
 
 
 def rotate(raw: str) -> TokenPair:

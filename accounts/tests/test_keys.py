@@ -111,6 +111,19 @@ def test_concurrent_requests_create_at_most_twenty_keys(user, at_once):
     assert sum(key is not None for key in made) == ApiKey.objects.kept().count() == 20
 
 
+def test_of_keys_that_are_made_and_revoked_again_and_again_few_are_kept(user, stranger, monkeypatch):
+    monkeypatch.setattr(ApiKey, "MOST_REVOKED", 3)
+    others = keys.issue(stranger, "Theirs", ["read"], None)[0]
+    stranger.api_keys.revoke()
+    kept = keys.issue(user, "Kept", ["read"], None)[0]
+    for number in range(6):
+        made = keys.issue(user, str(number), ["read"], None)[0]
+        user.api_keys.filter(pk=made.pk).revoke()
+    keys.issue(user, "Last", ["read"], None)
+    assert sorted(user.api_keys.values_list("name", flat=True)) == ["3", "4", "5", "Kept", "Last"]
+    assert ApiKey.objects.filter(pk__in=[others.pk, kept.pk]).count() == 2
+
+
 def test_the_twenty_first_key_is_refused(api, user):
     for _ in range(20):
         keys.issue(user, "Camera", ["read"], None)

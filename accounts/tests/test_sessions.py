@@ -199,6 +199,22 @@ def test_a_session_can_end_itself(api, pair):
     assert not works(api, pair.access_token)
 
 
+def test_a_user_has_no_more_than_the_most_sessions(api, user, stranger, monkeypatch):
+    """Whoever knows the password could begin so many that ending them took too long."""
+    monkeypatch.setattr(Session, "MOST_OF_USER", 3)
+    theirs, ended = open_session(stranger, "phone"), open_session(user, "ended")
+    user.sessions.revoke()
+    first, second, third, fourth = (open_session(user, str(number)) for number in range(4))
+    assert works(api, theirs.access_token)
+    assert [works(api, pair.access_token) for pair in (first, second, third, fourth)] == [False, *[True] * 3]
+    assert not user.sessions.filter(pk=session_of(ended)).exists()
+    refresh(api, second.refresh_token)
+    fifth = open_session(user, "5")
+    assert [works(api, pair.access_token) for pair in (second, third, fourth, fifth)] == [
+        True, False, True, True,
+    ]  # fmt: skip  # as above
+
+
 def session_of(pair):
     return AccessToken(pair.access_token)["sid"]
 
