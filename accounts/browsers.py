@@ -9,19 +9,36 @@ from django.utils import timezone
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 from rest_framework_simplejwt.exceptions import TokenError
+from rest_framework_simplejwt.tokens import Token
 
+from accounts import verification
 from accounts.models import Session, User
-from accounts.tokens import DECODE_ERRORS, LONGEST_TOKEN, BrowserToken, begin_session, claimed_id
+from accounts.tokens import (
+    DECODE_ERRORS,
+    LONGEST_TOKEN,
+    BrowserToken,
+    begin_session,
+    claimed_id,
+    refuse_token,
+)
 
 RENEWED_AFTER = timedelta(days=1)
 
 
-def log_in(response: HttpResponseBase, user: User, user_agent: str) -> Session:
+def log_in(response: HttpResponseBase, user: User, user_agent: str) -> None:
     """Begin a session and put its cookie on the response. Raises as `begin_session`."""
     token = BrowserToken.for_user(user)
-    session = begin_session(user, user_agent, token)
-    set_cookie(response, session)
-    return session
+    set_cookie(response, token, begin_session(user, user_agent, token))
+
+
+def log_in_anew(response: HttpResponseBase, user: User, earlier: Session) -> None:
+    """Begin a session in place of an earlier one, whose cookie may have been copied.
+
+    Raises AuthenticationFailed if that one has ended, and as `begin_session`.
+    """
+    if not Session.objects.filter(pk=earlier.pk).revoke():
+        refuse_token()
+    log_in(response, user, earlier.user_agent)
 
 
 def session_of(request: HttpRequest | Request) -> Session | None:
@@ -31,23 +48,24 @@ def session_of(request: HttpRequest | Request) -> Session | None:
         return None
     try:
         token = BrowserToken(raw.encode())  # type: ignore[arg-type]  # bytes, as simplejwt's own views pass
-        return Session.objects.find_alive(claimed_id(token, "sid"), claimed_id(token, "user_id"))
+        session = Session.objects.find_alive(claimed_id(token, "sid"), claimed_id(token, "user_id"))
     except (TokenError, AuthenticationFailed, *DECODE_ERRORS):
         return None
+    # That addresses are verified may be demanded only since the log-in.
+    return None if session is None or verification.is_missing(session.user) else session
 
 
 def renew(response: HttpResponseBase, session: Session) -> None:
-    """Prolong a session that is in use, once a day, so that it ends a while after the last visit."""
+    """Prolong a session that is in use, once a day, or sooner where it lives for few, so that it goes on."""
     now = timezone.now()
-    if now - session.last_used_at < RENEWED_AFTER:
+    if now - session.last_used_at < min(RENEWED_AFTER, BrowserToken.lifetime / 2):
         return
     alive = Session.objects.alive().filter(pk=session.pk)
     if alive.update(last_used_at=now, expires_at=now + BrowserToken.lifetime):
-        set_cookie(response, session)
+        set_cookie(response, BrowserToken.for_user(session.user), session)
 
 
-def set_cookie(response: HttpResponseBase, session: Session) -> None:
-    token = BrowserToken.for_user(session.user)
+def set_cookie(response: HttpResponseBase, token: Token, session: Session) -> None:
     token["sid"] = str(session.pk)
     response.set_cookie(
         settings.CONSOLE_COOKIE_NAME,

@@ -25,13 +25,17 @@ def password_weaknesses(password: str, user: User) -> list[ErrorDetail]:
 def change(user: User, password: str | None, by: Session | None) -> bool:
     """Set the password and end all sessions but `by`, the session that asks. None: no password is right.
 
+    `user` has the new hash then, by which it can be told whether the password was replaced again.
     False, and nothing changes, if the row was read before the password was last replaced.
     Raises AuthenticationFailed if that session has ended or the account is closed.
     """
     hashed = make_password(password)  # slow, so before the lock
     ending = Session.objects.exclude(pk=by.pk) if by else Session.objects.all()
     with user.locked(by) as row:
-        return row.password == user.password and replace_password(row, hashed, ending)
+        if row.password != user.password or not replace_password(row, hashed, ending):
+            return False
+    user.password = hashed
+    return True
 
 
 def reset(token: str, password: str) -> bool:

@@ -35,12 +35,17 @@ def sign_up(email: str, password: str, name: str = "") -> User:
 
 
 def require_verified(user: User) -> None:
-    """Raises EmailNotVerified if REQUIRE_VERIFIED_EMAIL is set and the address is not verified.
+    """Raises EmailNotVerified if the verification `is_missing`.
 
     Only after the password was checked: the error tells that the account exists.
     """
-    if settings.REQUIRE_VERIFIED_EMAIL and user.email_verified_at is None:
+    if is_missing(user):
         raise EmailNotVerified
+
+
+def is_missing(user: User) -> bool:
+    """Whether REQUIRE_VERIFIED_EMAIL is set, and the address is not verified."""
+    return settings.REQUIRE_VERIFIED_EMAIL and user.email_verified_at is None
 
 
 def is_link_mailed(user: User) -> bool:

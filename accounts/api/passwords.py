@@ -9,7 +9,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import link_tokens, passwords
+from accounts import browsers, link_tokens, passwords
+from accounts.api.authentication import BrowserAuthentication
 from accounts.api.caller import confirm_password, current_session, refuse_password
 from accounts.api.login import AnonymousView
 from accounts.api.serializers import (
@@ -41,17 +42,20 @@ class PasswordChangeView(StrictGenericView):
     def post(self, request: Request) -> Response:
         """Change my password.
 
-        Ends your other sessions; this one goes on, and API keys stay. A wrong current password counts as a
-        wrong attempt to log in.
+        Ends your other sessions; this one goes on, and API keys stay. A browser at the console gets another
+        cookie. A wrong current password counts as a wrong attempt to log in.
         """
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         password = serializer.validated_data["new_password"]
         user = confirm_password(request, "current_password", serializer.validated_data["current_password"])
         check_strength(password, user)
-        if not passwords.change(user, password, by=current_session(request)):
+        session, response = current_session(request), Response(status=status.HTTP_204_NO_CONTENT)
+        if not passwords.change(user, password, by=session):
             refuse_password("current_password")
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        if isinstance(request.successful_authenticator, BrowserAuthentication):
+            browsers.log_in_anew(response, user, session)
+        return response
 
 
 class RequestMailView(AnonymousView):

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.conf import settings
 from django.utils import timezone
 
@@ -62,9 +63,28 @@ def test_changes_need_the_token_of_a_page(person):
     assert person.patch(PROFILE, change, headers=csrf_headers(person), **options).status_code == 200
 
 
-def test_pages_of_other_origins_are_strangers(person):
-    assert person.get(PROFILE, headers={"Origin": "https://evil.example.com"}).status_code == 401
-    assert person.get(PROFILE, headers={"Origin": "http://testserver"}).status_code == 200
+@pytest.mark.parametrize(
+    ("scheme", "origin", "status"),
+    [
+        ("http", "http://testserver", 200),
+        ("https", "https://testserver", 200),
+        ("https", "http://testserver", 401),  # a page that came by plain HTTP may be forged
+        ("http", "http://testserver:8080", 401),
+        ("http", "https://evil.example.com", 401),
+        ("https", "https://front.example.com", 401),  # one of CORS_ALLOWED_ORIGINS
+        ("https", "null", 401),
+    ],
+)
+def test_pages_of_other_origins_are_strangers(person, settings, scheme, origin, status):
+    settings.CORS_ALLOWED_ORIGINS = ["https://front.example.com"]
+    response = person.get(PROFILE, secure=scheme == "https", headers={"Origin": origin})
+    assert response.status_code == status
+    assert "Access-Control-Allow-Credentials" not in response.headers
+
+
+def test_behind_a_proxy_that_is_not_trusted_the_public_address_tells_the_scheme(person, settings):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://testserver"]
+    assert person.get(PROFILE, headers={"Origin": "https://testserver"}).status_code == 200
 
 
 @pytest.mark.parametrize("kind", [AccessToken, RefreshToken])
@@ -103,6 +123,15 @@ def test_a_session_in_use_is_prolonged_once_a_day(person, user):
     assert COOKIE in person.get("/").cookies
     assert user.sessions.get().expires_at > end
     assert COOKIE not in person.get("/").cookies
+
+
+def test_a_session_of_a_single_day_is_prolonged_while_it_is_used(person, monkeypatch):
+    """REFRESH_TOKEN_EXPIRE_DAYS=1"""
+    monkeypatch.setattr(BrowserToken, "lifetime", timedelta(days=1))
+    now = timezone.now()
+    for hours in range(0, 72, 8):
+        with time_machine.travel(now + timedelta(hours=hours), tick=False):
+            assert person.get("/history").status_code == 200, hours
 
 
 def test_logging_out_ends_the_session(person, user):

@@ -207,6 +207,51 @@ def test_a_cookie_opens_nothing_once_its_log_in_has_ended(console, user, strange
     assert other.get(PROFILE).status_code == 200
 
 
+def change_password(browser, new="another-passphrase"):
+    passwords = {"current_password": PASSWORD, "new_password": new}
+    return browser.post("/api/v1/auth/password/change", passwords, content_type="application/json")
+
+
+def test_a_new_password_ends_what_a_copied_cookie_opens(console, user):
+    browser, thief = console(user), console()
+    thief.cookies[COOKIE] = browser.cookies[COOKIE].value
+    assert thief.get(PROFILE).status_code == 200
+    assert change_password(browser).status_code == 204
+    assert thief.get(PROFILE).status_code == 401
+    assert browser.get(PROFILE).status_code == 200
+    assert user.sessions.alive().count() == 1
+
+
+@pytest.mark.parametrize("end", [reset, end_everywhere, closing.close])
+def test_what_ends_a_log_in_while_its_password_changes_leaves_no_other_one(console, user, end, monkeypatch):
+    browser, change = console(user), passwords.change
+
+    def change_and_end(*args, **options):
+        is_changed = change(*args, **options)
+        end(User.objects.get(pk=user.pk))
+        return is_changed
+
+    monkeypatch.setattr(passwords, "change", change_and_end)
+    assert change_password(browser).status_code == 401
+    assert Session.objects.alive().count() == 0
+
+
+def test_a_log_in_from_before_addresses_had_to_be_verified_ends(console, user, settings):
+    browser = console(user)
+    settings.REQUIRE_VERIFIED_EMAIL = True
+    assert browser.get(PROFILE).status_code == 401
+    assert browser.get("/history")["Location"] == "/login?next=%2Fhistory"
+    assert browser.get("/login?next=/history").status_code == 200  # the two lead to each other no further
+    User.objects.update(email_verified_at=timezone.now())
+    assert browser.get("/history").status_code == 200
+
+
+def test_a_fragment_is_kept_for_no_page(console, user):
+    """By `no-cache` alone, Back may show what htmx has been given at the same address."""
+    for headers in ({}, {"HX-Request": "true"}):
+        assert "HX-Request" in console(user).get("/history?offset=0", headers=headers)["Vary"]
+
+
 def test_pages_say_what_is_missing_without_scripts(console, user, submit):
     detection = submit(user, photo())
     for path in ("/", "/history", "/account", f"/results/{detection.pk}"):

@@ -6,7 +6,7 @@
 // data-refresh                      the parts of the page that are loaded again afterwards
 // data-told                         a message afterwards; {names} are filled from the answer
 // data-go                           where to go afterwards
-// data-leaves                       this ends the page's own log-in
+// data-leaves                       this ends the page's session, whose socket must not lead to the log-in
 // data-once, data-hint              the title of a dialog that shows the answer's secret once, and its text
 //
 // The event "called", with the answer as its detail, is for the page's own script.
@@ -107,11 +107,12 @@ async function during(button, work) {
 async function after(sender, answer) {
   sender.dispatchEvent(new CustomEvent("called", { detail: answer, bubbles: true }));
   if (sender instanceof HTMLFormElement) tidy(sender);
-  const { told, go, once, hint } = sender.dataset;
+  const { told, go, once, hint, leaves } = sender.dataset;
   refresh(sender);
   if (once) await showOnce(once, hint ?? "", answer[SECRETS.find((name) => name in answer) ?? ""]);
   if (told) toast(told.replace(/\{(\w+)\}/g, (_, name) => String(answer?.[name])));
   if (go) location.assign(go);
+  else if (leaves !== undefined) connect();
 }
 
 /**
