@@ -53,7 +53,8 @@ class Page(View):
             browsers.renew(response, self.session)
         # Not `no-store`: Back shows the page as it was left.
         response.headers.setdefault("Cache-Control", "private, no-cache")
-        patch_vary_headers(response, ("Cookie",))  # nor one of before a log-out
+        # But no page of before a log-out, and no fragment.
+        patch_vary_headers(response, ("Cookie", "HX-Request"))
         return response
 
     def refusal(self) -> HttpResponseBase | None:
