@@ -10,11 +10,18 @@ from detections.images.palette import colour
 from testing import services
 from testing.clients import PASSWORD
 
+# The first two are pages of the bar for addresses, which each context would load at half a second.
+# The others are Playwright's, whose list this one replaces.
+DISABLED = [
+    "WebUIOmniboxPopup", "WebUIOmniboxAimPopup", "AvoidUnnecessaryBeforeUnloadCheckSync",
+    "DestroyProfileOnBrowserClose", "HttpsUpgrades", "MediaRouter", "NetworkTimeServiceQuerying",
+    "OptimizationHints", "PaintHolding", "PreconnectToSearch",
+]  # fmt: skip  # a list to read at a glance
 # Without a sandbox, as root in a container has none; and without what a browser does by itself.
 OPTIONS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip  # a list to read at a glance
+    "--disable-component-update", "--disable-sync", f"--disable-features={','.join(DISABLED)}",
+]  # fmt: skip
 
 # Chromium gives files to pages in events of a user alone: this one is made of bytes.
 DROP = """([name, content]) => {

@@ -24,8 +24,9 @@ class Client:
         self.email = f"{uuid4().hex}@example.com"
         account = {"email": self.email, "password": PASSWORD}
         self.post("auth/signup", json=account).raise_for_status()
-        token = self.post("auth/login", json=account).json()["access_token"]
-        self.http.headers["Authorization"] = f"Bearer {token}"
+        login = self.post("auth/login", json=account)
+        login.raise_for_status()
+        self.http.headers["Authorization"] = f"Bearer {login.json()['access_token']}"
         return self
 
     def another(self):

@@ -7,6 +7,7 @@ from zipfile import ZipFile
 import pytest
 import requests
 
+from testing import stacks
 from testing.browsers import accessibility_faults, faultless_page, log_in
 from testing.clients import PASSWORD
 from testing.files.pictures import photo
@@ -188,6 +189,7 @@ def test_failures_of_a_span_of_time_are_sent_again(site, browser, member):
         assert len(receiver.asked) == 4
 
 
+@stacks.both_ways
 def test_ending_a_session_makes_its_browser_leave(stack, browser, owner):
     with (
         account_page(browser, stack, owner, user_agent=FIREFOX) as other,

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import expect
 
+from testing import stacks
 from testing.browsers import accessibility_faults, drop, faultless_page, log_in
 from testing.files.pictures import jpeg, photo, png
 from testing.waiting import until
@@ -70,6 +71,7 @@ def card(page, name):
     return page.locator(".shot").filter(has=page.get_by_text(name, exact=True))
 
 
+@stacks.both_ways
 def test_of_twenty_files_two_bad_ones_say_why_and_the_others_are_detected(browser, stack):
     client = stack.client().sign_up()
     with uploader(browser, stack, client, refusals=True) as page:
@@ -141,6 +143,7 @@ def test_a_reload_midway_asks_first_and_shows_what_was_sent(browser, stack):
         expect(page.locator(DONE)).to_have_count(len(sent))
 
 
+@stacks.both_ways
 def test_while_the_server_restarts_files_wait_and_then_arrive_once(browser, stack):
     client = stack.client().sign_up()
     name, start = ("serve", stack.serve) if "serve" in stack.processes else ("web", stack.web)

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 import pytest
 
-from testing import browsers, services
+from testing import browsers, services, stacks
 from testing.browsers import accessibility_faults, log_in
 from testing.clients import PASSWORD
 from testing.waiting import until
@@ -188,6 +188,7 @@ def test_a_form_of_before_a_log_in_says_what_to_do(stack, tabs):
     tabs.second.wait_for_url("**/public")
 
 
+@stacks.both_ways
 def test_cookies_are_out_of_reach_of_scripts_and_other_hosts(stack, page):
     log_in(page, stack.client().sign_up().email)
     deployed = stack.environment["ENVIRONMENT"] == "production"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import expect
 
-from testing import browsers
+from testing import browsers, stacks
 from testing.clients import Client
 from testing.files.pictures import photo
 from testing.waiting import until
@@ -214,6 +214,7 @@ def test_all_that_match_are_changed_at_once(embedded_stack, browser):
         until(lambda: total(client) == 0)
 
 
+@stacks.both_ways
 def test_changes_and_news_appear_without_a_reload(stack, browser):
     client, ids = account(stack, 1)
     with opened(browser, stack, client) as page:

@@ -159,6 +159,7 @@ def test_boxes_move_with_the_picture_and_keep_their_width(browser, embedded_stac
         assert place_of(page, size, *inside) == pytest.approx(before, abs=1)
 
 
+@stacks.both_ways
 def test_a_running_detection_redraws_itself_without_moving_anything(browser, stack):
     client = stack.client().sign_up()
     files = [("images", (f"{number}.jpg", photo(3000, 2000))) for number in range(40)]

@@ -11,6 +11,7 @@ import pytest
 import websockets
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from testing import stacks
 from testing.clients import closed_with, data_of
 from testing.files.pictures import photo
 from testing.waiting import until
@@ -28,7 +29,8 @@ FRIEND = "https://console.example.com"
 def fortress(tmp_path_factory, standin_folder):
     """Production with two web processes, to be attacked."""
     folder = tmp_path_factory.mktemp("fortress")
-    with fortified(folder, standin_folder, CORS_ALLOWED_ORIGINS=FRIEND, THROTTLE_SIGNUP="off") as running:
+    options = {"CORS_ALLOWED_ORIGINS": FRIEND, **stacks.UNTHROTTLED}
+    with fortified(folder, standin_folder, **options) as running:
         yield running
 
 

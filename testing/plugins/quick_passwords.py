@@ -1,0 +1,7 @@
+"""The settings, with passwords that are hashed as quickly as inside the tests: a sign-up saves 0.3 s."""
+
+from django.contrib.auth.hashers import Argon2PasswordHasher
+
+from objectvision.settings import *  # noqa: F403  # it is the settings, but for one thing
+
+Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost, Argon2PasswordHasher.parallelism = 1, 8, 1
