@@ -1,3 +1,4 @@
+import gc
 from importlib import import_module
 
 from django.apps import AppConfig
@@ -20,6 +21,8 @@ class ObjectVisionConfig(AppConfig):
             tracing.begin_recording()
         if settings.SENTRY_DSN:
             import_module("objectvision.sentry").begin()
+        gc.freeze()  # what is loaded stays
+        gc.enable()
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):
