@@ -23,15 +23,15 @@ BLOCKS = list(blocks(GUIDE))
 FOR_NODE, FOR_BROWSER = [block for block in BLOCKS if block.language == "js"]
 
 
-@pytest.fixture(params=stacks.WAYS)
-def guided(request, tmp_path):
+@pytest.fixture
+def guided(tmp_path):
     """A server with the detector of the guide, or a stand-in with the same classes."""
     model = answers.YOLO26N or build_standin(
         tmp_path / "standin", classes=["person", "bicycle", "car", "motorcycle", "airplane", "bus"]
     )
     folder = tmp_path / "server"
     folder.mkdir()
-    with stacks.running(request.param, folder, model) as stack:
+    with stacks.running("embedded", folder, model) as stack:
         yield stack
 
 
@@ -73,10 +73,11 @@ def test_every_command_of_the_guide_runs_with_the_answer_shown(guided, checkout)
 
 
 @pytest.mark.node
-def test_the_javascript_client_of_the_guide_prints_what_is_shown(stack, tmp_path):
+def test_the_javascript_client_of_the_guide_prints_what_is_shown(embedded_stack, tmp_path):
     shutil.copy(demo.sample_photo(), tmp_path / "bus.jpg")
     (tmp_path / "follow.mjs").write_text(FOR_NODE.code)
-    environment = {**os.environ, "API": f"{stack.url}/api/v1", "TOKEN": token_of(stack.client().sign_up())}
+    token = token_of(embedded_stack.client().sign_up())
+    environment = {**os.environ, "API": f"{embedded_stack.url}/api/v1", "TOKEN": token}
     done = subprocess.run(
         [services.node(), "follow.mjs"], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
@@ -85,12 +86,12 @@ def test_the_javascript_client_of_the_guide_prints_what_is_shown(stack, tmp_path
 
 
 @pytest.mark.browser
-def test_the_javascript_of_the_guide_follows_events_in_a_browser(stack, browser):
-    user, printed = stack.client().sign_up(), []
-    known = [f"{stack.url}/api/v1", {"Authorization": f"Bearer {token_of(user)}"}]
+def test_the_javascript_of_the_guide_follows_events_in_a_browser(embedded_stack, browser):
+    user, printed = embedded_stack.client().sign_up(), []
+    known = [f"{embedded_stack.url}/api/v1", {"Authorization": f"Bearer {token_of(user)}"}]
     opened = "await new Promise((resolve) => { socket.onopen = resolve; })"
     page = browser.new_page()
-    page.goto(f"{stack.url}/docs")
+    page.goto(f"{embedded_stack.url}/docs")
     page.on("console", lambda message: printed.append(message.text))
     page.evaluate(f"async ([API, headers]) => {{ {FOR_BROWSER.code} {opened} }}", known)
     with page.expect_console_message(lambda message: message.text == "detection.completed"):

@@ -29,7 +29,7 @@ FRIEND = "https://console.example.com"
 def fortress(tmp_path_factory, standin_folder):
     """Production with two web processes, to be attacked."""
     folder = tmp_path_factory.mktemp("fortress")
-    options = {"CORS_ALLOWED_ORIGINS": FRIEND, **stacks.UNTHROTTLED}
+    options = {**stacks.UNTHROTTLED, "THROTTLE_ANON": "120/min", "CORS_ALLOWED_ORIGINS": FRIEND}
     with fortified(folder, standin_folder, **options) as running:
         yield running
 
