@@ -1,5 +1,4 @@
 import re
-from io import BytesIO
 
 from django.contrib.admindocs.views import simplify_regex
 from django.http import HttpRequest, HttpResponse
@@ -7,11 +6,7 @@ from django.http.response import HttpResponseBase
 from django.middleware.gzip import GZipMiddleware as DjangoGZipMiddleware
 from django.utils.deprecation import MiddlewareMixin
 from rest_framework.response import Response
-from whitenoise.middleware import WhiteNoiseMiddleware
-from whitenoise.responders import StaticFile
 
-from objectvision.api.errors import too_many
-from objectvision.api.throttles import StaticThrottle
 from objectvision.lib import connections, logs
 
 COMPRESSED_OVER_BYTES = 1000
@@ -43,21 +38,4 @@ class GZipMiddleware(DjangoGZipMiddleware):
         is_text = TEXT.match(response.headers.get("Content-Type", ""))
         if is_text and isinstance(response, HttpResponse) and len(response.content) > COMPRESSED_OVER_BYTES:
             return super().process_response(request, response)
-        return response
-
-
-class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped library
-    """Answers with bytes: whitenoise's sync iterators cause warnings in Django under ASGI."""
-
-    @staticmethod
-    def serve(static_file: StaticFile, request: HttpRequest) -> HttpResponse:
-        throttle = StaticThrottle()
-        if not throttle.admits(request):
-            return too_many(throttle.wait())
-        found = static_file.get_response(request.method, request.META)
-        with found.file or BytesIO() as file:
-            response = HttpResponse(file.read(), status=int(found.status))
-        del response.headers["Content-Type"]
-        for name, value in found.headers:
-            response.headers[name] = value
         return response
