@@ -1,4 +1,4 @@
-"""What a card shows of a detection: state, first picture with boxes, and counts of classes."""
+"""What a card of the first page shows: state, first picture with boxes, and counts of classes."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts.models import User
+from console.names import name_of
 from detections import caching, reports
 from detections.caching import Question
 from detections.images import palette
@@ -50,7 +51,7 @@ def made_cards(detections: DetectionQuerySet) -> list[Card]:
     return [
         {
             "id": str(detection.pk),
-            "name": detection.name,
+            "name": name_of(detection, images.get(detection.pk)),
             "status": detection.status,
             "total": detection.total,
             "processed": detection.processed,
@@ -75,7 +76,6 @@ def image_facts(
         return None
     return {
         "id": str(image.pk),
-        "name": image.original_name,
         "width": image.width,
         "height": image.height,
         "boxes": [

@@ -19,6 +19,8 @@ KEPT_SECONDS = 5
 SPAN = timedelta(minutes=5)
 MOST_COUNTED = 1000
 
+NO_BROKER = "The message service (Redis) does not answer: pictures wait until it does."
+NO_BEAT = "The scheduler (beat) does not run: a picture that is stuck waits until it does."
 NO_WORKER = "No worker runs: pictures wait until one is started."
 NO_DETECTOR = "No detector is prepared yet: pictures cannot be sent."
 NO_FILES = "The detector's files are missing: pictures wait until it is prepared again."
@@ -29,17 +31,19 @@ def problems() -> list[str]:
     cache = shared_cache("default")
     kept: list[str] | None = cache.get("console:problems")
     if kept is None:
-        kept = [text for text in (worker_problem(), detector_problem()) if text]
+        kept = [text for text in (background_problem(), detector_problem()) if text]
         cache.set("console:problems", kept, KEPT_SECONDS)
     return kept
 
 
-def worker_problem() -> str:
+def background_problem() -> str:
     try:
-        workers = heartbeats.alive().workers
-    except RedisError:  # the rows are processed all the same
-        return ""
-    return "" if any("inference" in worker["queues"] for worker in workers) else NO_WORKER
+        alive = heartbeats.alive()
+    except RedisError:
+        return NO_BROKER
+    if not any("inference" in worker["queues"] for worker in alive.workers):
+        return NO_WORKER
+    return "" if alive.beat else NO_BEAT
 
 
 def detector_problem() -> str:

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import F
 from django.urls import reverse
 
+from console.names import name_of
 from detections import reports
 from detections.models import Detection, DetectionImage, DetectionQuerySet
 from detections.publication.showing import count_classes
@@ -88,7 +89,7 @@ def card_of(
     created = detection.created_at.astimezone(UTC)
     return {
         "id": str(detection.pk),
-        "name": detection.name or (image and image.original_name) or "Untitled",
+        "name": name_of(detection, image),
         "thumbnail": address(image) if image else "",
         "progress": percent,
         "error": detection.error if detection.status == Detection.Status.FAILED else "",

@@ -16,7 +16,7 @@ from detections.jobs import processing
 from detections.models import Detection, Detector
 from objectvision.lib import heartbeats
 from testing.files.pictures import photo
-from testing.services import ROOT
+from testing.services import ROOT, free_port
 
 pytestmark = pytest.mark.django_db
 CARDS, SERVICE = "/console/cards", "/console/service"
@@ -25,10 +25,11 @@ SAMPLES = ROOT / "console/static/console/samples"
 
 @pytest.fixture
 def working(monkeypatch):
-    """A worker for images has told that it lives."""
+    """A worker for images and beat have told that they live."""
     monkeypatch.setattr(heartbeats, "_own", {})
     told = {"at": time.time(), "name": "inference", "queues": ["inference"]}
     heartbeats.record_heartbeat("inference#1", json.dumps(told))
+    heartbeats.record_beat()
 
 
 def test_cards_show_own_detections_alone_newest_first(console, user, stranger, submit):
@@ -46,7 +47,7 @@ def test_a_card_has_the_state_place_picture_boxes_and_counts(console, user, subm
     detection = submit(user, photo())
     (card,) = console(user).get(CARDS, {"ids": detection.pk}).json()
     assert (card["status"], card["queue_position"], card["classes"]) == ("pending", 2, [])
-    assert (card["image"]["name"], card["image"]["boxes"]) == ("photo-1.jpg", [])
+    assert (card["name"], card["image"]["boxes"]) == ("photo-1.jpg", [])
     processing.process_waiting()
     (card,) = console(user).get(CARDS, {"ids": detection.pk}).json()
     assert (card["status"], card["queue_position"], card["percent"]) == ("completed", 0, 100)
@@ -146,20 +147,34 @@ def test_images_per_minute_follow_the_last_minutes_and_what_has_run_longer(user,
     assert service.images_per_minute(user, now) == 20 / 5 + 200 / 20
 
 
-def test_the_service_says_in_plain_words_what_is_missing(console, user, detector, working):
-    def told():
+@pytest.fixture
+def told(console, user):
+    """The problems that the user is told of now."""
+
+    def problems():
         from django.core.cache import cache
 
         cache.clear()
         return console(user).get(SERVICE).json()["problems"]
 
+    return problems
+
+
+def test_the_service_says_in_plain_words_what_is_missing(told, detector, working):
     assert told() == []
+    del heartbeats._own["beat"]
+    assert told() == [service.NO_BEAT]
     heartbeats._own.clear()
     assert told() == [service.NO_WORKER]
     Detector.objects.update(path="gone")
     assert told() == [service.NO_WORKER, service.NO_FILES]
     Detector.objects.update(is_active=False)
     assert told() == [service.NO_WORKER, service.NO_DETECTOR]
+
+
+def test_while_the_broker_is_away_users_are_told_why_pictures_wait(told, detector, working, settings):
+    settings.REDIS_URL = f"redis://127.0.0.1:{free_port()}/0"
+    assert told() == [service.NO_BROKER]
 
 
 def test_samples_are_offered_where_a_detector_knows_what_they_show(console, user, detector):

@@ -5,10 +5,11 @@ import json
 import re
 
 import pytest
+from django.db.models.signals import post_init
 
 from detections.images.palette import COLOURS
 from detections.jobs import actions, processing
-from detections.models import Detection, DetectionResult
+from detections.models import Detection, DetectionImage, DetectionResult
 from testing.clients import PASSWORD
 from testing.files.pictures import photo
 
@@ -183,5 +184,19 @@ def test_a_page_costs_the_same_queries_for_any_number_of_pictures(
     processing.process_waiting()
     page_of(person, few)
     for detection in (few, many):
-        with django_assert_num_queries(8):
+        with django_assert_num_queries(9):
             page_of(person, detection)
+
+
+def test_a_page_makes_no_rows_of_pictures_that_it_does_not_show(person, user, submit):
+    detection = submit(user, *[photo()] * 3)
+    processing.process_waiting()
+    made = []
+
+    def note(instance, **_):
+        made.append(instance.pk)
+
+    post_init.connect(note, sender=DetectionImage)
+    page_of(person, detection, "?image=2")
+    post_init.disconnect(note, sender=DetectionImage)
+    assert made == [detection.images.order_by("pk")[1].pk]

@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import Q
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
 from console import formats
+from console.names import name_of
 from console.pages import PersonalPage
 from detections import rendering
 from detections.api.visitor_pages import request_number
@@ -18,10 +20,10 @@ from detections.api.visitor_serializers import DAY
 from detections.images import palette
 from detections.models import Detection, DetectionImage, Detector
 
-PICTURE = "the picture"
 EXPIRIES = [(DAY, "1 day"), (7 * DAY, "7 days"), (30 * DAY, "30 days"), (90 * DAY, "90 days")]
 COLOURS = [{"fill": palette.css(each), "ink": palette.css(palette.ink(each))} for each in palette.COLOURS]
 OPTIONS = ("detector", "confidence", "classes", "image_size", "augment", "tile")
+FAILED = DetectionImage.State.FAILED
 MOST_FILES = 5  # that the code names
 
 
@@ -30,20 +32,34 @@ class ResultPage(PersonalPage):
 
     def get(self, request: HttpRequest, pk: UUID) -> HttpResponseBase:
         detection = Detection.objects.owned_by(self.user).select_related("detector").filter(pk=pk).first()
-        images = list(detection.images.select_related("detector").order_by("pk")) if detection else []
+        images = facts_of_images(detection) if detection else []
         if detection is None or not images:
             return self.render("missing", status=404)
         number = min(max(request_number(request), 1), len(images))
         return self.render("result/page", **shown(detection, images, number))
 
 
-def shown(detection: Detection, images: list[DetectionImage], number: int) -> dict[str, Any]:
-    image = images[number - 1]
+class ImageFacts(NamedTuple):
+    """What the page needs of images that it does not show: a batch may have hundreds."""
+
+    pk: UUID
+    name: str
+    has_failed: bool
+    has_file: bool
+
+
+def facts_of_images(detection: Detection) -> list[ImageFacts]:
+    rows = detection.images.order_by("pk").values_list("pk", "original_name", "state", "image_path")
+    return [ImageFacts(pk, name, state == FAILED, bool(path)) for pk, name, state, path in rows]
+
+
+def shown(detection: Detection, images: list[ImageFacts], number: int) -> dict[str, Any]:
+    image = get_object_or_404(detection.images.select_related("detector"), pk=images[number - 1].pk)
     newer, older = neighbours(detection)
     page = reverse("console:result", args=[detection.pk])
     return {
         "detection": detection,
-        "title": detection.name or image.original_name or PICTURE,
+        "title": name_of(detection, image),
         "image": image,
         "number": number,
         "total": len(images),
@@ -51,8 +67,8 @@ def shown(detection: Detection, images: list[DetectionImage], number: int) -> di
         "next": f"{page}?image={number + 1}" if number < len(images) else older,
         "state": state(detection, image),
         "position": detection.queue_position(),
-        "can_retry": any(each.state == DetectionImage.State.FAILED and each.image_path for each in images),
-        "can_rerun": any(each.image_path for each in images),
+        "can_retry": any(each.has_failed and each.has_file for each in images),
+        "can_rerun": any(each.has_file for each in images),
         "requests": json.dumps(offered_requests(detection, images, image)),
         "formats": formats.LABELS.items(),
         "detectors": Detector.objects.active().order_by("name", "version"),
@@ -97,7 +113,7 @@ def neighbours(detection: Detection) -> tuple[str | None, str | None]:
     )
 
 
-def offered_requests(detection: Detection, images: list[DetectionImage], image: DetectionImage) -> list[Any]:
+def offered_requests(detection: Detection, images: list[ImageFacts], image: DetectionImage) -> list[Any]:
     """The requests behind this page, for the panel that writes them as code."""
     own = f"detect/{detection.pk}"
     annotated = f"{own}/image?image_id={image.pk}"
@@ -110,7 +126,7 @@ def offered_requests(detection: Detection, images: list[DetectionImage], image: 
     return requests if image.processed else requests[::3]
 
 
-def making_request(detection: Detection, images: list[DetectionImage]) -> dict[str, Any]:
+def making_request(detection: Detection, images: list[ImageFacts]) -> dict[str, Any]:
     """The upload, or the rerun, that made the detection."""
     sent = {"detector": detection.detector.full_name, **detection.parameters}
     if detection.source_id:
@@ -119,7 +135,7 @@ def making_request(detection: Detection, images: list[DetectionImage]) -> dict[s
         return {"title": "Running it again", "path": path, "content": content}
     fields = [(name, form_value(sent[name])) for name in OPTIONS if sent.get(name)]
     field, path = ("image", "detect/image") if len(images) == 1 else ("images", "detect/batch")
-    files = [(field, each.original_name) for each in images[:MOST_FILES]]
+    files = [(field, each.name) for each in images[:MOST_FILES]]
     return {"title": "The upload", "path": path, "files": files, "fields": fields}
 
 
