@@ -1,12 +1,13 @@
-"""What disturbs a page: a browser that keeps nothing, answers that come late or not, other tabs."""
+"""What disturbs a page: a browser that keeps nothing, impatient users, answers that come late or not."""
 
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from testing.browsers import faultless_page, log_in
-from testing.files.pictures import photo
+from testing.browsers import drop, faultless_page, log_in
+from testing.clients import PASSWORD
+from testing.files.pictures import photo, png
 
 pytestmark = pytest.mark.browser
 
@@ -31,6 +32,15 @@ FIRST_LATE = """() => {
       return answer;
     };
     }"""
+
+KEEP_SOCKET = """
+    const { WebSocket } = window;
+    window.WebSocket = class extends WebSocket {
+      constructor(...all) {
+        super(...all);
+        window.socket = this;
+      }
+    };"""
 
 
 def uploaded(client, *names):
@@ -131,13 +141,129 @@ def test_an_error_takes_the_place_of_no_part_of_a_page(browser, embedded_stack):
 def test_only_the_latest_files_are_kept_in_memory_as_pictures(browser, embedded_stack):
     client = embedded_stack.client().sign_up()
     files = [
-        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": photo(64, 48)} for number in range(40)
+        {"name": f"{number}.jpg", "mimeType": "image/jpeg", "buffer": photo(64, 48)} for number in range(80)
     ]
+    with faultless_page(browser, embedded_stack.url, refusals=True) as page:
+        log_in(page, client.email)
+        page.route("**/console/cards?*", lambda route: route.fulfill(status=429))  # no thumbnail is first
+        page.locator("#picker").set_input_files(files)
+        expect(page.locator(".shot canvas")).to_have_count(60)
+        expect(page.locator(".shot").first.locator("canvas")).to_be_visible()
+        page.unroute("**/console/cards?*")
+        expect(page.locator(".shot[data-state=completed]")).to_have_count(80)
+        assert page.locator(".shot canvas").count() == 60
+        page.wait_for_load_state("networkidle")
+
+
+def hold(page, key, times=5):
+    for _ in range(times):
+        page.keyboard.down(key)
+    page.keyboard.up(key)
+
+
+def test_a_held_key_and_a_second_click_do_nothing_more(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    detection = uploaded(client, "a.jpg")
+    with faultless_page(browser, embedded_stack.url) as page:
+        page.goto("/login")
+        page.wait_for_load_state("networkidle")
+        page.get_by_label("E-mail").fill(client.email)
+        page.get_by_label("Password").fill(PASSWORD)
+        hold(page, "Enter")
+        page.wait_for_url("**/")
+        page.wait_for_load_state("networkidle")
+        assert client.get("auth/sessions").json()["total"] == 2  # the client's own is the other
+        page.goto(f"/results/{detection}")
+        page.locator("canvas[data-shown]").wait_for()
+        page.get_by_role("button", name="Share").click()
+        page.get_by_role("button", name="Make link").dblclick()
+        expect(page.locator("#links li")).to_have_count(1)
+        page.get_by_role("button", name="Close").click()
+        page.get_by_role("button", name="More").click()
+        page.get_by_role("button", name="Run again").click()
+        page.get_by_role("button", name="Run", exact=True).dblclick()
+        page.wait_for_url(lambda url: "/results/" in url and detection not in url)
+        page.wait_for_load_state("networkidle")
+    assert client.get("detect/history").json()["total"] == 2
+    assert client.get(f"detect/{detection}/shares").json()["total"] == 1
+
+
+def test_of_a_dropped_folder_all_pictures_are_sent_and_nothing_else(browser, embedded_stack, tmp_path):
+    client = embedded_stack.client().sign_up()
+    album = tmp_path / "album"
+    for folder in (album / "inner" / "deep", album / "empty"):
+        folder.mkdir(parents=True)
+    for number in range(101):  # one more than a folder's reader gives at a time
+        (album / "inner" / f"{number}.jpg").write_bytes(photo(16, 16, colour=(number, 0, 0)))
+    (album / "inner" / "deep" / "last.PNG").write_bytes(png())
+    for name in ("notes.txt", ".hidden.jpg", "Thumbs.db"):
+        (album / name).write_bytes(b"none")
     with faultless_page(browser, embedded_stack.url) as page:
         log_in(page, client.email)
-        for part in (files, files):
-            page.locator("#picker").set_input_files(part)
-            expect(page.locator(".shot").first.locator("canvas")).to_be_visible()
-        expect(page.locator(".shot[data-state=completed]")).to_have_count(80)
-        assert 40 < page.locator(".shot canvas").count() <= 60
+        page.wait_for_load_state("networkidle")
+        devtools = page.context.new_cdp_session(page)
+        drop_paths(devtools, album / "empty")
+        expect(page.get_by_text("There are no pictures in the folder.")).to_be_visible()
+        drop_paths(devtools, album)
+        expect(page.locator(".shot[data-state=completed]")).to_have_count(102, timeout=60_000)
+        page.wait_for_load_state("networkidle")
+    assert client.get("detect/history").json()["total"] == 102
+
+
+def drop_paths(devtools, *paths):
+    """As from a file manager, which gives folders too."""
+    data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 400, "data": data})
+
+
+def test_files_that_options_hold_up_show_what_is_wrong_with_these(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    with faultless_page(browser, embedded_stack.url) as page:
+        log_in(page, client.email)
+        options = page.locator(".options summary")
+        options.click()
+        page.get_by_label("Confidence").fill("2")
+        options.click()
+        expect(page.get_by_label("Confidence")).to_be_hidden()
+        drop(page, "a.jpg", photo())
+        expect(page.get_by_label("Confidence")).to_be_focused()
+        page.wait_for_load_state("networkidle")
+
+
+def test_many_messages_a_second_ask_for_a_result_once_at_a_time(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    detection = uploaded(client, "a.jpg")
+    asked = []
+    with faultless_page(browser, embedded_stack.url) as page:
+        page.add_init_script(KEEP_SOCKET)
+        log_in(page, client.email)
+        page.goto(f"/results/{detection}")
+        page.locator("canvas[data-shown]").wait_for()
+        page.on("request", lambda request: "/results/" in request.url and asked.append(request))
+        page.evaluate(
+            """async (id) => {
+                for (let number = 0; number < 40; number++) {
+                    socket.onmessage({ data: JSON.stringify({ at: "", detection_id: id }) });
+                    await new Promise((resolve) => setTimeout(resolve, 50));
+                }
+            }""",
+            detection,
+        )
+        page.wait_for_load_state("networkidle")
+    assert 2 <= len(asked) <= 6
+
+
+def test_a_change_whose_answer_is_lost_is_shown_all_the_same(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    uploaded(client, "a.jpg")
+    with faultless_page(browser, embedded_stack.url, outages=True) as page:
+        log_in(page, client.email)
+        page.goto("/history")
+        page.wait_for_load_state("networkidle")
+        page.route("**/detect/bulk", lambda route: (route.fetch(), route.abort()))
+        page.locator(".item").get_by_role("checkbox").check()
+        page.get_by_role("button", name="Publish").click()
+        expect(page.get_by_text("Publish: The server cannot be reached.")).to_be_visible()
+        expect(page.locator(".item")).to_have_attribute("data-public", "")
         page.wait_for_load_state("networkidle")

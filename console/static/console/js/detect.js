@@ -1,10 +1,12 @@
 // The page for uploads: pictures are dropped, pasted, chosen or taken, and sent at once.
 
+import { during } from "./busy.js";
 import { offerCode } from "./code_button.js";
 import { find } from "./dom.js";
 import { toast } from "./toasts.js";
 import { takePicture } from "./detect/camera.js";
 import * as code from "./detect/code.js";
+import { hasFiles, takeFiles } from "./detect/drops.js";
 import * as options from "./detect/options.js";
 import { preview } from "./detect/previews.js";
 import * as queue from "./detect/queue.js";
@@ -38,7 +40,7 @@ const previewed = [];
  * @param {HTMLCanvasElement} canvas
  */
 function showPreview(card, canvas) {
-  card.showPreview(canvas);
+  if (!card.showPreview(canvas)) return;
   if (previewed.push(card) > MOST_PREVIEWS) previewed.shift()?.dropPreview();
 }
 
@@ -47,9 +49,6 @@ function sendChosen(input) {
   send(input.files ?? []);
   input.value = ""; // so that the same file may be chosen again
 }
-
-/** @param {DragEvent} event */
-const hasFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files"));
 
 /** @param {ClipboardEvent} event */
 function paste(event) {
@@ -83,7 +82,7 @@ function listen() {
   find("#take", HTMLButtonElement).addEventListener("click", () => takePicture(camera, (file) => send([file])));
   for (const input of [picker, camera]) input.addEventListener("change", () => sendChosen(input));
   for (const sample of document.querySelectorAll("button[data-sample]")) {
-    if (sample instanceof HTMLButtonElement) sample.addEventListener("click", () => sendSample(sample));
+    if (sample instanceof HTMLButtonElement) sample.addEventListener("click", () => during(sample, () => sendSample(sample)));
   }
   document.addEventListener("paste", paste);
   listenToDrops();
@@ -97,7 +96,7 @@ function listenToDrops() {
     if (!hasFiles(event)) return;
     event.preventDefault();
     dropHint.hidden = true;
-    send(event.dataTransfer?.files ?? []);
+    if (event.dataTransfer) takeFiles(event.dataTransfer, send);
   });
 }
 

@@ -4,16 +4,17 @@ import { copied } from "./clipboard.js";
 import { element, find } from "./dom.js";
 
 /**
- * Asks before something that cannot be undone.
  * @param {string} question
  * @param {string} action what the button says
+ * @param {{warning?: string, isDangerous?: boolean}} [options]
  * @returns {Promise<boolean>}
  */
-export function confirmed(question, action) {
+export function confirmed(question, action, { warning = "", isDangerous = true } = {}) {
   const no = element("button", { type: "submit", value: "" }, "Cancel");
-  const yes = element("button", { type: "submit", class: "danger", value: "yes" }, action);
-  const text = element("p", { id: "question" }, question);
-  const form = element("form", { method: "dialog" }, text, element("div", { class: "actions" }, no, yes));
+  const yes = element("button", { type: "submit", class: isDangerous ? "danger" : "primary", value: "yes" }, action);
+  const title = warning ? element("h2", { id: "question" }, question) : element("p", { id: "question" }, question);
+  const text = warning ? [element("p", {}, warning)] : [];
+  const form = element("form", { method: "dialog" }, title, ...text, element("div", { class: "actions" }, no, yes));
   const dialog = element("dialog", { "aria-labelledby": "question" }, form);
   document.body.append(dialog);
   dialog.showModal();

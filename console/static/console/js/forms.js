@@ -12,6 +12,7 @@
 // The event "called", with the answer as its detail, is for the page's own script.
 
 import { ApiError, call, Unreachable } from "./api.js";
+import { during } from "./busy.js";
 import { confirmed, showOnce } from "./dialogs.js";
 import { element } from "./dom.js";
 import { connect, disconnect } from "./live.js";
@@ -83,20 +84,6 @@ async function request(sender, body) {
   } catch (error) {
     if (leaves) connect();
     throw error;
-  }
-}
-
-/**
- * @param {Element | null} button
- * @param {() => Promise<void>} work
- */
-async function during(button, work) {
-  if (!(button instanceof HTMLButtonElement)) return work();
-  button.disabled = true;
-  try {
-    await work();
-  } finally {
-    button.disabled = false;
   }
 }
 

@@ -20,6 +20,21 @@ document.addEventListener("htmx:before:swap", (event) => {
   else toast("The server cannot answer now. Try again in a minute.");
 });
 
+// A form, and a button under a held key, act once.
+const SENT_AGAIN = 10_000; // milliseconds, after which the first answer is not waited for any more
+/** @type {WeakMap<EventTarget, number>} */
+let sent = new WeakMap();
+document.addEventListener("submit", (event) => {
+  const form = /** @type {HTMLFormElement} */ (event.target);
+  if (form.method !== "post" || form.dataset.call !== undefined) return; // that one is sent by a script
+  if (Date.now() - (sent.get(form) ?? 0) < SENT_AGAIN) return event.preventDefault();
+  sent.set(form, Date.now());
+});
+document.addEventListener("keydown", (event) => {
+  if (event.repeat && event.key === "Enter" && !(event.target instanceof HTMLTextAreaElement)) event.preventDefault();
+}, true);
+addEventListener("pageshow", () => (sent = new WeakMap()));
+
 // Which account the browser's last page was of: a log-out in one tab ends the others, and Back shows no page of before.
 const account = document.body.dataset.account ?? "";
 const KEY = "console.account";

@@ -1,11 +1,13 @@
 // The page of a result: its picture on the stage, what was found beside it.
 
 import { call, Unreachable } from "./api.js";
+import { during } from "./busy.js";
 import { openCode } from "./code_button.js";
 import { find } from "./dom.js";
 import { isOpen, onConnection, onMessage } from "./live.js";
 import "./menus.js";
-import { act, beginRename, bindActions } from "./result/actions.js";
+import { pause } from "./pause.js";
+import { act, beginRename, bindActions, deleteSoon } from "./result/actions.js";
 import { tagOf } from "./result/boxes.js";
 import { Filters } from "./result/filters.js";
 import { List } from "./result/list.js";
@@ -19,6 +21,7 @@ import { toast } from "./toasts.js";
 /** @typedef {import("./result/boxes.js").Box} Box */
 
 const POLL_MILLISECONDS = 3000;
+const REST_MILLISECONDS = 500; // between two requests for what live messages tell of
 const STEP = 1.25;
 const NO_CLASS = "-"; // with the highest least confidence: the picture without boxes
 
@@ -205,12 +208,13 @@ const ACTIONS = {
   cancel: () => job("cancel"),
   rerun: () => find("#rerun-dialog", HTMLDialogElement).showModal(),
   help: showShortcuts,
-  delete: () => find("#delete-dialog", HTMLDialogElement).showModal(),
+  delete: () => deleteSoon(state.detection_id),
 };
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target : null;
-  const action = target?.closest("[data-action]")?.getAttribute("data-action");
-  if (action) ACTIONS[action]?.();
+  const button = target?.closest("[data-action]") ?? null;
+  const action = ACTIONS[button?.getAttribute("data-action") ?? ""];
+  if (action) during(button, action);
   const link = target?.closest(".pager a");
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
@@ -237,14 +241,21 @@ bindActions(() => state.detection_id, refresh);
 onMessage((message) => {
   if (message.detection_id === state.detection_id) refreshSoon();
 });
-let isDue = false;
-function refreshSoon() {
-  if (isDue) return;
-  isDue = true;
-  setTimeout(async () => {
-    isDue = false;
-    await refresh();
-  }, 100);
+let isAsking = false;
+let isStale = false;
+/** One request at a time, and a pause after it: a batch tells of many images a second. */
+async function refreshSoon() {
+  isStale = true;
+  if (isAsking) return;
+  isAsking = true;
+  try {
+    for (; isStale; await pause(REST_MILLISECONDS)) {
+      isStale = false;
+      await refresh();
+    }
+  } finally {
+    isAsking = false;
+  }
 }
 onConnection((now) => now && !state.is_finished && refreshSoon()); // what ended before is told by no message
 setInterval(() => {

@@ -5,7 +5,7 @@ import { element, icon } from "../dom.js";
 /**
  * @typedef {{object_class: string, objects: number, colour: string}} ClassCount
  * @typedef {{place: number[], colour: string}} Box as left, top, width and height in shares of the picture
- * @typedef {{id: string, name: string, width: number | null, height: number | null, boxes: Box[]}} Picture
+ * @typedef {{id: string, width: number | null, height: number | null, boxes: Box[]}} Picture
  * @typedef {"pending" | "processing" | "completed" | "failed" | "cancelled"} Status
  * @typedef {{id: string, name: string, status: Status, total: number, processed: number, failed: number,
  *   percent: number, error: string, created_at: string, queue_position: number, image: Picture | null,
@@ -36,11 +36,15 @@ export class Card {
     this.row = null;
   }
 
-  /** @param {HTMLCanvasElement} canvas */
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @returns {boolean} whether it is shown: the thumbnail may have been here first
+   */
   showPreview(canvas) {
-    if (this.shown) return; // the thumbnail was here first
+    if (this.shown) return false;
     this.picture.replaceChildren(canvas);
     this.shown = "preview";
+    return true;
   }
 
   /** The server's thumbnail takes its place. */
@@ -62,7 +66,7 @@ export class Card {
   /** @param {Row} row */
   drawRow(row) {
     this.row = row;
-    this.setName(nameOf(row), `/results/${row.id}`);
+    this.setName(row.name, `/results/${row.id}`);
     this.setState(stateOf(row), row.status);
     this.setProgress(row.status === "processing" && row.total > 1 ? row.percent / 100 : null);
     const isOpen = row.status === "pending" || row.status === "processing";
@@ -188,13 +192,6 @@ function rectangle(sides, colour, stroke) {
   made.setAttribute("stroke-width", String(stroke));
   made.setAttribute("vector-effect", "non-scaling-stroke");
   return made;
-}
-
-/** @param {Row} row */
-export function nameOf(row) {
-  if (row.name) return row.name;
-  const first = row.image?.name || "Picture";
-  return row.total > 1 ? `${first} and ${row.total - 1} more` : first;
 }
 
 /** @param {Item} item */

@@ -16,6 +16,7 @@ export function chosen() {
 }
 
 export function isValid() {
+  if (!form.checkValidity()) form.closest("details")?.setAttribute("open", ""); // a fault within is not seen
   return form.reportValidity();
 }
 

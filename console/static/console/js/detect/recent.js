@@ -4,9 +4,10 @@ import { call, read, Unreachable } from "../api.js";
 import { lost, onReachable } from "../connection.js";
 import { find, element } from "../dom.js";
 import { isOpen, onConnection, onMessage } from "../live.js";
+import { pause } from "../pause.js";
 import { refreshSoon } from "../service.js";
 import { toast } from "../toasts.js";
-import { Card, nameOf, stateOf } from "./cards.js";
+import { Card, stateOf } from "./cards.js";
 import { cancel, isSending, retry } from "./queue.js";
 
 /**
@@ -107,7 +108,7 @@ function draw(entry, row) {
   entry.item = null; // its file need not be kept any longer
   byId.set(row.id, entry);
   entry.card.drawRow(row);
-  if (before && before !== row.status && isEnded(row)) say(`${nameOf(row)}: ${stateOf(row)}`);
+  if (before && before !== row.status && isEnded(row)) say(`${row.name}: ${stateOf(row)}`);
 }
 
 /** @param {Row} row */
@@ -159,7 +160,7 @@ async function askStale() {
   try {
     for (let ids = nextIds(); ids.length; ids = nextIds()) {
       await askFor(ids);
-      await new Promise((resolve) => setTimeout(resolve, REST));
+      await pause(REST);
     }
   } finally {
     isAsking = false;
@@ -182,7 +183,7 @@ async function askFor(ids) {
   } catch (error) {
     for (const id of ids) stale.add(id);
     if (error instanceof Unreachable) lost();
-    await new Promise((resolve) => setTimeout(resolve, EVERY));
+    await pause(EVERY);
     return;
   }
   const present = new Set(rows.map((row) => row.id));

@@ -1,15 +1,16 @@
 // What is done with the selected detections.
 
-import { ApiError, call, csrfToken, logInAgain } from "../api.js";
-import { find } from "../dom.js";
+import { ApiError, call, logInAgain } from "../api.js";
+import { confirmed } from "../dialogs.js";
+import { pause } from "../pause.js";
 import { toast } from "../toasts.js";
+import { doSoon, UNDO_SECONDS } from "../undo.js";
 import { chooseExport } from "./exports.js";
-import { card, counted, filters, take, takeAll, total } from "./list.js";
+import { card, cards, counted, filters, idOf, take, takeAll, total } from "./list.js";
 import { notice } from "./notices.js";
 import { redraw } from "./redrawing.js";
 import { clear, selection } from "./selection.js";
 
-const UNDO_SECONDS = 10;
 const AT_ONCE = 1000; // ids of one request
 const BULK = "detect/bulk";
 
@@ -44,33 +45,17 @@ async function change(action, ids) {
     const isUndone = action === "publish" && wasPrivate.length > 0;
     const undo = { action: "Undo", seconds: UNDO_SECONDS, onAction: () => change("withdraw", wasPrivate) };
     toast(`${counted(count)} ${WORDS[action].done}.`, isUndone ? undo : {});
-    redraw(ids);
   } catch (error) {
     toast(`${WORDS[action].does}: ${/** @type {Error} */ (error).message}`);
   }
+  redraw(ids); // also after an error: the answer may have been lost, not the deed
 }
 
-/** Deletes that are not sent yet. @type {Set<() => void>} */
-const waiting = new Set();
-
-/** Hidden at once, deleted in ten seconds or when the page is left. @param {string[]} ids */
+/** Hidden at once. @param {string[]} ids */
 function deleteSoon(ids) {
   clear();
   const putBack = take(ids);
-  const begin = () => {
-    clearTimeout(timer);
-    waiting.delete(begin);
-    removeToast();
-    sendDelete(ids, putBack);
-  };
-  const timer = setTimeout(begin, UNDO_SECONDS * 1000);
-  waiting.add(begin);
-  const onAction = () => {
-    clearTimeout(timer);
-    waiting.delete(begin);
-    putBack();
-  };
-  const removeToast = toast(`${counted(ids.length)} deleted.`, { action: "Undo", seconds: UNDO_SECONDS, onAction });
+  doSoon(`${counted(ids.length)} deleted.`, () => sendDelete(ids, putBack), putBack);
 }
 
 /**
@@ -78,24 +63,14 @@ function deleteSoon(ids) {
  * @param {() => void} putBack
  */
 async function sendDelete(ids, putBack) {
-  const body = JSON.stringify({ action: "delete", detection_ids: ids });
-  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken };
   try {
-    // Kept alive: the page may be on its way out.
-    const answer = await fetch(`/api/v1/${BULK}`, { method: "POST", headers, body, keepalive: true });
-    if (answer.ok) return;
-    if (answer.status === 401) logInAgain();
+    await call("POST", BULK, { action: "delete", detection_ids: ids }, { keepalive: true });
+  } catch (error) {
     putBack();
-    toast("The detections could not be deleted. Try again in a minute.");
-  } catch {
-    putBack();
-    toast("The server cannot be reached; nothing was deleted.");
+    redraw(ids); // those that are gone all the same
+    toast(`Delete: ${/** @type {Error} */ (error).message}`);
   }
 }
-
-addEventListener("pagehide", () => {
-  for (const begin of [...waiting]) begin();
-});
 
 /**
  * @param {Action} action
@@ -104,7 +79,9 @@ addEventListener("pagehide", () => {
  */
 async function changeMany(action, ids, isAll) {
   const number = isAll ? total() : ids.length;
-  if (!(await confirmed(action, number))) return;
+  const { does, warning } = WORDS[action];
+  const isDangerous = action === "delete";
+  if (!(await confirmed(`${does} ${counted(number)}?`, does, { warning, isDangerous }))) return;
   clear();
   const shown = notice(`${WORDS[action].doing} …`);
   try {
@@ -119,23 +96,8 @@ async function changeMany(action, ids, isAll) {
     else take(ids);
   } catch (error) {
     shown.end(`${WORDS[action].does} stopped: ${/** @type {Error} */ (error).message}`);
+    redraw(isAll ? cards().map(idOf) : ids);
   }
-}
-
-/**
- * @param {Action} action
- * @param {number} number
- */
-function confirmed(action, number) {
-  const dialog = find("#many-dialog", HTMLDialogElement);
-  find("#many-title", HTMLElement).textContent = `${WORDS[action].does} ${counted(number)}?`;
-  find("#many-text", HTMLElement).textContent = WORDS[action].warning;
-  find("#many-yes", HTMLElement).textContent = WORDS[action].does;
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
 }
 
 /** @param {string[]} ids */
@@ -170,7 +132,7 @@ async function changeChunk(action, ids) {
       return (await call("POST", BULK, { action, detection_ids: ids })).count;
     } catch (error) {
       if (!(error instanceof ApiError) || error.status !== 429) throw error;
-      await new Promise((resolve) => setTimeout(resolve, (error.wait || 1) * 1000));
+      await pause((error.wait || 1) * 1000);
     }
   }
 }

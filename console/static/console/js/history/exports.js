@@ -2,6 +2,7 @@
 
 import { call } from "../api.js";
 import { element, find } from "../dom.js";
+import { pause } from "../pause.js";
 import * as storage from "../storage.js";
 import { toast } from "../toasts.js";
 import { filters } from "./list.js";
@@ -71,7 +72,7 @@ async function follow(id) {
     while (["pending", "processing"].includes(made.status)) {
       const { processed, total } = made;
       shown.say(total ? `Export: ${processed.toLocaleString("en")} of ${total.toLocaleString("en")} pictures` : "Export …");
-      await new Promise((resolve) => setTimeout(resolve, ASKED_EVERY));
+      await pause(ASKED_EVERY);
       made = await call("GET", `detect/exports/${id}`);
     }
     if (made.download_url) shown.end("The export is ready.", element("a", { href: made.download_url, download: true }, "Download"));

@@ -11,6 +11,8 @@ const MOST = 100;
 const changes = find("#changes", HTMLElement);
 /** @type {Set<string>} */
 const stale = new Set();
+/** Those of the request under way. @type {string[]} */
+let asked = [];
 let timer = 0;
 
 /** @param {Iterable<string>} ids */
@@ -26,9 +28,9 @@ function ask() {
 
 /** @param {any} ctx */
 function name(ctx) {
-  const ids = [...stale].filter((id) => card(id)).slice(0, MOST);
-  for (const id of stale) if (ids.includes(id) || !card(id)) stale.delete(id);
-  const query = new URLSearchParams({ ...filters, ids: ids.join(","), newer: list.dataset.newest ?? "" });
+  asked = [...stale].filter((id) => card(id)).slice(0, MOST);
+  for (const id of stale) if (asked.includes(id) || !card(id)) stale.delete(id);
+  const query = new URLSearchParams({ ...filters, ids: asked.join(","), newer: list.dataset.newest ?? "" });
   ctx.request.action = `${changes.getAttribute("hx-get")}?${query}`;
   if (stale.size) redraw([]);
 }
@@ -40,7 +42,14 @@ export function beginRedrawing() {
     const { ctx } = /** @type {CustomEvent} */ (event).detail;
     if (ctx.sourceElement === changes) name(ctx);
   });
-  changes.addEventListener("htmx:after:swap", () => changed());
+  changes.addEventListener("htmx:after:swap", () => {
+    asked = [];
+    changed();
+  });
+  document.addEventListener("htmx:finally:request", (event) => {
+    const { ctx } = /** @type {CustomEvent} */ (event).detail;
+    if (ctx.sourceElement === changes) for (const id of asked) stale.add(id); // it got no answer
+  });
   onMessage((message) => message.detection_id && redraw([message.detection_id]));
   onConnection((now) => now && redraw(openIds())); // what ended before is told by no message
   setInterval(() => !isOpen && !document.hidden && redraw(openIds()), ASKED_EVERY);

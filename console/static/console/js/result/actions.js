@@ -1,11 +1,11 @@
 // What is done with a detection: renaming, publishing, running again, deleting.
 
 import { ApiError, call } from "../api.js";
-import "../dialogs.js";
+import { onSubmit } from "../busy.js";
+import { confirmed } from "../dialogs.js";
 import { find } from "../dom.js";
 import { toast } from "../toasts.js";
-
-const UNDO_SECONDS = 8;
+import { doSoon } from "../undo.js";
 
 /**
  * @param {() => string} detection its id
@@ -14,7 +14,6 @@ const UNDO_SECONDS = 8;
 export function bindActions(detection, refresh) {
   bindRename(detection, refresh);
   bindRerun(detection);
-  bindDelete(detection);
 }
 
 /**
@@ -43,13 +42,11 @@ function bindRename(detection, refresh) {
     find(".result-name", HTMLElement).hidden = false;
     find('[data-action="rename"]', HTMLElement).focus();
   };
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
-    await act(async () => {
-      await call("PATCH", `detect/${detection()}`, { name: input.value });
-      end();
-    }, refresh);
-  });
+  const rename = async () => {
+    await call("PATCH", `detect/${detection()}`, { name: input.value });
+    end();
+  };
+  onSubmit(form, () => act(rename, refresh));
   form.addEventListener("keydown", (event) => {
     if (event.key === "Escape") end();
   });
@@ -70,8 +67,7 @@ function bindRerun(detection) {
   const dialog = find("#rerun-dialog", HTMLDialogElement);
   const form = find("form", HTMLFormElement, dialog);
   const fault = find(".fault", HTMLElement, dialog);
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  onSubmit(form, async () => {
     fault.hidden = true;
     const { detector, confidence } = Object.fromEntries(new FormData(form));
     try {
@@ -84,40 +80,21 @@ function bindRerun(detection) {
   });
 }
 
-/** @param {() => string} detection */
-function bindDelete(detection) {
-  const dialog = find("#delete-dialog", HTMLDialogElement);
-  dialog.addEventListener("close", () => {
-    if (dialog.returnValue === "delete") deleteSoon(detection());
-    dialog.returnValue = "";
-  });
-}
-
 /**
- * Deletes after some seconds, or when the page is left, unless it is undone.
+ * Asks, and deletes after some seconds, unless it is undone.
  * @param {string} id
  */
-function deleteSoon(id) {
+export async function deleteSoon(id) {
+  if (!(await confirmed("Delete this result?", "Delete", { warning: "Its pictures, boxes and links go with it." }))) return;
   const content = find(".result", HTMLElement);
-  content.inert = true;
-  content.classList.add("deleted");
-  const request = () => call("DELETE", `detect/${id}`, null, { keepalive: true });
-  const leave = () => void request().catch(() => {}); // no page is left to tell
-  const timer = setTimeout(async () => {
-    removeEventListener("pagehide", leave);
-    await act(request, async () => location.assign("/history"));
-    content.inert = false;
-    content.classList.remove("deleted");
-  }, UNDO_SECONDS * 1000);
-  addEventListener("pagehide", leave);
-  toast("Deleted.", {
-    action: "Undo",
-    seconds: UNDO_SECONDS,
-    onAction: () => {
-      clearTimeout(timer);
-      removeEventListener("pagehide", leave);
-      content.inert = false;
-      content.classList.remove("deleted");
-    },
-  });
+  const show = (/** @type {boolean} */ isShown) => {
+    content.inert = !isShown;
+    content.classList.toggle("deleted", !isShown);
+  };
+  const remove = async () => {
+    await act(() => call("DELETE", `detect/${id}`, null, { keepalive: true }), async () => location.assign("/history"));
+    show(true);
+  };
+  show(false);
+  doSoon("Deleted.", remove, () => show(true));
 }

@@ -1,6 +1,7 @@
 // The dialog with the links to a result, and its public page.
 
 import { call } from "../api.js";
+import { onSubmit } from "../busy.js";
 import { copied } from "../clipboard.js";
 import { element, find, icon } from "../dom.js";
 import { told } from "../times.js";
@@ -74,9 +75,6 @@ async function copy() {
   find("span", HTMLElement, made).textContent = isCopied ? "Copied" : "Press Ctrl+C";
 }
 
-find("#share-form", HTMLFormElement).addEventListener("submit", (event) => {
-  event.preventDefault();
-  attempt(makeLink);
-});
+onSubmit(find("#share-form", HTMLFormElement), () => attempt(makeLink));
 find('[data-action="copy"]', HTMLButtonElement, dialog).addEventListener("click", copy);
 dialog.addEventListener("close", () => (field.value = ""));
