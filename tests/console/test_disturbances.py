@@ -1,6 +1,7 @@
 """What disturbs a page: a browser that keeps nothing, impatient users, answers that come late or not."""
 
 import re
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import expect
@@ -267,3 +268,52 @@ def test_a_change_whose_answer_is_lost_is_shown_all_the_same(browser, embedded_s
         expect(page.get_by_text("Publish: The server cannot be reached.")).to_be_visible()
         expect(page.locator(".item")).to_have_attribute("data-public", "")
         page.wait_for_load_state("networkidle")
+
+
+@contextmanager
+def late(page, pattern):
+    """Holds such requests back until the end of the block; then the last one is sent first."""
+    held = []
+
+    def hold_back(route):
+        held.append(route)
+
+    page.route(pattern, hold_back)
+    yield
+    for route in reversed(held):
+        route.continue_()
+    page.unroute(pattern)
+
+
+def test_what_is_done_before_the_scripts_are_here_is_not_lost(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    uploaded(client, "a.jpg")
+    with faultless_page(browser, embedded_stack.url) as page:
+        log_in(page, client.email)
+        page.wait_for_load_state("networkidle")
+        with late(page, "**/js/account.js"):
+            page.goto("/account", wait_until="commit")
+            page.locator("#name").fill("Early")
+            page.get_by_role("button", name="Save name").click()
+        expect(page.locator("#name-form .saved")).to_have_text("Saved")
+        assert page.locator(".who-name").text_content() == "Early"
+        page.wait_for_load_state("networkidle")
+        with late(page, "**/js/history.js"):
+            page.goto("/history", wait_until="commit")
+            page.locator(".item").get_by_role("checkbox").check()
+        expect(page.get_by_text("1 selected")).to_be_visible()
+        page.wait_for_load_state("networkidle")
+
+
+def test_of_two_themes_the_last_one_stays(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    with faultless_page(browser, embedded_stack.url) as page:
+        log_in(page, client.email)
+        page.goto("/account")
+        page.wait_for_load_state("networkidle")
+        with late(page, "**/users/settings"):
+            page.get_by_label("Dark").check(force=True)
+            page.get_by_label("Light").check(force=True)
+            page.evaluate("new Promise((resolve) => setTimeout(resolve, 300))")
+        page.wait_for_load_state("networkidle")
+    assert client.get("users/settings").json()["theme"] == "light"

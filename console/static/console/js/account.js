@@ -25,10 +25,11 @@ onForm("#name-form", (form) => {
 });
 
 onForm("#theme-form", (form) => {
+  let saved = Promise.resolve();
   form.addEventListener("change", () => {
     const chosen = find("input:checked", HTMLInputElement, form).value;
     document.documentElement.dataset.theme = chosen;
-    submit(form);
+    saved = saved.then(() => submit(form)); // one after the other: the last choice stays
   });
 });
 

@@ -38,6 +38,11 @@ document.addEventListener("input", (event) => {
   if (form instanceof HTMLFormElement) saved(form, false);
 });
 
+document.documentElement.dataset.forms = "ready";
+for (const form of document.querySelectorAll("form[data-waits]")) {
+  if (form instanceof HTMLFormElement) submit(form); // it was sent before this script was here
+}
+
 /** @param {HTMLFormElement} form */
 export async function submit(form) {
   clearFaults(form);

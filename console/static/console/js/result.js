@@ -155,7 +155,9 @@ async function turn(way) {
   // Until the answer has come, the link leads to where the page is.
   if (!(link instanceof HTMLAnchorElement) || link.href === location.href || isDeleted) return;
   history.pushState(null, "", link.href);
+  stageSection.setAttribute("aria-busy", "true");
   await refresh();
+  stageSection.removeAttribute("aria-busy");
 }
 
 async function toggleFullScreen() {

@@ -142,5 +142,6 @@ export function beginSelecting() {
     show();
   });
   onCards(refresh);
+  for (const item of cards()) if (item.querySelector("input")?.checked) selected.add(idOf(item)); // before scripts were here
   show();
 }
