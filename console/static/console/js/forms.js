@@ -38,11 +38,6 @@ document.addEventListener("input", (event) => {
   if (form instanceof HTMLFormElement) saved(form, false);
 });
 
-document.documentElement.dataset.forms = "ready";
-for (const form of document.querySelectorAll("form[data-waits]")) {
-  if (form instanceof HTMLFormElement) submit(form); // it was sent before this script was here
-}
-
 /** @param {HTMLFormElement} form */
 export async function submit(form) {
   clearFaults(form);
@@ -226,4 +221,9 @@ export function clearFaults(form) {
     if (described) control.setAttribute("aria-describedby", described);
     else control.removeAttribute("aria-describedby");
   }
+}
+
+document.documentElement.dataset.forms = "ready";
+for (const form of document.querySelectorAll("form[data-waits]")) {
+  if (form instanceof HTMLFormElement) submit(form); // it was sent before this script was here
 }
