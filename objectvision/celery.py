@@ -76,6 +76,14 @@ def leave_soon(**_: Any) -> None:
     pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 10  # tenths of a second
 
 
+@celeryd_init.connect
+def start_at_once(**_: Any) -> None:
+    from celery.worker.consumer import Mingle
+
+    # A second for the answers of other workers, which know nothing that this one needs.
+    Mingle.compatible_transports = set()
+
+
 @task_prerun.connect
 def drop_broken_connection(task: Any, **_: Any) -> None:
     # Workers keep their connection, which a restart of PostgreSQL breaks.

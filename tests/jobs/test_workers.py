@@ -238,6 +238,7 @@ def test_a_stopped_worker_releases_its_claims_for_the_next_worker(production):
     assert production.stop("one") == 0
     assert claims(production) == 0
     production.worker("two")
+    assert "mingle" not in production.log("two")  # it does not wait for what others know
     assert_all_done_once(production, len(uploaded), 60)
     assert production.value("SELECT max(attempts) FROM detections_detectionimage") == 1
 
