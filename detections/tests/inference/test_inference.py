@@ -291,6 +291,7 @@ def test_boxes_lie_inside_the_image_ordered_by_confidence(detector, pictures):
 # A JPEG of turned pixels differs from that of the upright ones by a level here and there, and that moves the
 # boxes of int8 detectors. What is the same to the pixel gives the same boxes.
 @pytest.mark.parametrize(("form", "tolerance"), [("PNG", 0.01), ("JPEG", 16)])
+@pytest.mark.parametrize("folder", [BUNDLED], indirect=True)  # others get their pixels from the same decoder
 @pytest.mark.slow
 def test_a_photo_gives_the_same_boxes_in_all_eight_exif_orientations(detector, pictures, form, tolerance):
     image = Image.open(io.BytesIO(pictures[0]))
