@@ -4,7 +4,6 @@ Its own names hold besides: PORT binds to all addresses (unset: 127.0.0.1:8000),
 of processes (1), and the command line and GUNICORN_CMD_ARGS win over this file.
 """
 
-import gc
 import os
 from typing import Any
 
@@ -39,7 +38,6 @@ logconfig_dict = settings.LOGGING
 
 
 def on_starting(_server: Any) -> None:
-    gc.enable()  # the apps, which do so elsewhere, are loaded by its workers alone
     logs.take_over_output()
 
 

@@ -22,7 +22,7 @@ class ObjectVisionConfig(AppConfig):
         if settings.SENTRY_DSN:
             import_module("objectvision.sentry").begin()
         gc.freeze()  # what is loaded stays
-        gc.enable()
+        gc.enable()  # who starts the process may have disabled it
 
 
 class StaffAdminConfig(admin_apps.AdminConfig):
