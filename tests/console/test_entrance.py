@@ -169,6 +169,17 @@ def test_a_log_out_ends_the_other_tab_and_back_shows_nothing_of_before(stack, ta
     assert email not in "".join(tabs.shown)
 
 
+def test_back_shows_nothing_of_a_log_in_that_has_ended_elsewhere(stack, tabs):
+    client = stack.client().sign_up()
+    log_in(tabs.first, client.email)
+    tabs.first.goto("/public")
+    tabs.first.goto("/docs")
+    client.post("auth/logout-all").raise_for_status()
+    tabs.first.evaluate("history.back()")
+    tabs.first.get_by_role("heading", name="Log in").wait_for()
+    assert client.email not in "".join(tabs.shown)
+
+
 def test_a_log_in_that_ends_elsewhere_ends_the_page_within_seconds(stack, tabs):
     client = stack.client().sign_up()
     log_in(tabs.first, client.email)

@@ -45,10 +45,17 @@ if (account) {
   onMessage(() => {}); // the socket tells of a log-in that ended elsewhere
   addEventListener("storage", (event) => event.key === KEY && event.newValue !== JSON.stringify(account) && logInAgain());
   addEventListener("pagehide", () => show(false));
-  addEventListener("pageshow", (event) => {
-    if (event.persisted && kept("localStorage", KEY) !== account) logInAgain();
+  addEventListener("pageshow", async (event) => {
+    if (event.persisted && (await hasEnded())) logInAgain();
     else show(true);
   });
+}
+
+/** Whether the page's log-in is over: in this browser, or by the server, if that answers soon. */
+async function hasEnded() {
+  if (kept("localStorage", KEY) !== account) return true;
+  const answer = await fetch("/console/service", { signal: AbortSignal.timeout(3000) }).catch(() => null);
+  return answer?.status === 401;
 }
 
 /** @param {boolean} isShown */
