@@ -270,6 +270,21 @@ def test_a_change_whose_answer_is_lost_is_shown_all_the_same(browser, embedded_s
         page.wait_for_load_state("networkidle")
 
 
+def test_an_export_is_offered_once_the_server_answers_again(browser, embedded_stack):
+    client = embedded_stack.client().sign_up()
+    uploaded(client, "a.jpg")
+    with faultless_page(browser, embedded_stack.url, outages=True) as page:
+        log_in(page, client.email)
+        page.goto("/history")
+        page.wait_for_load_state("networkidle")
+        page.route("**/detect/exports/*", lambda route: route.abort(), times=2)
+        page.locator(".item").get_by_role("checkbox").check()
+        page.get_by_role("button", name="Export").click()
+        page.get_by_role("dialog").get_by_role("button", name="Export").click()
+        expect(page.get_by_text("The export is ready.")).to_be_visible()
+        page.wait_for_load_state("networkidle")
+
+
 @contextmanager
 def late(page, pattern):
     """Holds such requests back until the end of the block; then the last one is sent first."""

@@ -114,16 +114,27 @@ async function taken(answer) {
 
 /** @param {Response} answer */
 async function contentOf(answer) {
-  return answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : null;
+  if (!answer.headers.get("Content-Type")?.includes("json")) return null;
+  return unlessBroken(answer.json());
 }
 
 /**
  * @param {string} url
  * @param {RequestInit} request
  */
-async function reach(url, request) {
+function reach(url, request) {
+  return unlessBroken(fetch(url, request));
+}
+
+/**
+ * What was waited for. Throws Unreachable where the connection broke.
+ * @template T
+ * @param {Promise<T>} answer
+ * @returns {Promise<T>}
+ */
+async function unlessBroken(answer) {
   try {
-    return await fetch(url, request);
+    return await answer;
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new Unreachable();

@@ -1,6 +1,6 @@
 // Files of many detections: chosen, waited for, and offered until they are closed.
 
-import { call } from "../api.js";
+import { ApiError, call } from "../api.js";
 import { element, find } from "../dom.js";
 import { pause } from "../pause.js";
 import * as storage from "../storage.js";
@@ -68,18 +68,30 @@ async function follow(id) {
   const forget = () => keep(kept().filter((other) => other !== id));
   shown.onClose(forget);
   try {
-    let made = await call("GET", `detect/exports/${id}`);
+    let made = await stateOf(id);
     while (["pending", "processing"].includes(made.status)) {
       const { processed, total } = made;
       shown.say(total ? `Export: ${processed.toLocaleString("en")} of ${total.toLocaleString("en")} pictures` : "Export …");
       await pause(ASKED_EVERY);
-      made = await call("GET", `detect/exports/${id}`);
+      made = await stateOf(id);
     }
     if (made.download_url) shown.end("The export is ready.", element("a", { href: made.download_url, download: true }, "Download"));
     else shown.end(made.error || "The export has expired.");
   } catch (error) {
     forget();
     shown.end(`Export: ${/** @type {Error} */ (error).message}`);
+  }
+}
+
+/** The export goes on while the server cannot be reached. @param {string} id @returns {Promise<any>} */
+async function stateOf(id) {
+  while (true) {
+    try {
+      return await call("GET", `detect/exports/${id}`);
+    } catch (error) {
+      if (error instanceof ApiError && error.status < 500) throw error; // such as 404
+      await pause(ASKED_EVERY);
+    }
   }
 }
 
