@@ -75,7 +75,8 @@ class Fortress:
 @contextmanager
 def fortified(folder, model, **environment):
     numbers = {"WEB_CONCURRENCY": str(WEB_PROCESSES), "DB_POOL_SIZE": str(POOL)}
-    with stacks.running("production", folder, model, **numbers, **environment) as stack:
+    environment = {**numbers, **stacks.SLOW_PASSWORDS, **environment}
+    with stacks.running("production", folder, model, **environment) as stack:
         yield Fortress(stack)
 
 

@@ -141,8 +141,8 @@ def test_credentials_that_are_too_long_are_refused_at_once(fortress):
 
 @pytest.fixture
 def one_process(tmp_path, standin_folder):
-    with stacks.embedded(tmp_path, standin_folder) as stack:
-        yield stack.serve()
+    with stacks.running("embedded", tmp_path, standin_folder, **stacks.SLOW_PASSWORDS) as stack:
+        yield stack
 
 
 def test_the_embedded_server_withstands_the_same_attacks_on_accounts(one_process):

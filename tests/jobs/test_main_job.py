@@ -55,7 +55,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(params=stacks.WAYS)
 def bundled(request, tmp_path, prepared):
-    with stacks.running(request.param, tmp_path, "bundled") as stack:
+    with stacks.running(request.param, tmp_path, "bundled", **stacks.SLOW_PASSWORDS) as stack:
         shutil.copytree(prepared, tmp_path / "data" / "detectors", dirs_exist_ok=True)
         prepare_all(stack)
         yield stack
@@ -115,6 +115,7 @@ def loaded(process, library):
 @pytest.mark.parametrize("source", DETECTORS[:2], ids=lambda source: Path(source).name)
 def test_web_processes_load_no_runtime_workers_no_torch_and_both_stay_small(tmp_path, source):
     with stacks.production(tmp_path, source) as stack:
+        stack.environment |= stacks.SLOW_PASSWORDS
         stack.web()
         stack.worker("inference")
         client = stack.client().sign_up()

@@ -29,7 +29,8 @@ FRIEND = "https://console.example.com"
 def fortress(tmp_path_factory, standin_folder):
     """Production with two web processes, to be attacked."""
     folder = tmp_path_factory.mktemp("fortress")
-    options = {**stacks.UNTHROTTLED, "THROTTLE_ANON": "120/min", "CORS_ALLOWED_ORIGINS": FRIEND}
+    unthrottled = {**stacks.UNTHROTTLED, "THROTTLE_ANON": "120/min"}
+    options = {**unthrottled, **stacks.QUICK_PASSWORDS, "CORS_ALLOWED_ORIGINS": FRIEND}
     with fortified(folder, standin_folder, **options) as running:
         yield running
 
