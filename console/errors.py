@@ -5,6 +5,8 @@ import re
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.db import DatabaseError, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -12,6 +14,8 @@ from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
+from accounts import browsers
+from accounts.models import UserSettings
 from objectvision.api import errors
 from objectvision.api.plain_answers import error_body
 from objectvision.lib import connections
@@ -30,11 +34,18 @@ def wants_page(request: HttpRequest) -> bool:
 
 
 def error_page(
-    status: int, heading: str, text: str, action: str = "Go to the start page", link: str = ""
+    status: int,
+    heading: str,
+    text: str,
+    action: str = "Go to the start page",
+    link: str = "",
+    *,
+    theme: str = UserSettings.Theme.SYSTEM,
 ) -> HttpResponse:
     """Made without the request: no session is read where the database may be what has failed."""
     context = {
         "company": settings.COMPANY_NAME,
+        "theme": theme,
         "heading": heading,
         "text": text,
         "action": action,
@@ -45,23 +56,43 @@ def error_page(
     return response
 
 
+def theme_of(request: HttpRequest) -> str:
+    """The user's; the system's for visitors, and while the database does not answer."""
+    try:
+        session = browsers.session_of(request)
+    except (DatabaseError, InterfaceError):
+        return UserSettings.Theme.SYSTEM
+    return session.user.preferences.theme if session else UserSettings.Theme.SYSTEM
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponseBase:
+    if not wants_page(request):
+        return errors.bad_request(request)
+    if isinstance(exception, DisallowedHost):
+        heading, text = "The server has another name", "Its operator can add this one to ALLOWED_HOSTS."
+        return error_page(400, heading, text, "Try again", request.get_full_path())
+    return error_page(400, "The server does not understand this", "Go back, reload the page, and try again.")
+
+
 def not_found(request: HttpRequest, *_: Any, **__: Any) -> HttpResponseBase:
     if not wants_page(request):
         return errors.not_found(request)
-    return error_page(404, "There is no such page", "The address is wrong, or what was here is deleted.")
+    text = "The address is wrong, or what was here is deleted."
+    return error_page(404, "There is no such page", text, theme=theme_of(request))
 
 
 def permission_denied(request: HttpRequest, *_: Any, **__: Any) -> HttpResponseBase:
     if not wants_page(request):
         return errors.permission_denied(request)
-    return error_page(403, "You may not do this", "Your account has no right to it.")
+    text = "Your account has no right to it."
+    return error_page(403, "You may not do this", text, theme=theme_of(request))
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponseBase:  # noqa: ARG001  # Django's signature
     if not wants_page(request):
         return errors.csrf_failed(request)
-    link = page_before(request)
-    return error_page(403, "This page is out of date", OUT_OF_DATE, "Reload the page", link)
+    heading, action, link = "This page is out of date", "Reload the page", page_before(request)
+    return error_page(403, heading, OUT_OF_DATE, action, link, theme=theme_of(request))
 
 
 def page_before(request: HttpRequest) -> str:

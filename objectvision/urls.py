@@ -7,7 +7,7 @@ from objectvision.health import PARTS, HealthView
 from objectvision.monitoring.page import MetricsView
 from objectvision.pages import DocumentView, FaviconView, RedocView, SwaggerView
 
-handler400 = "objectvision.api.errors.bad_request"
+handler400 = "console.errors.bad_request"
 handler403 = "console.errors.permission_denied"
 handler404 = "console.errors.not_found"
 handler500 = "console.errors.server_error"

@@ -4,6 +4,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from accounts.models import UserSettings
+
 HTML = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +97,36 @@ def test_too_many_requests_are_a_page(client, settings):
     assert 0 < int(pages[1]["Retry-After"]) <= 60
 
 
-def test_an_unknown_host_stays_json(client):
-    response = client.get("/", headers={**HTML, "Host": "evil.example.com"})
-    assert (response.status_code, response.json()["errors"][0]["code"]) == (400, "parse_error")
+def test_a_request_that_is_not_understood_is_a_page(client):
+    fields = {f"field-{number}": "" for number in range(1200)}
+    page, answer = client.post("/login", fields, headers=HTML), client.post("/login", fields)
+    assert (page.status_code, heading_of(page)) == (400, "The server does not understand this")
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "parse_error")
+
+
+def test_at_an_unknown_host_people_read_what_to_do(client):
+    page = client.get("/", headers={**HTML, "Host": "evil.example.com"})
+    answer = client.get("/", headers={"Host": "evil.example.com"})
+    assert (page.status_code, heading_of(page)) == (400, "The server has another name")
+    assert "ALLOWED_HOSTS" in page.content.decode()
+    assert "evil" not in page.content.decode()
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (400, "parse_error")
+
+
+def test_error_pages_have_the_users_theme(console, user):
+    UserSettings.objects.create(user=user, theme="dark")
+    themes = {None: "system", user: "dark"}
+    for who, theme in themes.items():
+        browser = console(who)
+        browser.handler.enforce_csrf_checks = True
+        for page in (browser.get("/nowhere", headers=HTML), browser.post("/login", headers=HTML)):
+            assert f'data-theme="{theme}"' in page.content.decode()
+
+
+def test_a_missing_page_needs_no_database(console, user):
+    def broken(*_):
+        raise OperationalError("connection failed")
+
+    browser = console(user)
+    with connection.execute_wrapper(broken):
+        assert heading_of(browser.get("/nowhere", headers=HTML)) == "There is no such page"
