@@ -159,7 +159,7 @@ def kept_image(detection: Detection, number: int) -> dict[str, Any] | None:
     if not 1 <= number <= detection.processed:
         return None
     subject, version = f"{detection.pk} {number}", version_of(detection)
-    return kept_in_place("image", KEPT_IMAGES, subject, version, lambda: described_image(detection, number))
+    return kept_in_place("picture", KEPT_IMAGES, subject, version, lambda: described_image(detection, number))
 
 
 def described_image(detection: Detection, number: int) -> dict[str, Any] | None:
@@ -167,12 +167,13 @@ def described_image(detection: Detection, number: int) -> dict[str, Any] | None:
     if image is None:
         return None
     labels = labels_of(image, 0, "")
+    total = image.results.not_rejected().count()
     counts = Counter(label.object_class for label in labels)
     colours = {label.object_class: colour_of(label) for label in reversed(labels)}
     classes = in_order(counts)
     listed = [f"{each['objects']} {each['object_class']}" for each in classes[:MOST_LISTED]]
     return {
-        "title": count_of(len(labels), "object"),
+        "title": count_of(total, "object"),
         "description": ", ".join(listed) or "Nothing was found.",
         "owner_name": owner_name(detection),
         "created_at": detection.created_at.isoformat(),
@@ -183,17 +184,18 @@ def described_image(detection: Detection, number: int) -> dict[str, Any] | None:
         "objects": [
             {
                 "object_class": label.object_class,
-                "percent": round(100 * label.confidence),
+                "confidence": label.confidence,
                 "colour": colour_of(label),
             }
             for label in labels[:MOST_OBJECTS]
         ],
-        "more": max(0, len(labels) - MOST_OBJECTS),
+        "more": max(0, total - MOST_OBJECTS),
+        "is_cut": total > len(labels),
     }
 
 
 def count_of(number: int, noun: str) -> str:
-    return f"{number or 'No'} {noun}{'' if number == 1 else 's'}"
+    return f"{f'{number:,}' if number else 'No'} {noun}{'' if number == 1 else 's'}"
 
 
 def colour_of(label: Box) -> str:

@@ -179,6 +179,28 @@ def test_a_picture_without_objects_says_so(published, client):
     assert meta_of(page)["og:title"] == "No objects"
 
 
+def test_confidences_are_written_as_everywhere(published, client):
+    page = client.get(f"/p/{published.pk}").content.decode()
+    most = DetectionResult.objects.most_confident_first().first()
+    assert f"</svg>{most.confidence:.2f}</td>" in page
+    assert " %" not in page
+
+
+def test_of_very_many_objects_a_page_says_which_are_drawn(published, client):
+    image = published.images.get()
+    assert "are drawn" not in client.get(f"/p/{published.pk}").content.decode()
+    DetectionResult.objects.bulk_create(
+        DetectionResult(
+            detection=published, image=image, user=published.user, class_id=0, object_class="alpha",
+            confidence=0.3, bbox_x=0, bbox_y=0, bbox_width=0.1, bbox_height=0.1,
+        ) for _ in range(1000)
+    )  # fmt: skip
+    published.change()
+    page = client.get(f"/p/{published.pk}").content.decode()
+    assert meta_of(page)["og:title"] == f"{DetectionResult.objects.count():,} objects"
+    assert "Only the most confident 1,000 are drawn" in page
+
+
 def test_a_visitor_waits_while_others_have_all_places(published, client, monkeypatch):
     monkeypatch.setattr(fair_slots, "MOST_QUEUED", 1)
     with ExitStack() as others:
