@@ -57,7 +57,7 @@ def webhook_disabled_context(to: str) -> dict[str, Any] | None:
     user = active_user(to)
     if user is None or not user.preferences.notifications:
         return None
-    return {"link": settings.FRONTEND_BASE_URL or links.public(reverse("docs"))}
+    return {"link": settings.FRONTEND_BASE_URL or links.public(reverse("console:account") + "#webhooks")}
 
 
 def active_user(email: str) -> User | None:

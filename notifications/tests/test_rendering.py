@@ -79,6 +79,10 @@ def test_each_mail_says_the_same_in_text_and_html(user, settings, kind):
     assert {"script", "img", "link", "form", "iframe"} & set(page.tags) == set()
 
 
+def test_the_mail_of_a_disabled_webhook_leads_to_the_users_webhooks(user):
+    assert "\nhttp://localhost:8000/account#webhooks\n" in rendered(Kind.WEBHOOK_DISABLED).body
+
+
 def test_the_preview_of_a_mail_shows_no_link(user):
     _, html = parts(rendered(Kind.PASSWORD_RESET))
     preheader = re.search(r"display: none.*?>(.*?)</div>", html, re.DOTALL)[1]
