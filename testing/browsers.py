@@ -55,10 +55,11 @@ expect.set_options(timeout=20_000)  # milliseconds: on a busy machine, pages are
 
 
 @contextmanager
-def launched(**options):
-    """`options` are Playwright's for a launch."""
+def launched(*arguments, **options):
+    """`arguments` are Chromium's, `options` Playwright's for a launch."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=services.chromium(), args=OPTIONS, **options)
+        arguments = [*OPTIONS, *arguments]
+        browser = playwright.chromium.launch(executable_path=services.chromium(), args=arguments, **options)
         yield browser
         browser.close()
 

@@ -5,19 +5,34 @@ import { toast } from "../toasts.js";
 
 const dialog = find("#camera", HTMLDialogElement);
 const video = find("#camera-view", HTMLVideoElement);
+const shoot = find("#camera-shoot", HTMLButtonElement);
+
+const SECONDS = 12; // to read what to do
+/** What to do, by the name of the browser's error. @type {Record<string, string>} */
+const ADVICE = {
+  NotAllowedError: "This page may not use the camera. Allow it beside the address of the page, then try again.",
+  NotFoundError: "No camera was found. Connect one, or choose a file.",
+  NotReadableError: "The camera does not answer. Close other programs that use it, then try again.",
+};
+
+let isAsking = false;
 
 /**
  * @param {HTMLInputElement} input of phones
  * @param {(file: File) => void} onPicture
  */
 export async function takePicture(input, onPicture) {
-  // Pages without encryption have no camera, but the input still chooses files.
-  if (matchMedia("(pointer: coarse)").matches || !navigator.mediaDevices) return input.click();
+  if (matchMedia("(pointer: coarse)").matches) return input.click();
+  if (!navigator.mediaDevices) return void toast("Browsers open the camera on pages with HTTPS alone. Choose a file instead.", { seconds: SECONDS });
+  if (isAsking || dialog.open) return; // one stream at a time
+  isAsking = true;
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } });
-    show(stream, onPicture);
-  } catch {
-    toast("There is no camera, or this page may not use it.");
+    show(await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 1920 } } }), onPicture);
+  } catch (error) {
+    const name = error instanceof DOMException ? error.name : "";
+    toast(ADVICE[name] ?? "The camera cannot be opened. Choose a file instead.", { seconds: SECONDS });
+  } finally {
+    isAsking = false;
   }
 }
 
@@ -26,9 +41,13 @@ export async function takePicture(input, onPicture) {
  * @param {(file: File) => void} onPicture
  */
 function show(stream, onPicture) {
+  shoot.disabled = true;
+  video.onloadeddata = () => {
+    shoot.disabled = false; // before, there is no picture to take
+    shoot.focus();
+  };
   video.srcObject = stream;
-  dialog.showModal();
-  find("#camera-shoot", HTMLButtonElement).onclick = async () => {
+  shoot.onclick = async () => {
     onPicture(await frame());
     dialog.close();
   };
@@ -37,6 +56,7 @@ function show(stream, onPicture) {
     for (const track of stream.getTracks()) track.stop();
     video.srcObject = null;
   };
+  dialog.showModal();
 }
 
 /** @returns {Promise<File>} */
