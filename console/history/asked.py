@@ -10,6 +10,7 @@ from uuid import UUID
 from django.http import HttpRequest
 from django.urls import reverse
 
+from console.history.cards import BADGES
 from detections import caching
 from detections.api.filters import DetectionFilter
 from detections.api.lists import KEPT_SECONDS
@@ -19,7 +20,7 @@ from detections.models import Detection, DetectionQuerySet
 # Beside the conditions: the typed search, and what only the page's scripts send.
 OWN_PARAMETERS = {"q", "view", "offset", "ids", "newer", "before"}
 HELP = {
-    "status": f"A status is one of {', '.join(Detection.Status.values)}.",
+    "status": f"A status is one of {', '.join(label.lower() for label, _ in BADGES.values())}.",
     "min_confidence": "A confidence is a number from 0 to 1, such as 0.5, or 50%.",
     "created_after": "A time is a day such as 2026-11-01, or 2026-11-01T09:30Z.",
     "created_before": "A time is a day such as 2026-11-01, or 2026-11-01T09:30Z.",

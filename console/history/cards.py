@@ -18,7 +18,7 @@ MOST_CLASSES = 4
 COLUMNS = ("name", "status", "total", "processed", "failed", "error", "is_public", "created_at")
 BADGES = {
     "pending": ("Waiting", ""),
-    "processing": ("Running", ""),
+    "processing": ("Processing", ""),
     "completed": ("Done", "ok"),
     "failed": ("Failed", "danger"),
     "cancelled": ("Cancelled", "warn"),

@@ -20,7 +20,7 @@ LABELS = {
     "created_before": "before:",
     "search": "name:",
 }
-CONFIDENCES = {"0.25": "25 % or more", "0.5": "50 % or more", "0.75": "75 % or more", "0.9": "90 % or more"}
+CONFIDENCES = {share: f"{share} or more" for share in ("0.25", "0.5", "0.75", "0.9")}
 STATUSES: Conditions = {status: label for status, (label, _) in BADGES.items()}
 ORDERS = {
     "": "Newest first",
@@ -57,10 +57,15 @@ def query_of(conditions: Conditions) -> str:
 def chips_of(conditions: Conditions) -> list[Choice]:
     """Each condition but the order, and the address without it."""
     return [
-        Choice(f"{LABELS[name]} {value}", query_of(without(conditions, name)))
+        Choice(f"{LABELS[name]} {in_words(name, value)}", query_of(without(conditions, name)))
         for name, value in conditions.items()
         if name in LABELS
     ]
+
+
+def in_words(name: str, value: str) -> str:
+    """A status as its badge has it; other values as they are."""
+    return STATUSES.get(value, value).lower() if name == "status" else value
 
 
 def without(conditions: Conditions, name: str) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
+from console.history.cards import BADGES
+
 WORD = re.compile(r'([^\W\d_]+)(:|>=|>|<=|<|=)("[^"]*"?|\S*)|("[^"]*"?|\S+)')
 PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)%")
 # The API's name of each key's condition.
@@ -17,6 +19,8 @@ KEYS = {
     "name": "search",
     "sort": "ordering",
 }
+# The words of the badges, beside the API's.
+STATUSES = {label.lower(): status for status, (label, _) in BADGES.items()}
 AT_LEAST = {">", ">=", ":", "="}
 UNKNOWN = (
     "There is no filter “{key}{sign}”. Filters are class:, conf>, status:, detector:, after: and before:; "
@@ -40,13 +44,20 @@ class Wanted:
         elif sign not in (AT_LEAST if name == "min_confidence" else {":", "="}):
             self.faults.append(sign_fault(key, sign, name))
         else:
-            self.conditions[name] = share_of(value) if name == "min_confidence" else value
+            self.conditions[name] = value_of(name, value)
 
 
 def sign_fault(key: str, sign: str, name: str) -> str:
     if name == "min_confidence":
         return "Only a lowest confidence can be asked for, as in conf>0.5."
     return f"Write {key}: instead of {key}{sign}."
+
+
+def value_of(name: str, value: str) -> str:
+    """As the API takes it."""
+    if name == "status":
+        return STATUSES.get(value.lower(), value)
+    return share_of(value) if name == "min_confidence" else value
 
 
 def share_of(value: str) -> str:

@@ -102,6 +102,8 @@ def test_page_and_api_answer_alike(console, api, submit, user, question):
         ("conf>=50% Street corner", "min_confidence=0.5&search=Street+corner"),
         ("after:2026-11-01 before:2026-12-01", "created_after=2026-11-01&created_before=2026-12-01"),
         ("detector:yolo26n status:failed", "detector=yolo26n&status=failed"),
+        ("status:Done", "status=completed"),
+        ("status:completed", "status=completed"),
         ('"class:person" 12:30', "search=class%3Aperson+12%3A30"),
         ("sort:-name", "ordering=-name"),
     ],
@@ -123,7 +125,7 @@ def test_words_are_added_to_what_is_filtered_already(console, user):
         ("conf<0.5", "Only a lowest confidence can be asked for"),
         ("conf>high", "“high” is not understood. A confidence is a number from 0 to 1"),
         ("conf>2", "“2” is not understood."),
-        ("status:done", "“done” is not understood. A status is one of pending"),
+        ("status:over", "“over” is not understood. A status is one of waiting, processing, done"),
         ("after:soon", "A time is a day such as 2026-11-01"),
         ("class:", "“class:” has no value."),
         ("class>person", "Write class: instead of class>."),
@@ -254,9 +256,9 @@ def test_menus_offer_what_the_user_has(console, submit, user, stranger):
 
 
 def test_a_chip_leads_to_the_page_without_it(console, user):
-    page = console(user).get("/history?object_class=a%26b&status=failed&ordering=name").content.decode()
-    assert 'href="?status=failed&amp;ordering=name" title="class: a&amp;b"' in page
-    assert 'href="?object_class=a%26b&amp;ordering=name" title="status: failed"' in page
+    page = console(user).get("/history?object_class=a%26b&status=completed&ordering=name").content.decode()
+    assert 'href="?status=completed&amp;ordering=name" title="class: a&amp;b"' in page
+    assert 'href="?object_class=a%26b&amp;ordering=name" title="status: done"' in page
 
 
 def test_free_words_are_one_text():

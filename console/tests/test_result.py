@@ -109,7 +109,7 @@ def test_neighbours_of_the_same_moment_are_ordered_by_id(person, user, submit):
 
 def test_a_page_tells_how_far_its_detection_has_come(person, user, submit):
     detection = submit(user, photo())
-    assert "Waiting: place 1 in line" in page_of(person, detection)
+    assert "Waiting: number 1 in the queue" in page_of(person, detection)
     actions.cancel(detection.pk)
     page = page_of(person, detection)
     assert "Cancelled before this picture was processed." in page

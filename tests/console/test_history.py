@@ -92,7 +92,7 @@ def test_words_become_chips_and_an_address_that_back_undoes(stack, browser, many
         assert names(page) == ["Gate"]
         chips = page.get_by_role("list", name="Filters").get_by_role("link")
         expect(chips).to_have_text(
-            ["Remove class: alpha", "Remove confidence ≥ 0.1", "Remove name: Gate", "Clear"]
+            ["Remove class: alpha", "Remove confidence ≥ 0.1", "Remove name: Gate", "Clear filters"]
         )
         page.wait_for_load_state("networkidle")
         chips.nth(2).click()
@@ -101,14 +101,14 @@ def test_words_become_chips_and_an_address_that_back_undoes(stack, browser, many
         page.wait_for_load_state("networkidle")
         page.go_back()
         expect(page.locator(".item")).to_have_count(1)
-        page.get_by_role("searchbox").fill("status:done")
+        page.get_by_role("searchbox").fill("status:over")
         page.keyboard.press("Enter")
-        expect(page.get_by_role("alert")).to_contain_text("A status is one of pending")
-        expect(page.get_by_role("searchbox")).to_have_value("status:done")
+        expect(page.get_by_role("alert")).to_contain_text("A status is one of waiting")
+        expect(page.get_by_role("searchbox")).to_have_value("status:over")
         page.locator("summary", has_text="Status").click()
         page.get_by_role("link", name="Failed").click()
         expect(page.get_by_role("heading", name="Nothing matches")).to_be_visible()
-        page.get_by_role("link", name="Clear filters").click()
+        page.get_by_role("link", name="Clear filters").last.click()
         page.wait_for_url("**/history")
 
 

@@ -105,13 +105,13 @@ async function showNumbers() {
   if (!list) return;
   const found = await call("GET", "users/statistics?days=1").catch(() => null); // the rest of the page works on
   list.removeAttribute("aria-busy");
-  if (!found) return;
+  const most = find("#most-frequent", HTMLElement);
+  if (!found) return void (most.textContent = "They cannot be counted now. Reload the page in a minute.");
   for (const shown of list.querySelectorAll("[data-number]")) {
     shown.textContent = found[shown.getAttribute("data-number") ?? ""].toLocaleString("en");
   }
-  const most = found.per_class.slice(0, 5);
-  const names = most.map((/** @type {{object_class: string}} */ one) => one.object_class);
-  if (names.length) find("#most-frequent", HTMLElement).textContent = `Mostly ${names.join(", ")}.`;
+  const names = found.per_class.slice(0, 5).map((/** @type {{object_class: string}} */ one) => one.object_class);
+  if (names.length) most.textContent = `Mostly ${names.join(", ")}.`;
 }
 showNumbers();
 

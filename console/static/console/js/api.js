@@ -12,7 +12,8 @@ export class ApiError extends Error {
    * @param {number} wait seconds to wait before another try; 0 if the server names none
    */
   constructor(status, faults, wait) {
-    super(faults.map((fault) => fault.detail).join(" ") || `The server answered ${status}.`);
+    const told = faults.map((fault) => fault.detail).join(" ") || `The server answered ${status}.`;
+    super(status === 404 ? "It is not here any more. Reload the page." : told);
     this.status = status;
     this.faults = faults;
     this.wait = wait;

@@ -26,7 +26,7 @@ export class Card {
     this.bar = element("progress", { max: 1, hidden: true });
     this.classes = element("ul", { class: "shot-classes", "aria-label": "Found" });
     this.cancel = button("Cancel", "close", actions.onCancel);
-    this.retry = button("Try again", "retry", actions.onRetry);
+    this.retry = button("Retry", "retry", actions.onRetry);
     this.dismiss = button("Dismiss", "close", actions.onDismiss);
     const about = element("div", { class: "shot-about" }, this.name, this.state, this.bar, this.classes);
     const buttons = element("div", { class: "shot-actions" }, this.retry, this.cancel, this.dismiss);
