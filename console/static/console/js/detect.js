@@ -3,6 +3,7 @@
 import { during } from "./busy.js";
 import { offerCode } from "./code_button.js";
 import { find } from "./dom.js";
+import { addShortcuts } from "./shortcuts.js";
 import { toast } from "./toasts.js";
 import { takePicture } from "./detect/camera.js";
 import * as code from "./detect/code.js";
@@ -107,4 +108,8 @@ queue.begin(Number(page.dataset.mostMegabytes), (item) => {
 });
 recent.begin(JSON.parse(find("#cards-data", HTMLElement).textContent ?? "[]"));
 listen();
+addShortcuts(
+  { label: "Choose files", keys: { u: () => picker.click() } },
+  { label: "Paste a picture", keys: { "Ctrl+v": null } },
+);
 offerCode(code.requests);

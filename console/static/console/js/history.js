@@ -5,8 +5,9 @@ import { runAction } from "./history/actions.js";
 import { resumeExports } from "./history/exports.js";
 import { beginList, conditions } from "./history/list.js";
 import { beginRedrawing } from "./history/redrawing.js";
-import { beginSelecting, clear, isActive, selectAll } from "./history/selection.js";
+import { beginSelecting, clear, focusBar, isActive, selectAll } from "./history/selection.js";
 import { addShortcuts } from "./shortcuts.js";
+import { undo } from "./toasts.js";
 
 beginList();
 beginSelecting();
@@ -19,18 +20,19 @@ for (const button of document.querySelectorAll("#selection [data-action]")) {
 
 addShortcuts(
   { label: "Search", keys: { "/": () => document.getElementById("q")?.focus() } },
+  { label: "Select all that is loaded", keys: { "Ctrl+a": selectAll } },
+  { label: "Go to the buttons for what is selected", keys: { s: focusBar } },
   { label: "Delete what is selected", keys: { Delete: () => isActive() && runAction("delete") } },
+  { label: "Undo", keys: { "Ctrl+z": undo } },
   { label: "Close a menu, or select nothing", keys: { Escape: () => closeMenus() || clear() } },
 );
 
+// Menus close at a click beside them, and at Escape, also in their fields.
 document.addEventListener("keydown", (event) => {
-  const within = event.target instanceof Element ? event.target : document.body;
-  const isTaken = within.closest("input:not([type=checkbox]), textarea, select") || document.querySelector("dialog:modal");
-  const isSelecting = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "a" && !isTaken;
-  if (isSelecting && selectAll()) event.preventDefault();
+  const within = event.target instanceof Element ? event.target.closest("details.filter") : null;
+  if (event.key === "Escape" && within) closeMenus();
 });
 
-// Menus close at a click beside them, and at Escape.
 function closeMenus() {
   const open = document.querySelector("details.filter[open]");
   open?.removeAttribute("open");

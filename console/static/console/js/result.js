@@ -16,7 +16,7 @@ import { loadPicture, NoPicture } from "./result/picture.js";
 import { openShare } from "./result/share.js";
 import { Stage } from "./result/stage.js";
 import { addShortcuts, showShortcuts } from "./shortcuts.js";
-import { toast } from "./toasts.js";
+import { toast, undo } from "./toasts.js";
 
 /** @typedef {import("./result/boxes.js").Box} Box */
 
@@ -96,9 +96,11 @@ function tellFound(shown) {
 function foundText(shown) {
   if (!state.processed) return state.is_finished ? "" : "What is found appears here.";
   if (boxes.length === 0) return "Nothing was found in this picture.";
-  const more = state.more ? `, and ${state.more.toLocaleString("en")} less certain ones in the files` : "";
-  const all = `${boxes.length.toLocaleString("en")} ${boxes.length === 1 ? "object" : "objects"}`;
-  return `${shown < boxes.length ? `${shown.toLocaleString("en")} of ` : ""}${all}${more}`;
+  const told = (/** @type {number} */ number) => number.toLocaleString("en");
+  const part = shown < boxes.length ? `${told(shown)} of ` : "";
+  const drawn = `${part}${told(boxes.length)} ${boxes.length === 1 ? "object" : "objects"}`;
+  if (!state.more) return drawn;
+  return `${drawn}, the most confident of ${told(boxes.length + state.more)}. The others are not drawn; files have them.`;
 }
 
 /** @param {Box[]} shown what the annotated picture shall show */
@@ -232,10 +234,11 @@ addEventListener("pageshow", (event) => {
 
 addShortcuts(
   { label: "Previous and next picture", keys: { ArrowLeft: () => turn("prev"), ArrowRight: () => turn("next") } },
-  { label: "Zoom in and out", keys: { "+": () => stage.zoom(STEP), "=": () => stage.zoom(STEP), "-": () => stage.zoom(1 / STEP) } },
+  { label: "Zoom in and out", keys: { "+": () => stage.zoom(STEP), "-": () => stage.zoom(1 / STEP) } },
   { label: "Fit", keys: { 0: () => stage.fit() } },
   { label: "Full screen", keys: { f: toggleFullScreen } },
   { label: "Boxes, and their labels", keys: { b: () => toggleShown("Boxes"), l: () => toggleShown("Labels") } },
+  { label: "Undo a deletion", keys: { "Ctrl+z": undo } },
   { label: "Select nothing", keys: { Escape: () => select(null) } },
 );
 

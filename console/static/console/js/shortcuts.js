@@ -3,8 +3,9 @@
 import { element } from "./dom.js";
 
 /**
- * One line of the dialog: what its keys do. Keys are named as by `KeyboardEvent.key`, letters small.
- * @typedef {{label: string, keys: Record<string, (event: KeyboardEvent) => void>}} Shortcut
+ * One line of the dialog: what its keys do. Keys are named as by `KeyboardEvent.key`, letters small, perhaps after
+ * "Ctrl+". An act that returns false leaves the key to the browser; null is what the browser does by itself.
+ * @typedef {{label: string, keys: Record<string, ((event: KeyboardEvent) => unknown) | null>}} Shortcut
  */
 
 const TYPED = 'input:not([type="checkbox"], [type="radio"], [type="range"]), textarea, select, [contenteditable]';
@@ -13,16 +14,23 @@ const STEPPED = 'input, [role="tablist"], [role="listbox"], [role="menu"]';
 /** @type {Record<string, string>} */
 const SHOWN = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown: "↓", Escape: "Esc", "-": "−", " ": "Space" };
 
+/** What the key of "+" gives without Shift. @type {Record<string, string>} */
+const SAME = { "=": "+" };
+
 /** @type {Shortcut[]} */
 const known = [];
 
 /**
- * Keys that act while the user neither types nor has a dialog open.
+ * Keys that act while the user neither types nor has a dialog or menu open.
  * @param {...Shortcut} shortcuts in the order of the dialog
  */
 export function addShortcuts(...shortcuts) {
   known.push(...shortcuts);
+  for (const button of buttons()) button.hidden = false;
 }
+
+/** Those of menus, for who does not know the key. */
+const buttons = () => document.querySelectorAll(/** @type {"button"} */ ("[data-shortcuts]"));
 
 /** Lists the keys of the page. */
 export function showShortcuts() {
@@ -45,23 +53,28 @@ function dialog() {
 
 /** @param {string} key */
 function nameOf(key) {
-  return SHOWN[key] ?? (key.length === 1 ? key.toUpperCase() : key);
+  const [, first = "", last = key] = /^(Ctrl\+)?(.+)$/.exec(key) ?? [];
+  return first + (SHOWN[last] ?? (last.length === 1 ? last.toUpperCase() : last));
 }
 
 /** @param {KeyboardEvent} event */
 function isForAnother(event) {
-  if (event.defaultPrevented || event.ctrlKey || event.altKey || event.metaKey || event.isComposing) return true;
-  if (document.querySelector("dialog:modal")) return true;
+  if (event.defaultPrevented || event.altKey || event.isComposing) return true;
+  if (document.querySelector("dialog:modal, :popover-open")) return true;
   const target = event.target instanceof Element ? event.target : document.body;
   return target.closest(event.key.startsWith("Arrow") ? `${TYPED}, ${STEPPED}` : TYPED) !== null;
 }
 
 document.addEventListener("keydown", (event) => {
   if (isForAnother(event)) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const act = key === "?" ? showShortcuts : known.find(({ keys }) => keys[key])?.keys[key];
-  if (!act) return;
-  event.preventDefault();
-  act(event);
+  const name = SAME[event.key] ?? (event.key.length === 1 ? event.key.toLowerCase() : event.key);
+  const key = event.ctrlKey || event.metaKey ? `Ctrl+${name}` : name;
+  const act = key === "?" && known.length ? showShortcuts : known.find(({ keys }) => keys[key])?.keys[key];
+  if (act && act(event) !== false) event.preventDefault();
 });
-for (const button of document.querySelectorAll("[data-shortcuts]")) button.addEventListener("click", showShortcuts);
+for (const button of buttons()) {
+  button.addEventListener("click", () => {
+    /** @type {HTMLElement | null} */ (button.closest("[popover]"))?.hidePopover(); // first: the focus goes back to what opened it
+    showShortcuts();
+  });
+}

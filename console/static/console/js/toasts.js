@@ -15,7 +15,7 @@ export function toast(text, options = {}) {
   const shown = element("div", { class: "toast" }, text);
   const remove = () => shown.remove();
   if (options.action) {
-    const button = element("button", { type: "button" }, options.action);
+    const button = element("button", { type: "button", "data-answer": true }, options.action);
     button.addEventListener("click", () => {
       remove();
       options.onAction?.();
@@ -25,4 +25,11 @@ export function toast(text, options = {}) {
   place.append(shown);
   setTimeout(remove, (options.seconds ?? SECONDS) * 1000);
   return remove;
+}
+
+/** Presses the button of the latest message, which undoes what it tells of. Whether there was one. */
+export function undo() {
+  const latest = [...document.querySelectorAll(/** @type {"button"} */ (".toast [data-answer]"))].at(-1);
+  latest?.click();
+  return latest !== undefined;
 }

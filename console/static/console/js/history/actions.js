@@ -26,7 +26,7 @@ const WORDS = {
 /** @param {string} action of a button */
 export function runAction(action) {
   const { ids, isAll } = selection();
-  if (action === "cancel") clear();
+  if (action === "clear") clear();
   else if (action === "export") chooseExport(ids, isAll);
   else if (isAll || ids.length > AT_ONCE) changeMany(/** @type {Action} */ (action), ids, isAll);
   else if (action === "delete") deleteSoon(ids);
@@ -55,7 +55,11 @@ async function change(action, ids) {
 function deleteSoon(ids) {
   clear();
   const putBack = take(ids);
-  doSoon(`${counted(ids.length)} deleted.`, () => sendDelete(ids, putBack), putBack);
+  const undo = () => {
+    putBack();
+    card(ids[0] ?? "")?.querySelector("input")?.focus();
+  };
+  doSoon(`${counted(ids.length)} deleted.`, () => sendDelete(ids, putBack), undo);
 }
 
 /**

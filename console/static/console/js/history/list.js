@@ -79,10 +79,12 @@ function lay(all) {
 export function take(ids) {
   const taken = new Set(ids);
   const before = cards();
+  const focused = before.findIndex((item) => item.contains(document.activeElement));
   for (const id of taken) removed.add(id);
   lay(before.filter((item) => !taken.has(idOf(item))));
   addToTotal(-taken.size);
   changed();
+  if (focused >= 0) before.slice(focused).find((item) => item.isConnected)?.querySelector("input")?.focus();
   return () => {
     for (const id of taken) removed.delete(id);
     addToTotal(taken.size);

@@ -35,8 +35,15 @@ export function selectAll() {
   return all.length > 0;
 }
 
+/** Whether anything is selected. */
+export function focusBar() {
+  if (isActive()) find("button:not([hidden])", HTMLButtonElement, bar).focus();
+  return isActive();
+}
+
 /** @param {Element} [within] */
 function show(within) {
+  const hadFocus = bar.contains(document.activeElement);
   for (const item of cards(within)) {
     const isChosen = isAll || selected.has(idOf(item));
     item.classList.toggle("selected", isChosen);
@@ -47,6 +54,7 @@ function show(within) {
   count.textContent = `${number.toLocaleString("en")} selected`;
   allButton.hidden = isAll || total() <= selected.size || !selected.size;
   allButton.textContent = `Select all ${total().toLocaleString("en")}`;
+  if (!isActive() && hadFocus) card(anchor)?.querySelector("input")?.focus();
   bar.hidden = !isActive();
 }
 

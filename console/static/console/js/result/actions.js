@@ -96,5 +96,9 @@ export async function deleteSoon(id) {
     show(true);
   };
   show(false);
-  doSoon("Deleted.", remove, () => show(true));
+  const undo = () => {
+    show(true);
+    find('[popovertarget="more-menu"]', HTMLButtonElement).focus();
+  };
+  doSoon("Deleted.", remove, undo);
 }
