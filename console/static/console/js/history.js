@@ -7,7 +7,7 @@ import { beginList, conditions } from "./history/list.js";
 import { beginRedrawing } from "./history/redrawing.js";
 import { beginSelecting, clear, focusBar, isActive, selectAll } from "./history/selection.js";
 import { addShortcuts } from "./shortcuts.js";
-import { undo } from "./toasts.js";
+import { undo } from "./undo.js";
 
 beginList();
 beginSelecting();

@@ -16,7 +16,8 @@ import { loadPicture, NoPicture } from "./result/picture.js";
 import { openShare } from "./result/share.js";
 import { Stage } from "./result/stage.js";
 import { addShortcuts, showShortcuts } from "./shortcuts.js";
-import { toast, undo } from "./toasts.js";
+import { toast } from "./toasts.js";
+import { undo } from "./undo.js";
 
 /** @typedef {import("./result/boxes.js").Box} Box */
 

@@ -26,10 +26,3 @@ export function toast(text, options = {}) {
   setTimeout(remove, (options.seconds ?? SECONDS) * 1000);
   return remove;
 }
-
-/** Presses the button of the latest message, which undoes what it tells of. Whether there was one. */
-export function undo() {
-  const latest = [...document.querySelectorAll(/** @type {"button"} */ (".toast [data-answer]"))].at(-1);
-  latest?.click();
-  return latest !== undefined;
-}

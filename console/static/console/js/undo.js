@@ -28,3 +28,10 @@ export function doSoon(text, deed, onUndo) {
   addEventListener("pagehide", begin);
   const removeToast = toast(text, { action: "Undo", seconds: UNDO_SECONDS, onAction });
 }
+
+/** Presses the button of the latest message, which undoes what it tells of. Whether there was one. */
+export function undo() {
+  const latest = [...document.querySelectorAll(/** @type {"button"} */ (".toast [data-answer]"))].at(-1);
+  latest?.click();
+  return latest !== undefined;
+}
