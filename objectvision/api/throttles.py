@@ -133,12 +133,18 @@ class CredentialThrottle(AddressThrottle):
 
 
 class ReadThrottle(Throttle):
-    """Counts all sessions and API keys of a user together: a new key takes one request."""
+    """Counts all sessions of a user together, and all API keys: a new key takes one request.
+
+    A flood by a stolen key leaves its owner the account page, where the key is revoked.
+    """
 
     scope = "read"
 
     def client(self, request: Request) -> str | None:
-        return str(request.user.pk) if request.user.is_authenticated else None
+        if not request.user.is_authenticated:
+            return None
+        is_key = hasattr(getattr(request, "auth", None), "scopes")  # `accounts` imports this module
+        return f"{request.user.pk}:keys" if is_key else str(request.user.pk)
 
 
 class UploadThrottle(ReadThrottle):

@@ -5,11 +5,12 @@ import logging
 import pytest
 import time_machine
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
 from django.test import RequestFactory
 from rest_framework.request import Request
 from rest_framework.test import APIClient
 
-from accounts import keys
+from accounts import browsers, keys
 from accounts.models import ApiKey
 from objectvision.api import throttles
 from testing.clients import PASSWORD
@@ -60,6 +61,21 @@ def test_each_user_has_their_own_rate(api, user, stranger, rate):
 def test_sessions_of_one_user_share_a_rate(api, user, rate):
     rate(read=(1, 60))
     assert [api(user).get(PROFILE).status_code for _ in range(2)] == [200, 429]
+
+
+def test_a_flood_by_a_stolen_key_leaves_its_owner_the_console(api, client, user, rate):
+    rate(read=(5, 60))
+    key, raw = keys.issue(user, "Camera", ["account"], None)
+    _, second = keys.issue(user, "Gate", ["account"], None)
+    assert codes(lambda: with_key(raw), 6) == [200] * 5 + [429]
+    assert with_key(second).status_code == 429
+    response = HttpResponse()
+    browsers.log_in(response, user, "pytest")
+    client.cookies.update(response.cookies)
+    assert client.get("/account").status_code == 200
+    assert client.delete(f"/api/v1/users/api-keys/{key.pk}").status_code == 204
+    assert with_key(raw).status_code == 401
+    assert codes(lambda: client.get("/account"), 4) == [200] * 3 + [429]
 
 
 def test_uploads_have_their_own_rate(api, user, detector, rate):
