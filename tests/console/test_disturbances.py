@@ -288,15 +288,17 @@ def test_an_export_is_offered_once_the_server_answers_again(browser, embedded_st
 @contextmanager
 def late(page, pattern):
     """Holds such requests back until the end of the block; then the last one is sent first."""
-    held = []
+    held, passing = [], []
 
     def hold_back(route):
-        held.append(route)
+        route.continue_() if passing else held.append(route)
 
     page.route(pattern, hold_back)
     yield
+    passing.append(True)
     for route in reversed(held):
         route.continue_()
+        page.wait_for_timeout(300)  # until it is answered
     page.unroute(pattern)
 
 
