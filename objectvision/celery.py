@@ -1,4 +1,3 @@
-import gc
 import os
 from typing import Any
 
@@ -83,7 +82,6 @@ def start_at_once(**_: Any) -> None:
 
     # A second for the answers of other workers, which know nothing that this one needs.
     Mingle.compatible_transports = set()
-    gc.disable()  # until the apps are loaded: garbage looked for meanwhile costs a sixth of the start
 
 
 @task_prerun.connect
