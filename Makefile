@@ -107,7 +107,7 @@ test: lint ## Check and test everything, on PostgreSQL where there is one; DATAB
 	@export DATABASE=$(DATABASE); $(PYTEST) $(PARALLEL) -m "not soak" $(OPTIONS) $(ONCE_MORE)
 
 # No other processes, no browser, no PyTorch, nothing that takes long: what lies outside of tests/.
-test-quick: $(VENV)/.installed-dev ## The tests for in between, under 90 seconds
+test-quick: $(VENV)/.installed-dev ## The tests for in between, some two minutes
 	@export DATABASE=$(DATABASE); $(PYTEST) $(PARALLEL) -m "not soak and not slow and not torch" $(APPS) $(OPTIONS) \
 		$(ONCE_MORE)
 

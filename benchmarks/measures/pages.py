@@ -20,7 +20,7 @@ PAGES = {
     "offset": ("detect/history?offset={half}", 2.5),
     "by class": ("detect/history?object_class=person", 2.5),
     "by name": ("detect/history?search=photo", 5),
-    "results by class and confidence": ("detect/results?object_class=person&min_confidence=0.9", 2),
+    "results": ("detect/results?object_class=person&min_confidence=0.9", 2),
 }
 """Addresses of pages, and how many times as long each may take with many rows."""
 
