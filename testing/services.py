@@ -8,7 +8,10 @@ import random
 import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 
 import psycopg
@@ -102,15 +105,24 @@ def prometheus() -> str | None:
     return shutil.which("promtool") and shutil.which("prometheus")
 
 
-def free_port() -> int:
-    """A port that nothing listens on, outside of the range of outgoing connections.
+@cache
+def ports() -> Iterator[int]:
+    """All ports of this process, in an order of its own, again and again.
 
-    Workers of a parallel run draw from separate ranges, since a server starts there only later. The choice
+    Workers of a parallel run draw from separate ranges, since a server starts there only later. The order
     does not follow `random.seed`, which pytest-randomly repeats for each test.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     first = FIRST_PORT + worker % PORT_RANGES * PORTS
-    for port in random.SystemRandom().sample(range(first, first + PORTS), PORTS):
+    return cycle(random.SystemRandom().sample(range(first, first + PORTS), PORTS))
+
+
+def free_port() -> int:
+    """A port that nothing listens on, outside of the range of outgoing connections.
+
+    Two draws give two ports, though no server is there yet.
+    """
+    for port in islice(ports(), PORTS):
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
-    raise AssertionError(f"No port from {first} to {first + PORTS - 1} is free.")
+    raise AssertionError("All ports of this process are in use.")
