@@ -21,7 +21,7 @@ class ObjectVisionConfig(AppConfig):
             tracing.begin_recording()
         if settings.SENTRY_DSN:
             import_module("objectvision.sentry").begin()
-        gc.freeze()  # what is loaded stays
+        gc.freeze()  # loaded modules stay: collections need not look at them
         gc.enable()  # who starts the process may have disabled it
 
 

@@ -53,7 +53,7 @@ class VersionedStorage(CompressedStaticFilesStorage):  # type: ignore[misc]  # u
     """What `{% static %}` links to."""
 
     def url(self, name: str | None) -> str:
-        return super().url(f"{version()}/{name}")  # type: ignore[no-any-return]
+        return super().url(f"{version()}/{name}")  # type: ignore[no-any-return]  # untyped library
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped library

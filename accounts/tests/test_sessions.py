@@ -200,7 +200,7 @@ def test_a_session_can_end_itself(api, pair):
 
 
 def test_a_user_has_no_more_than_the_most_sessions(api, user, stranger, monkeypatch):
-    """Whoever knows the password could begin so many that ending them took too long."""
+    """Without a bound, one who has the password could begin so many that ending them takes too long."""
     monkeypatch.setattr(Session, "MOST_OF_USER", 3)
     theirs, ended = open_session(stranger, "phone"), open_session(user, "ended")
     user.sessions.revoke()

@@ -255,13 +255,20 @@ def test_many_messages_a_second_ask_for_a_result_once_at_a_time(browser, embedde
     assert 2 <= len(asked) <= 6
 
 
-def test_a_change_whose_answer_is_lost_is_shown_all_the_same(browser, embedded_stack):
-    client = embedded_stack.client().sign_up()
+@contextmanager
+def history_with_one(browser, stack):
+    """A user's history of one detection, which has settled; requests may fail meanwhile."""
+    client = stack.client().sign_up()
     uploaded(client, "a.jpg")
-    with faultless_page(browser, embedded_stack.url, outages=True) as page:
+    with faultless_page(browser, stack.url, outages=True) as page:
         log_in(page, client.email)
         page.goto("/history")
         page.wait_for_load_state("networkidle")
+        yield page
+
+
+def test_a_change_whose_answer_is_lost_is_shown_all_the_same(browser, embedded_stack):
+    with history_with_one(browser, embedded_stack) as page:
         page.route("**/detect/bulk", lambda route: (route.fetch(), route.abort()))
         page.locator(".item").get_by_role("checkbox").check()
         page.get_by_role("button", name="Publish").click()
@@ -271,12 +278,7 @@ def test_a_change_whose_answer_is_lost_is_shown_all_the_same(browser, embedded_s
 
 
 def test_an_export_is_offered_once_the_server_answers_again(browser, embedded_stack):
-    client = embedded_stack.client().sign_up()
-    uploaded(client, "a.jpg")
-    with faultless_page(browser, embedded_stack.url, outages=True) as page:
-        log_in(page, client.email)
-        page.goto("/history")
-        page.wait_for_load_state("networkidle")
+    with history_with_one(browser, embedded_stack) as page:
         page.route("**/detect/exports/*", lambda route: route.abort(), times=2)
         page.locator(".item").get_by_role("checkbox").check()
         page.get_by_role("button", name="Export").click()
