@@ -24,7 +24,7 @@ addShortcuts(
   { label: "Go to the buttons for what is selected", keys: { s: focusBar } },
   { label: "Delete what is selected", keys: { Delete: () => isActive() && runAction("delete") } },
   { label: "Undo", keys: { "Ctrl+z": undo } },
-  { label: "Close a menu, or select nothing", keys: { Escape: () => closeMenus() || clear() } },
+  { label: "Close a menu, or clear the selection", keys: { Escape: () => closeMenus() || clear() } },
 );
 
 // Menus close at a click beside them, and at Escape, also in their fields.
