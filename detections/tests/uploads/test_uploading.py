@@ -101,7 +101,7 @@ def test_deleting_files_holds_no_database_connection(api, user, detector, transa
     client = api(user)
     detection = sending(client, photo())().json()["detection_id"]
     assert client.delete(f"/api/v1/detect/{detection}").status_code == 204
-    assert hanging.held == [False] * 4  # stored; deleted, with what is drawn beside it
+    assert hanging.held == [False] * 4  # the upload is saved; later it and pictures drawn of it are deleted
     sending(client, photo())()
     erasure.erase_account(user, deadline=time.monotonic() + 10)
     assert hanging.held[4:] == [False] * len(hanging.held[4:])
